@@ -1,0 +1,33 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test unit check lock clean
+
+demo: .venv/ready
+	$(BIN)/fedlm simulate shakespeare --set max_clients=200 --set rounds=60 --set eval_every=10 --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: .venv/ready
+	$(BIN)/pytest tests
+
+unit: .venv/ready
+	$(BIN)/pytest tests -m "not slow and not flower"
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_layers.py
+
+# The exact versions, without hashes of one platform and without an index address.
+lock: .venv/ready
+	$(BIN)/pip-compile --quiet --all-extras --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache dist

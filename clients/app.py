@@ -1,0 +1,101 @@
+"""The ClientApp: train, evaluate and query. An error leaves as a code and a sentence of ours, never as an exception's text.
+
+Where the work is done is the node's own affair, said by the environment that its owner starts it with, never by the
+server: `FEDLM_SOCKET` names a long-lived worker (a deployment), `FEDLM_VAULT` a vault that this process opens (Ray).
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedlm.errors import ConfigError, FedLMError
+
+if TYPE_CHECKING:
+    from clients.node import Node
+
+app = ClientApp()
+_NODE: list["Node"] = []
+
+UNEXPECTED = 1
+SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_KEY_FILE", "FEDLM_PASSPHRASE_ENV"
+
+
+def use_node(node: "Node") -> None:
+    """Sets the node that this process serves."""
+    _NODE[:] = [node]
+
+
+def _own_node() -> "Node":
+    """Returns this process' node; the first call opens the vault that the environment names."""
+    if not _NODE:
+        vault, key, passphrase = (os.environ.get(name) for name in (VAULT, KEY_FILE, PASSPHRASE_ENV))
+        if vault is None:
+            raise ConfigError(f"This node has no vault: its owner starts it with {SOCKET} or {VAULT} set.")
+        from clients.worker import load_tensorflow
+
+        load_tensorflow()
+        from clients.node import Node
+        from fedlm.vault.keys import KeySource
+        from fedlm.vault.store import Vault
+
+        use_node(Node(Vault(Path(vault), KeySource(None if key is None else Path(key), passphrase))))
+    return _NODE[0]
+
+
+def _work(message: Message, method: str) -> RecordDict:
+    content: RecordDict = getattr(_own_node(), method)(message)
+    return content
+
+
+def _answer(message: Message, method: str) -> Message:
+    try:
+        if not _NODE and SOCKET in os.environ:
+            from clients.frames import call_worker
+
+            return call_worker(Path(os.environ[SOCKET]), message)
+        return Message(_work(message, method), reply_to=message)
+    except FedLMError as error:
+        return Message(Error(error.exit_code, str(error)), reply_to=message)  # our own sentence
+    except Exception as error:  # noqa: BLE001 - the border: Flower would send the exception's text
+        return Message(
+            Error(UNEXPECTED, f"The node failed with a {type(error).__name__}; see its own log."), reply_to=message
+        )
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Answers who is here."""
+    return _answer(message, "query")
+
+
+@app.query("export")
+def export(message: Message, context: Context) -> Message:
+    """Returns the global model as a file."""
+    return _answer(message, "export")
+
+
+@app.query("score")
+def score(message: Message, context: Context) -> Message:
+    """Scores texts under the global model."""
+    return _answer(message, "score")
+
+
+@app.evaluate("alone")
+def alone(message: Message, context: Context) -> Message:
+    """Evaluates clients under models that are trained without the others, or with all of them at one place."""
+    return _answer(message, "alone")
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Trains one chunk of clients."""
+    return _answer(message, "train")
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluates one chunk of clients."""
+    return _answer(message, "evaluate")

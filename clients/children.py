@@ -1,0 +1,90 @@
+"""Processes that a supervisor starts, watches and starts again; they die with it."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_RESTART_SECONDS = 1.0
+MARK = "FEDLM_DEPLOYMENT"
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to kill this process when the thread that started it ends; Linux only."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Child:
+    """One process, started again whenever it has ended. Start and watch it from the main thread.
+
+    Args:
+      command: its words.
+      log: the file that gets its output.
+      environment: variables besides this process' own.
+      before: called before each start, for instance to tidy up after a kill.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        self._command, self._log, self._before = list(command), log, before
+        self._environment = {**os.environ, **environment}
+        self._started = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def watch(self) -> None:
+        """Starts it if it does not run; at most once a second."""
+        if self.alive or time.monotonic() - self._started < _RESTART_SECONDS:
+            return
+        if self._before is not None:
+            self._before()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=die_with_parent if os.uname().sysname == "Linux" else None,
+            )
+        self._started = time.monotonic()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Asks it to end, and ends it if it does not."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def marked(deployment: Path) -> list[int]:
+    """Returns the ids of the processes that were started for a deployment, found by their environment."""
+    mark = f"{MARK}={deployment.resolve()}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # another user's, or gone
+    return found

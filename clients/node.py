@@ -1,0 +1,157 @@
+"""What a node does with a message: it opens its vault's shards in memory, trains them, and replies with one exact sum."""
+
+import contextlib
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from fedlm import wire
+from fedlm.config import RunConfig
+from fedlm.errors import CohortError, VaultError
+from fedlm.evaluate import scorer, train_alone
+from fedlm.generate import generate
+from fedlm.privacy.contribute import contribute
+from fedlm.privacy.mechanism import noise_source
+from fedlm.sums import ExactSum, client_weight
+from fedlm.train import LocalTrainer
+from fedlm.types import TextMetrics, Weights
+from fedlm.vault.format import Part
+from fedlm.vault.store import Vault
+
+SHUFFLE, SAMPLE, NOISE = 1, 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
+
+
+class Node:
+    """One vault and one compiled model.
+
+    Args:
+      vault: open, with its key.
+      tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
+      min_group: clients that a histogram must cover, where sums per client may not leave.
+    """
+
+    def __init__(self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5) -> None:
+        self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
+        self._trainer: LocalTrainer | None = None
+        self._settings = ""
+
+    def query(self, message: Message) -> RecordDict:
+        """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
+        pseudonyms = self._vault.pseudonyms
+        config = ConfigRecord({"vault": self._vault.vault_id, "clients": wire.pseudonym_bytes(pseudonyms)})
+        content = RecordDict({"config": config})
+        if self._tells_counts:
+            counts = {part: np.ascontiguousarray(self._vault.index[part]) for part in ("train", "held_out")}
+            content["counts"] = ArrayRecord({part: Array(c) for part, c in counts.items()})
+        if _config(message)["server-round"] == 0:
+            content["arrays"] = wire.weights_record(self._ready(message).weights)
+        return content
+
+    def train(self, message: Message) -> RecordDict:
+        """Trains each client of the chunk from the global weights."""
+        trainer, config = self._ready(message), _config(message)
+        weights = wire.record_weights(message.content.array_records["arrays"])
+        if trainer.config.privacy.on:
+            return self._train_privately(trainer, weights, config)
+        weighting = trainer.config.spec("weighting")
+        server_round = int(str(config["server-round"]))
+        proximal_mu = float(str(config.get("proximal-mu", 0))) or None
+        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+            try:
+                documents = self._vault.documents(client)
+            except VaultError:
+                total.failed += 1
+                continue
+            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, server_round, client])
+            update, figures = trainer.train(weights, documents, rng, server_round, proximal_mu)
+            weight = client_weight(weighting.name, weighting.options.get("tokens", 0), trainer.num_tokens(documents))
+            if total.add(update, weight, int(str(config["cohort"]))):
+                metrics += figures
+        return wire.sum_content(total, metrics)
+
+    def _train_privately(self, trainer: LocalTrainer, weights: Weights, config: ConfigRecord) -> RecordDict:
+        """Trains each client, clips its update and adds it; whatever fails in one client touches no other."""
+        settings, weighting = trainer.config.privacy, trainer.config.spec("weighting")
+        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
+        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+            update, figures, weight = None, TextMetrics(), 0
+            with contextlib.suppress(VaultError):
+                documents = self._vault.documents(client)
+                rng = np.random.default_rng([place[0], SHUFFLE, place[1], client])
+                update, figures = trainer.train(weights, documents, rng)
+                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), self._vault.tokens(client))
+            if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
+                metrics += figures
+        return wire.sum_content(total, metrics)
+
+    def evaluate(self, message: Message) -> RecordDict:
+        """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""
+        trainer = self._ready(message)
+        weights = wire.record_weights(message.content.array_records["arrays"])
+        clients = wire.bytes_pseudonyms(_config(message)["clients"])
+        figures = []
+        for place, client in enumerate(map(int, clients)):
+            documents = self._vault.documents(client, Part.HELD_OUT)
+            figures.append(trainer.evaluate(weights if place == 0 else None, documents))
+        if not self._tells_counts:
+            return wire.group_content(figures, self._min_group)
+        return wire.evaluation_content(clients, figures)
+
+    def alone(self, message: Message) -> RecordDict:
+        """Returns each client's held-out sums under a model of its own text only, or (`pooled`) of all their text together.
+
+        A simulation's ceiling and floor: a node that tells no counts refuses.
+        """
+        trainer, config = self._ready(message), _config(message)
+        if not self._tells_counts:
+            raise CohortError("This node trains no model outside the federation.")
+        weights = wire.record_weights(message.content.array_records["arrays"])
+        clients, passes = wire.bytes_pseudonyms(config["clients"]), int(str(config["passes"]))
+        shards = [self._vault.documents(c) for c in map(int, clients)]
+        if config["pooled"]:
+            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, 0])
+            weights = train_alone(trainer, weights, [d for shard in shards for d in shard], passes, rng)
+        figures = []
+        for client, shard in zip(map(int, clients), shards, strict=True):
+            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, client])
+            own = weights if config["pooled"] else train_alone(trainer, weights, shard, passes, rng)
+            figures.append(trainer.evaluate(own, self._vault.documents(client, Part.HELD_OUT)))
+        content = wire.evaluation_content(clients, figures)
+        if config["pooled"]:
+            content["arrays"] = wire.weights_record(weights)
+        return content
+
+    def score(self, message: Message) -> RecordDict:
+        """Returns the sums of each text that the message brings, under the message's weights."""
+        trainer, texts = self._ready(message), _config(message)["texts"]
+        assert isinstance(texts, list)
+        trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
+        figures = scorer(trainer)([str(t) for t in texts])
+        return wire.evaluation_content(np.arange(len(texts), dtype=np.uint64), figures)
+
+    def export(self, message: Message) -> RecordDict:
+        """Returns the global model as a `.keras` file, and a seeded sample of its text."""
+        trainer = self._ready(message)
+        trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
+        rng = np.random.default_rng([trainer.config.seed, SAMPLE])
+        sample = "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "model.keras"
+            trainer.save(file)
+            return RecordDict({"config": ConfigRecord({"keras": file.read_bytes(), "sample": sample})})
+
+    def _ready(self, message: Message) -> LocalTrainer:
+        settings = str(_config(message)["settings"])
+        if self._trainer is None or settings != self._settings:
+            self._trainer = LocalTrainer(RunConfig.checked(json.loads(settings)))
+            self._settings = settings
+        return self._trainer
+
+
+def _config(message: Message) -> ConfigRecord:
+    return message.content.config_records["config"]

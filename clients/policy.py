@@ -1,0 +1,116 @@
+"""What a node does at all, whatever the server asks: its owner's own file, checked by the worker for every message."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from flwr.app import ConfigRecord, Error, Message, MessageType
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedlm import wire
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
+
+REFUSED = ConfigError.exit_code
+
+
+class Policy(BaseModel):
+    """A node's rules.
+
+    Attributes:
+      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update.
+      max_local_epochs: passes over a client's text in one round.
+      clipping_required: refuse to train without a clip norm.
+      tells_counts: whether token counts and held-out sums per client may leave.
+      min_group: clients that a histogram must cover.
+      max_message_bytes: largest message in or out.
+      bundles: SHA-256 of the Flower app bundles that the owner allows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    smallest_cohort: int = Field(1, ge=1)
+    max_local_epochs: int = Field(5, ge=1)
+    clipping_required: bool = False
+    tells_counts: bool = False
+    min_group: int = Field(5, ge=1)
+    max_message_bytes: int = Field(2**29, ge=1024)
+    bundles: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads the file.
+
+        Raises:
+          ConfigError: it is missing or does not do.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except FileNotFoundError:
+            raise ConfigError(f"There is no policy {path}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError):
+            raise ConfigError(f"The policy {path} does not do; its keys are {', '.join(cls.model_fields)}.") from None
+
+    def to_toml(self) -> str:
+        """Returns the policy as TOML."""
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
+
+    def check(self, message: Message) -> None:
+        """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
+        config = message.content.config_records["config"]
+        settings = RunConfig.checked(json.loads(str(config["settings"])))
+        if message.metadata.message_type not in (MessageType.TRAIN, MessageType.EVALUATE):
+            return
+        clients = wire.bytes_pseudonyms(config["clients"])
+        if len(clients) < self.smallest_cohort or len(set(map(int, clients))) != len(clients):
+            raise ConfigError(
+                f"This node's policy asks for at least {self.smallest_cohort} different clients a message."
+            )
+        if message.metadata.message_type == MessageType.TRAIN:
+            self._check_training(settings)
+
+    def _check_training(self, settings: RunConfig) -> None:
+        if settings.local_epochs > self.max_local_epochs:
+            raise ConfigError(
+                f"This node's policy allows {self.max_local_epochs} local epochs, not {settings.local_epochs}."
+            )
+        values: dict[str, Any] = settings.model_dump()
+        if self.clipping_required and not (values.get("clip_norm") and values.get("mechanism", "none") != "none"):
+            raise ConfigError("This node's policy asks for clipping: set mechanism and clip_norm.")
+
+
+class Guard:
+    """Stands in front of the ClientApp: policy, the echo that names a chunk, and one reply kept for a chunk sent again.
+
+    Args:
+      policy: the owner's rules.
+      work: answers a message.
+    """
+
+    def __init__(self, policy: Policy, work: Callable[[Message], Message]) -> None:
+        self._policy, self._work = policy, work
+        self._last: tuple[tuple[object, ...], Message] | None = None
+
+    def answer(self, message: Message) -> Message:
+        """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
+        try:
+            self._policy.check(message)
+        except (ConfigError, KeyError, ValueError, AssertionError) as error:
+            reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
+            return Message(Error(REFUSED, reason), reply_to=message)
+        key = chunk_key(message.content.config_records["config"])
+        if key is not None and self._last is not None and self._last[0] == key:
+            return Message(self._last[1].content, reply_to=message)
+        reply = self._work(message)
+        if key is None or reply.has_error():
+            return reply
+        reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
+        self._last = (key, reply)
+        return reply
+
+
+def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:
+    """Returns the run and id that the server gave a chunk; None where it gave none."""
+    return (config["run"], config["chunk"]) if "run" in config and "chunk" in config else None

@@ -1,0 +1,130 @@
+"""The long-lived process that trains: it keeps the compiled model, the key, the open vault and the node's policy.
+
+Started by the local engine with one end of a socket pair, or by a node of a deployment with a Unix socket to listen on.
+Vault, key and policy come from its own arguments; the server never names a path on a node.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedlm.errors import FedLMError
+from fedlm.quiet import quiet_stderr
+
+if TYPE_CHECKING:
+    from flwr.app import Message
+
+
+def load_tensorflow() -> None:
+    """Loads TensorFlow on one thread, without its start-up lines."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.list_physical_devices()
+
+
+def serve(
+    channel: socket.socket, vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None
+) -> None:
+    """Answers messages until the other side closes the channel."""
+    load_tensorflow()
+    from flwr.app import Context, RecordDict
+
+    from clients import app as client_app
+    from clients.frames import receive_message, send_message
+    from clients.node import Node
+    from fedlm.vault.keys import KeySource
+    from fedlm.vault.store import Vault
+
+    client_app.use_node(Node(Vault(vault, KeySource(key_file, passphrase_env, key_provider))))
+    while (message := receive_message(channel)) is not None:
+        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+        send_message(channel, client_app.app(message, context))
+
+
+def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, passphrase_env: str | None) -> None:
+    """Answers one message a connection on a Unix socket, for processes of this user only."""
+    load_tensorflow()
+    from flwr.app import Context, Message, RecordDict
+
+    from clients import app as client_app
+    from clients.frames import receive_message, send_message, unix_path
+    from clients.node import Node
+    from clients.policy import Guard, Policy
+    from fedlm.vault.keys import KeySource
+    from fedlm.vault.store import Vault
+
+    policy = Policy.load(policy_file)
+    opened = Vault(vault, KeySource(key_file, passphrase_env))
+    client_app.use_node(Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group))
+
+    def work(message: Message) -> Message:
+        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+        return client_app.app(message, context)
+
+    guard = Guard(policy, work)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.chmod(0o700)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        with unix_path(path) as name:
+            listener.bind(name)
+        listener.listen(4)
+        while True:
+            channel, _ = listener.accept()
+            with channel:
+                if not is_own_user(channel):
+                    continue
+                message = receive_message(channel, policy.max_message_bytes)
+                if message is not None:
+                    _send(channel, send_message, guard.answer(message))
+
+
+def _send(channel: socket.socket, send: "Callable[[socket.socket, Message], None]", reply: "Message") -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the other side was killed; it will ask again
+        send(channel, reply)
+
+
+def is_own_user(channel: socket.socket) -> bool:
+    """Returns whether the process at the other end is this user's."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return bool(user == os.getuid())
+
+
+def main() -> None:
+    """Runs the worker on an inherited socket, or on one of its own."""
+    parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--channel", type=int, help="file descriptor of an open socket")
+    where.add_argument("--socket", type=Path, help="Unix socket to listen on")
+    parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")
+    parser.add_argument("--vault", type=Path, required=True)
+    parser.add_argument("--key-file", type=Path)
+    parser.add_argument("--passphrase-env")
+    parser.add_argument("--key-provider")
+    args = parser.parse_args()
+    try:
+        if args.socket is not None:
+            listen(args.socket, args.policy, args.vault, args.key_file, args.passphrase_env)
+        else:
+            channel = socket.socket(fileno=args.channel)
+            serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
+    except FedLMError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

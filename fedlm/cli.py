@@ -1,0 +1,72 @@
+"""The command line (DESIGN section 6): one file a command in `commands/`. Heavy parts load when a command needs them."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from fedlm.commands import deploy, model, models, prepare, privacy, scrub, simulate, study, vault, vocabulary
+from fedlm.errors import ConfigError, FedLMError
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+vault_app = typer.Typer(no_args_is_help=True, help="Looks into a vault and changes it.")
+for command in (
+    prepare.prepare,
+    simulate.simulate,
+    model.evaluate,
+    model.generate,
+    model.report,
+    models.models,
+    vocabulary.vocabulary,
+    scrub.scrub,
+    study.study,
+):
+    app.command()(command)
+vault_app.command()(vault.show)
+vault_app.command()(vault.verify)
+vault_app.command()(vault.rotate)
+vault_app.command()(vault.forget)
+vault_app.command()(vault.add)
+app.add_typer(vault_app, name="vault")
+app.add_typer(deploy.app, name="deploy")
+app.add_typer(privacy.app, name="privacy")
+
+
+@app.callback()
+def _fedlm(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    """Federated training of language models on private text, and the measurement of what that costs."""
+
+
+def main() -> None:
+    """Runs the command line; errors are one sentence on stderr, a traceback only with --debug."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(arguments, standalone_mode=False)
+    except FedLMError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"fedlm: {error}\n")
+        raise SystemExit(error.exit_code) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("fedlm: interrupted; a run goes on with --resume.\n")
+        raise SystemExit(130) from None
+    except OSError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"fedlm: {error.strerror or 'input or output failed'}: {error.filename or ''}\n")
+        raise SystemExit(ConfigError.exit_code if isinstance(error, PermissionError) else 4) from None
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if debug or show is None:
+            raise
+        show(file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,127 @@
+"""`fedlm generate`, `fedlm evaluate`, `fedlm report`: what a finished run's model says and can do."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedlm.commands.options import Json, Samples
+from fedlm.errors import ConfigError
+
+
+def generate(
+    run: Path,
+    prompt: str = "",
+    length: Annotated[int, typer.Option(help="Symbols at most.")] = 400,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    suggest: Annotated[int, typer.Option(help="Print so many likely next words instead of text.")] = 0,
+) -> None:
+    """Writes text from a run's model, or suggests what comes next."""
+    import numpy as np
+
+    from fedlm.generate import generate as symbols
+    from fedlm.generate import suggest as likely
+    from fedlm.scrub.kinds import readable
+
+    trainer = _load_model(run)
+    if suggest:
+        for word, probability in likely(trainer.next_logits, trainer.vocab, prompt, suggest):
+            typer.echo(f"{readable(word)} {probability:.3f}")
+        return
+    rng = np.random.default_rng([seed, 3])
+    options: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    try:
+        for place, symbol in enumerate(symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options)):
+            typer.echo(("" if place else prompt) + readable(symbol), nl=False)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    typer.echo()
+
+
+def _load_model(run: Path) -> Any:
+    from fedlm.quiet import quiet_stderr
+    from server.checkpoint import RunFolder
+
+    folder = RunFolder.open(run)
+    config, weights = folder.config, folder.final_weights()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        from fedlm.train import LocalTrainer
+
+        trainer = LocalTrainer(config)
+    trainer.assign(weights)
+    return trainer
+
+
+def evaluate(
+    run: Path,
+    corpus: Annotated[str, typer.Option(help="Text to evaluate on; by default the run's last held-out figures.")] = "",
+    pairs: Annotated[
+        Path | None, typer.Option(help="Sentence pairs: CrowS-Pairs .csv, Winogender .tsv or WinoBias.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Figures of a run's model: on its held-out text, on another corpus (scrubbed as the run's was), or its bias."""
+    if pairs is not None:
+        _evaluate_pairs(run, pairs, as_json)
+        return
+    from fedlm.measure.text import summary
+
+    if corpus:
+        from fedlm.data.corpus import open_corpus
+        from fedlm.scrub.engine import Scrubber
+        from fedlm.types import TextMetrics
+
+        trainer, total = _load_model(run), TextMetrics()
+        scrubber = Scrubber(trainer.config.scrub)
+        for document in open_corpus(corpus):
+            total += trainer.evaluate(None, [scrubber.scrub(document.text).text])
+        figures = summary(total)
+    else:
+        from server.checkpoint import RunFolder
+
+        folder = RunFolder.open(run)
+        done = folder.path / "summary.json"
+        lines = [m["eval"] for m in folder.metrics() if "eval" in m]
+        figures = json.loads(done.read_text())["final"] if done.is_file() else lines[-1] if lines else {}
+    typer.echo(json.dumps(figures) if as_json else "\n".join(f"{k}: {v:.6g}" for k, v in figures.items()))
+
+
+def _evaluate_pairs(run: Path, file: Path, as_json: bool) -> None:
+    """Prints the log-probability gap of sentence pairs, over all and per kind of bias."""
+    from fedlm.measure.bias import bias_by_kind, bias_score
+    from fedlm.measure.pairs import read_pairs
+
+    pairs = read_pairs(file)
+    from fedlm.evaluate import scorer
+
+    trainer = _load_model(run)
+    score = scorer(trainer)
+    scores = {"all": bias_score(pairs, score)} | bias_by_kind(pairs, score)
+    if as_json:
+        typer.echo(json.dumps({kind: s.to_dict() for kind, s in scores.items()}))
+        return
+    typer.echo("log P(stereotyped) - log P(other), nats a sentence (and a symbol), with the standard error")
+    for kind, s in scores.items():
+        per_symbol = f"{s.per_symbol.mean:+.4f} ± {s.per_symbol.standard_error:.4f}"
+        typer.echo(
+            f"{kind}: {s.raw.mean:+.3f} ± {s.raw.standard_error:.3f} ({per_symbol}), "
+            f"{100 * s.preferred:.0f} % of {s.raw.count} pairs preferred"
+        )
+
+
+def report(run: Path, samples: Samples = False) -> None:
+    """Writes the report.html of a run or of a study again."""
+    if (run / "study.json").is_file():
+        from fedlm.report.study import write_study_report
+
+        typer.echo(write_study_report(run))
+        return
+    from fedlm.report.run import write_report
+
+    typer.echo(write_report(run, samples=samples))

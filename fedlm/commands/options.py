@@ -1,0 +1,32 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedlm.vault.keys import KeySource
+
+KeyFile = Annotated[Path | None, typer.Option(help="The vault's key file; by default VAULT.key beside it.")]
+PassphraseEnv = Annotated[str | None, typer.Option(help="Environment variable that holds the vault's passphrase.")]
+KeyProvider = Annotated[
+    str | None, typer.Option(help="env(NAME), keyring, or package.module:factory; see docs/vault-format.md.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of the configuration; may be repeated.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with the configuration.")]
+Samples = Annotated[bool, typer.Option("--samples", help="Show sample text of a private corpus in the report.")]
+
+
+def key_source(
+    vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None = None
+) -> "KeySource":
+    """Returns where a vault's key is: a provider, a passphrase, the named file, or VAULT.key beside the vault."""
+    from fedlm.vault.keys import KeySource
+
+    if key_provider is not None:
+        return KeySource(provider=key_provider)
+    if passphrase_env is not None:
+        return KeySource(passphrase_env=passphrase_env)
+    return KeySource(file=key_file or vault.with_name(vault.name + ".key"))

@@ -1,0 +1,62 @@
+"""`fedlm prepare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedlm.commands.options import KeyFile, KeyProvider, PassphraseEnv, key_source
+
+if TYPE_CHECKING:
+    from fedlm.config import RunConfig
+    from fedlm.vault.keys import KeySource
+
+
+def prepare(
+    corpus: str,
+    vault: Path,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    partition: Annotated[
+        str, typer.Option(help="Split anew, e.g. 'dirichlet(alpha=0.1)'; by default, one client a user.")
+    ] = "",
+    scrub: Annotated[str, typer.Option(help="full, patterns, or none.")] = "full",
+    pseudonym_key: Annotated[str, typer.Option(help="A file, seed or random.")] = "",
+    max_clients: int = 0,
+    seed: int = 0,
+) -> None:
+    """Scrubs a corpus and seals it into a vault."""
+    from fedlm.config import RunConfig
+
+    config = RunConfig.checked(
+        {
+            "partition": partition,
+            "scrub": scrub,
+            "pseudonym_key": pseudonym_key,
+            "max_clients": max_clients,
+            "seed": seed,
+        }
+    )
+    prepare_vault(corpus, vault, key_source(vault, key_file, passphrase_env, key_provider), config)
+
+
+def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunConfig", *, quiet: bool = False) -> None:
+    """Makes a vault, shows progress and says what was found."""
+    from fedlm.prepare import prepare as make_vault
+    from fedlm.progress import ClientProgress
+
+    new_key = source.file is not None and not source.file.exists()
+    with ClientProgress("scrubbing and sealing", quiet=quiet) as progress:
+        done = make_vault(corpus, vault, source, config, progress.update)
+    if quiet:
+        return
+    found = ", ".join(f"{n} {kind.lower().replace('_', ' ')}" for kind, n in done.findings.most_common(5)) or "none"
+    typer.echo(
+        f"sealed {done.clients:,} clients, {done.documents:,} documents, {done.characters:,} characters in {vault}"
+    )
+    typer.echo(f"personal data found ({config.scrub}): {found}")
+    if done.left_out:
+        typer.echo(f"left out for too little text after scrubbing: {done.left_out:,} clients")
+    if new_key:
+        typer.echo(f"made the key file {source.file}: who takes both has the text")

@@ -1,0 +1,40 @@
+"""`fedlm study`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedlm.errors import ConfigError
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="The study; --list shows all.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The study's folder; runs that are done in it are kept. [runs/study-NAME]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds of each condition; 0 is five, or two with --quick.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="The small version: minutes, not an hour.")] = False,
+    corpus: Annotated[str, typer.Option(help="Your own text in place of the built-in corpus.")] = "",
+    group: Annotated[str, typer.Option(help="The label that tells groups of clients apart.")] = "",
+    list_all: Annotated[bool, typer.Option("--list", help="Show the studies and their questions.")] = False,
+) -> None:
+    """Runs a study: many runs and one question; leaves a report, a table and figures."""
+    from scenarios.runner import load_scenario, run_study, scenario_names
+    from scenarios.study import Options
+
+    if list_all:
+        for each in scenario_names():
+            typer.echo(f"{each}: {load_scenario(each).QUESTION}")
+        return
+    if not name:
+        raise ConfigError(f"Name a study: {', '.join(scenario_names())}.")
+    if seeds < 0:
+        raise ConfigError(f"--seeds {seeds} does not do: 1 or more.")
+    load_scenario(name)
+    folder = out or Path("runs") / f"study-{name}{'-quick' if quick else ''}"
+    command = shlex.join(["fedlm", *[a for a in sys.argv[1:] if a != "--debug"]])
+    report = run_study(name, Options(quick, corpus, group), seeds or (2 if quick else 5), folder, typer.echo, command)
+    typer.echo(f"report: {report}")

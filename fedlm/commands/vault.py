@@ -1,0 +1,137 @@
+"""`fedlm vault show|verify|rotate|forget|add`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedlm.commands.options import Json, KeyFile, KeyProvider, PassphraseEnv, key_source
+
+Receipt = Annotated[Path | None, typer.Option(help="A receipt's file: verify checks it, forget writes it.")]
+
+
+def _print(content: dict[str, Any], as_json: bool) -> None:
+    typer.echo(json.dumps(content) if as_json else "\n".join(f"{k}: {v}" for k, v in content.items()))
+
+
+def show(
+    vault: Path,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    as_json: Json = False,
+) -> None:
+    """Says what a vault holds: counts, never text."""
+    from fedlm.vault.store import Vault
+
+    opened = Vault(vault, key_source(vault, key_file, passphrase_env, key_provider))
+    about = {
+        **opened.about,
+        "vault_id": opened.vault_id.hex(),
+        "clients": len(opened.pseudonyms),
+        "forgotten": opened.forgotten(),
+        "train_tokens": int(opened.index["train"].sum()),
+        "held_out_tokens": int(opened.index["held_out"].sum()),
+        "epoch": opened.epoch,
+        "vault_key": opened.key_fingerprint,
+        "public_key": opened.public_key.hex(),
+    }
+    opened.close()
+    _print(about, as_json)
+
+
+def verify(
+    vault: Path,
+    receipt: Receipt = None,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    as_json: Json = False,
+) -> None:
+    """Opens every part of every client, in memory, and says what does not open; checks a receipt's signature."""
+    from fedlm.errors import VaultError
+    from fedlm.vault.store import Vault
+
+    opened = Vault(vault, key_source(vault, key_file, passphrase_env, key_provider))
+    if receipt is not None:
+        _check(receipt, opened.public_key)
+    broken, strangers = opened.verify(), opened.strangers()
+    if as_json:
+        found = {"clients": len(opened.pseudonyms), "broken": [f"{b:016x}" for b in broken], "strangers": strangers}
+        typer.echo(json.dumps(found | ({"receipt": "genuine"} if receipt else {})))
+    elif not broken and not strangers:
+        typer.echo(f"all {len(opened.pseudonyms)} clients open" + ("; the receipt is genuine" if receipt else ""))
+    opened.close()
+    if broken:
+        raise VaultError(f"{len(broken)} of {len(opened.pseudonyms)} clients do not open; restore {vault} from a copy.")
+    if strangers:
+        raise VaultError(
+            f"{strangers} rows of {vault} are not in its index: someone put them there. They are not read."
+        )
+
+
+def _check(receipt: Path, public_key: bytes) -> None:
+    from fedlm.errors import VaultError
+    from fedlm.vault.change import check_receipt
+
+    try:
+        content = json.loads(receipt.read_text())
+    except (OSError, ValueError):
+        raise VaultError(f"{receipt} is not a receipt: name the JSON file that vault forget wrote.") from None
+    check_receipt(content, public_key)
+
+
+def rotate(
+    vault: Path,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    as_json: Json = False,
+) -> None:
+    """Wraps all data keys under a new vault key and destroys the old one."""
+    from fedlm.vault.change import rotate as change
+
+    _print(change(vault, key_source(vault, key_file, passphrase_env, key_provider)), as_json)
+
+
+def forget(
+    vault: Path,
+    client: str,
+    receipt: Receipt = None,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    as_json: Json = False,
+) -> None:
+    """Destroys a client's key and text, and rewraps the rest under a new vault key."""
+    from fedlm.vault.change import forget as change
+
+    made = change(vault, key_source(vault, key_file, passphrase_env, key_provider), client)
+    if receipt is not None:
+        receipt.write_text(json.dumps(made, indent=2) + "\n")
+    if as_json:
+        typer.echo(json.dumps(made))
+        return
+    typer.echo(f"forgotten since {made['when']}; {made['what']}")
+    if receipt is None:
+        typer.echo(json.dumps(made, indent=2))
+    typer.echo("backups, snapshots and models trained before are not touched")
+
+
+def add(
+    vault: Path,
+    corpus: str,
+    key_file: KeyFile = None,
+    passphrase_env: PassphraseEnv = None,
+    key_provider: KeyProvider = None,
+    as_json: Json = False,
+) -> None:
+    """Scrubs a corpus and adds it: new clients, and new documents of old ones."""
+    from fedlm.add import add as change
+    from fedlm.progress import ClientProgress
+
+    with ClientProgress("scrubbing and sealing", quiet=as_json) as progress:
+        done = change(corpus, vault, key_source(vault, key_file, passphrase_env, key_provider), progress.update)
+    counts = {"clients": done.clients, "left_out": done.left_out, "documents": done.documents}
+    _print({**counts, "characters": done.characters, "findings": dict(done.findings)}, as_json)

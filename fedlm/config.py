@@ -1,0 +1,236 @@
+"""The configuration of a run: one frozen, validated model (DESIGN section 5). Keys are snake_case, unknown keys are refused."""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from fedlm.data.tokens import Vocabulary, vocabulary
+from fedlm.errors import ConfigError
+from fedlm.models.catalog import check_model
+from fedlm.privacy.settings import PrivacySettings
+from fedlm.schedules import check_schedule
+from fedlm.spec import Spec, parse_spec
+
+CLIENT_OPTIMIZERS = {
+    "sgd": {"learning_rate": 1.0, "momentum": 0.0, "clip_norm": 0.0},
+    "adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0},
+    "adagrad": {"learning_rate": 0.01, "initial": 0.1, "epsilon": 1e-7, "clip_norm": 0.0},
+}
+"""The client optimizers, their options and defaults."""
+
+
+VOCABULARY_FILE = "vocabulary.json"
+"""Where a run's folder keeps a learned vocabulary."""
+
+
+class RunConfig(BaseModel):
+    """Defaults are the published Shakespeare setting (Reddi et al. 2021, https://arxiv.org/abs/2003.00295)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # run
+    seed: int = Field(0, ge=0, lt=2**63)
+    rounds: int = Field(100, ge=0)
+    cohort_size: int = Field(10, ge=1)
+    eval_every: int = Field(10, ge=1)
+    eval_clients: int = Field(0, ge=0, description="clients evaluated; 0 is all")
+    workers: int = Field(0, ge=0, description="worker processes; 0 is one per core")
+    checkpoint_every: int = Field(1, ge=1)
+    keep_every: int = Field(50, ge=1)
+    timeout: float = Field(3600.0, gt=0, description="seconds that a round may take")
+    patience: int = Field(0, ge=0, description="evaluations without a gain before the run stops; 0 never stops early")
+    min_gain: float = Field(0.0, ge=0, description="smallest gain that counts, nats per held-out token")
+    quorum: float = Field(0.0, ge=0, le=1, description="share of a cohort that must be trained, or the run stops")
+    # client
+    model: str = "lstm"
+    vocabulary: str = "chars"
+    vocabulary_text: str = Field(
+        "", exclude=True, description="content of the file of a learned vocabulary", repr=False
+    )
+    seq_len: int = Field(80, ge=1)
+    batch_size: int = Field(4, ge=1)
+    local_epochs: int = Field(1, ge=1)
+    client_optimizer: str = "sgd(learning_rate=1.0)"
+    client_schedule: str = "constant"
+    proximal_mu: float = Field(
+        0.0, ge=0, description="FedProx: mu / 2 times the squared distance to the global weights"
+    )
+    l1: float = Field(0.0, ge=0, description="times the sum of |w| over kernels")
+    l2: float = Field(0.0, ge=0, description="times the sum of w * w over kernels")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    client_patience: int = Field(0, ge=0, description="local epochs without a gain before a client stops; 0 never")
+    client_holdout: float = Field(0.2, gt=0, lt=1, description="share of a client's rows that client_patience watches")
+    # server
+    strategy: str = "FedAvg"
+    server_schedule: str = "constant"
+    weighting: str = "tokens"
+    # privacy (docs/differential-privacy.md)
+    mechanism: str = "none"
+    clip_norm: float = Field(0.0, ge=0, description="L2 bound of a client's update")
+    noise_multiplier: float = Field(0.0, ge=0, description="standard deviation of the noise over the sensitivity")
+    sampling_rate: float = Field(0.0, ge=0, le=1, description="under privacy, each client's probability a round")
+    population_weight: float = Field(0.0, ge=0, description="public estimate of all min(tokens, cap) together")
+    noise_cohort_size: int = Field(0, ge=0, description="the cohort that a simulation stands for; 0 is cohort_size")
+    delta: float = Field(1e-5, gt=0, lt=1)
+    epsilon_budget: float = Field(0.0, ge=0, description="the run stops before it is passed; 0 is no budget")
+    reproducible: bool = Field(False, description="noise from the seed; the ledger then says: no guarantee")
+    # preparation
+    scrub: str = "full"
+    partition: str = Field("", description="how documents are split among clients anew; empty keeps their users")
+    max_clients: int = Field(0, ge=0, description="clients kept, drawn by the seed; 0 is all")
+    min_documents: int = Field(2, ge=1)
+    holdout_fraction: float = Field(0.2, ge=0, lt=1)
+    pseudonym_key: str = ""
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, value: str) -> str:
+        check_model(value)
+        return value
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _known_vocabulary(cls, value: str) -> str:
+        spec = parse_spec(value)
+        if not (spec.name in ("words", "bpe") and set(spec.options) - {"sha256"} == {"file"}):
+            vocabulary(value)
+        return value
+
+    @field_validator("vocabulary_text")
+    @classmethod
+    def _right_vocabulary(cls, value: str, others: ValidationInfo) -> str:
+        if value and "vocabulary" in others.data:
+            vocabulary(others.data["vocabulary"], value)
+        return value
+
+    @field_validator("client_optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        spec = parse_spec(value)
+        if spec.name not in CLIENT_OPTIMIZERS:
+            raise ConfigError(f"the client optimizers are: {', '.join(CLIENT_OPTIMIZERS)}")
+        known = CLIENT_OPTIMIZERS[spec.name]
+        for name, number in spec.options.items():
+            if name not in known:
+                raise ConfigError(f"{spec.name} has no option {name!r}; its options are: {', '.join(known)}")
+            if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+                raise ConfigError(f"{name}={number!r} is not a number >= 0")
+        return value
+
+    @field_validator("client_schedule", "server_schedule")
+    @classmethod
+    def _known_schedule(cls, value: str) -> str:
+        check_schedule(value)
+        return value
+
+    @field_validator("weighting")
+    @classmethod
+    def _known_weighting(cls, value: str) -> str:
+        spec = parse_spec(value)
+        capped = spec.name == "capped" and isinstance(spec.options.get("tokens"), int) and spec.options["tokens"] >= 1
+        if not (capped or (spec.name in ("tokens", "uniform") and not spec.options)):
+            raise ConfigError("weighting is tokens, uniform or capped(tokens=N)")
+        return value
+
+    @model_validator(mode="after")
+    def _private_or_not(self) -> Self:
+        self.privacy.check()
+        if self.privacy.on and self.patience:
+            raise ConfigError("patience reads held-out figures without noise: leave it 0 under differential privacy.")
+        return self
+
+    @property
+    def privacy(self) -> PrivacySettings:
+        """The privacy part."""
+        keys = [f.name for f in fields(PrivacySettings) if f.name not in ("mechanism", "weighting")]
+        return PrivacySettings(
+            mechanism=self.spec("mechanism"), weighting=self.spec("weighting"), **{k: getattr(self, k) for k in keys}
+        )
+
+    @classmethod
+    def load(cls, file: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+        """Reads a TOML file and `key=value` overrides.
+
+        Raises:
+          ConfigError: the file is missing or not TOML, a key is unknown, or a value is out of range.
+        """
+        values: dict[str, Any] = {}
+        folder = Path() if file is None else file.parent
+        if file is not None:
+            try:
+                values = tomllib.loads(file.read_text())
+            except FileNotFoundError:
+                raise ConfigError(f"There is no configuration file {file}.") from None
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{file} is not TOML: {error}.") from None
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ConfigError(f"--set {override!r} is not key=value.")
+            values[key.strip().replace("-", "_")] = value.strip()
+            folder = Path() if key.strip() == "vocabulary" else folder
+        return cls.checked(_with_vocabulary(values, folder))
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """Validates values; the first mistake becomes one sentence."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(cls.model_fields)
+                raise ConfigError(f"There is no configuration key {key!r}; the keys are: {known}.") from None
+            if isinstance(ours := first.get("ctx", {}).get("error"), ConfigError):
+                raise ours from None
+            raise ConfigError(f"{key}={first['input']} does not do: {first['msg']}.") from None
+
+    @property
+    def num_workers(self) -> int:
+        """Worker processes to start."""
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def vocab(self) -> Vocabulary:
+        """The vocabulary."""
+        return vocabulary(self.vocabulary, self.vocabulary_text)
+
+    def to_settings(self) -> str:
+        """Returns what a node needs, as JSON: the configuration, and the content of a learned vocabulary."""
+        return json.dumps({**self.model_dump(), "vocabulary_text": self.vocabulary_text})
+
+    def spec(self, key: str) -> Spec:
+        """Returns the parsed spec string of a key."""
+        return parse_spec(getattr(self, key))
+
+    def to_toml(self) -> str:
+        """Returns the configuration as TOML."""
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
+
+
+def _with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Reads the file of a learned vocabulary; it is found from `folder`, and must be the one of `sha256` if that is given."""
+    text = values.get("vocabulary", "")
+    spec = parse_spec(text) if isinstance(text, str) and text.startswith(("words", "bpe")) else Spec("", {})
+    name = spec.options.get("file")
+    if not isinstance(name, str):
+        return values
+    try:
+        content = (folder / name).read_bytes()
+        decoded = content.decode()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"There is no vocabulary file {folder / name}; make one with fedlm vocabulary.") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if spec.options.get("sha256", digest) != digest:
+        raise ConfigError(f"The vocabulary file {folder / name} is not the one that this run was made with.")
+    kept = f"{spec.name}(file={VOCABULARY_FILE!r}, sha256={digest!r})"  # as in the run's folder
+    vocabulary(kept, decoded)
+    return {**values, "vocabulary_text": decoded, "vocabulary": kept}

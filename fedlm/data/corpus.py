@@ -1,0 +1,54 @@
+"""Opens a corpus by name or path and yields its documents one by one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedlm.data.files import read_path
+from fedlm.data.hub import read_hub
+from fedlm.data.planted import READERS
+from fedlm.data.shakespeare import read_shakespeare
+from fedlm.data.sotu import read_sotu
+from fedlm.data.synthetic import read_synthetic
+from fedlm.errors import ConfigError
+from fedlm.spec import parse_spec
+from fedlm.types import Document
+
+PUBLIC = ("shakespeare", "sotu", "synthetic")
+"""Corpora of public text: pseudonyms may derive from the seed, and samples of their models may be shown."""
+
+
+def is_public(corpus: str) -> bool:
+    """Returns whether a corpus is one of the built-in ones."""
+    name = corpus.partition("(")[0]
+    if name in READERS:  # something planted in other corpora: as public as they are
+        options = parse_spec(corpus).options
+        inner = options.get("corpora") or [options.get("corpus", "shakespeare")]
+        return all(is_public(str(c)) for c in inner)
+    return name in PUBLIC
+
+
+def open_corpus(corpus: str) -> Iterator[Document]:
+    """Yields the documents of `shakespeare`, `sotu`, `synthetic(...)`, `hf:NAME`, a file or a folder.
+
+    Raises:
+      CorpusError: missing, empty or malformed; the sentence names the file and the line.
+    """
+    if corpus == "shakespeare":
+        return read_shakespeare()
+    if corpus == "sotu":
+        return read_sotu()
+    if corpus.partition("(")[0] == "synthetic":
+        options = parse_spec(corpus).options
+        try:
+            return read_synthetic(**options)
+        except TypeError as error:
+            raise ConfigError(f"{corpus} does not do: {error}.") from None
+    if corpus.partition("(")[0] in READERS:
+        parsed = parse_spec(corpus)
+        try:
+            return READERS[parsed.name](open_corpus, **parsed.options)
+        except TypeError as error:
+            raise ConfigError(f"{corpus} does not do: {error}.") from None
+    if corpus.startswith("hf:"):
+        return read_hub(corpus.removeprefix("hf:"))
+    return read_path(Path(corpus))

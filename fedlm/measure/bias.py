@@ -1,0 +1,109 @@
+"""Bias of a model: how much likelier it finds the stereotyped sentence of a pair than the other.
+
+The score is the mean of log P(stereotyped) - log P(other), in nats: raw, and per symbol so that longer sentences do not
+weigh more. 0 is no preference. Nangia et al. 2020 (https://arxiv.org/abs/2010.00133) report the share of pairs preferred,
+which is here too; a difference keeps how strong the preference is.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.measure.pairs import Pair
+from fedlm.types import TextMetrics
+
+Scorer = Callable[[Sequence[str]], Sequence[TextMetrics]]
+"""Returns the sums over each text under the model; `loss_sum` is -log P in nats."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A mean difference over pairs, its standard error, and the number of pairs."""
+
+    mean: float
+    standard_error: float
+    count: int
+
+    def includes_zero(self) -> bool:
+        """Returns whether 0 lies within 1.96 standard errors."""
+        return abs(self.mean) <= 1.96 * self.standard_error
+
+
+@dataclass(frozen=True)
+class BiasScore:
+    """What a model prefers over a set of pairs.
+
+    Attributes:
+      raw: log P(stereotyped) - log P(other), in nats.
+      per_symbol: the same with each sentence's log probability over its symbols.
+      preferred: share of pairs whose stereotyped sentence is likelier.
+    """
+
+    raw: Gap
+    per_symbol: Gap
+    preferred: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns plain values for JSON."""
+        return asdict(self)
+
+
+def _gap(values: npt.NDArray[np.float64]) -> Gap:
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return Gap(float(values.mean()), error, len(values))
+
+
+def bias_score(pairs: Sequence[Pair], score: Scorer) -> BiasScore:
+    """Scores pairs.
+
+    Raises:
+      ValueError: there is no pair.
+    """
+    if not pairs:
+        raise ValueError("Expected at least one pair.")
+    figures = score([text for pair in pairs for text in (pair.stereotyped, pair.other)])
+    logs = np.array([-f.loss_sum for f in figures]).reshape(-1, 2)  # (pairs, 2)
+    symbols = np.array([max(f.tokens, 1) for f in figures]).reshape(-1, 2)
+    raw = logs[:, 0] - logs[:, 1]
+    mean = logs / symbols
+    return BiasScore(_gap(raw), _gap(mean[:, 0] - mean[:, 1]), float(np.mean(raw > 0)))
+
+
+def bias_by_kind(pairs: Sequence[Pair], score: Scorer) -> dict[str, BiasScore]:
+    """Scores the pairs of each kind by themselves."""
+    kinds = sorted({p.kind for p in pairs})
+    return {kind: bias_score([p for p in pairs if p.kind == kind], score) for kind in kinds}
+
+
+def association(
+    starts: tuple[Sequence[str], Sequence[str]], ends: tuple[Sequence[str], Sequence[str]], score: Scorer
+) -> Gap:
+    """Returns how much more the first starts go with the first ends than the second ones do, in nats.
+
+    log P(end | start) is log P(start end) - log P(start); the test is Caliskan et al.'s (2017, WEAT) on continuations.
+
+    Args:
+      starts: two sets of prefixes, such as "The nurse said that" and "The engineer said that".
+      ends: two sets of continuations, such as " she" and " he".
+    """
+    per_start = []
+    for prefixes in starts:
+        values = []
+        for prefix in prefixes:
+            first, second = ([prefix + e for e in side] for side in ends)
+            logs = [-f.loss_sum for f in score([*first, *second])]
+            values.append(float(np.mean(logs[: len(first)]) - np.mean(logs[len(first) :])))
+        per_start.append(np.array(values))
+    one, two = per_start
+    error = math.sqrt(sum(float(np.var(v, ddof=1)) / len(v) if len(v) > 1 else math.nan for v in per_start))
+    return Gap(float(one.mean() - two.mean()), error, len(one) + len(two))
+
+
+def name_swap_gap(pairs: Sequence[Pair], score: Scorer) -> Gap:
+    """Returns the mean absolute gap per symbol when nothing but the name changes: 0 if names do not matter."""
+    figures = score([text for pair in pairs for text in (pair.stereotyped, pair.other)])
+    mean = np.array([-f.loss_sum / max(f.tokens, 1) for f in figures]).reshape(-1, 2)
+    return _gap(np.abs(mean[:, 0] - mean[:, 1]))

@@ -1,0 +1,53 @@
+"""A client's optimizer, with a fresh state for every client.
+
+SGD with momentum; Adam (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980); Adagrad (Duchi et al. 2011), whose sums
+start at `initial` as in Keras.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+
+class ClientOptimizer:
+    """Steps on variables.
+
+    Args:
+      name: sgd, adam or adagrad.
+      options: every option of it, as numbers.
+      variables: what is trained.
+    """
+
+    def __init__(self, name: str, options: Mapping[str, float], variables: Sequence[keras.Variable]) -> None:
+        self._name, self._options, self._variables = name, options, variables
+        kinds = {"sgd": 1 if options.get("momentum") else 0, "adam": 2, "adagrad": 1}[name]
+        self._slots = [[tf.Variable(tf.zeros_like(v.value)) for v in variables] for _ in range(kinds)]
+        self._steps = tf.Variable(0.0)
+
+    def reset(self) -> None:
+        """Forgets the last client."""
+        for slot in (s for slots in self._slots for s in slots):
+            slot.assign(tf.fill(slot.shape, self._options.get("initial", 0.0)))
+        self._steps.assign(0.0)
+
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
+        """Makes one step at a learning rate, on gradients clipped to `clip_norm` over all variables together."""
+        dense = [tf.convert_to_tensor(g) for g in gradients]
+        if self._options["clip_norm"]:
+            dense, _ = tf.clip_by_global_norm(dense, self._options["clip_norm"])
+        if self._name == "adam":
+            self._steps.assign_add(1.0)
+        for place, (variable, gradient) in enumerate(zip(self._variables, dense, strict=True)):
+            variable.value.assign_sub(rate * self._direction(place, gradient))
+
+    def _direction(self, place: int, gradient: tf.Tensor) -> tf.Tensor:
+        options, slots = self._options, [s[place] for s in self._slots]
+        if self._name == "sgd":
+            return slots[0].assign(options["momentum"] * slots[0] + gradient) if slots else gradient
+        if self._name == "adagrad":
+            return gradient / (tf.sqrt(slots[0].assign_add(gradient * gradient)) + options["epsilon"])
+        beta_1, beta_2 = options["beta_1"], options["beta_2"]
+        mean = slots[0].assign(beta_1 * slots[0] + (1 - beta_1) * gradient) / (1 - beta_1**self._steps)
+        square = slots[1].assign(beta_2 * slots[1] + (1 - beta_2) * gradient * gradient) / (1 - beta_2**self._steps)
+        return mean / (tf.sqrt(square) + options["epsilon"])

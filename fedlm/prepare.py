@@ -1,0 +1,222 @@
+"""Once, at the owner: documents -> scrub -> split into train and held-out -> seal into a vault."""
+
+import os
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from fedlm.config import RunConfig
+from fedlm.data.corpus import is_public, open_corpus
+from fedlm.data.partition import partition
+from fedlm.errors import ConfigError, CorpusError, VaultError
+from fedlm.scrub.engine import ScrubbedText, Scrubber
+from fedlm.scrub.pseudonyms import Pseudonyms
+from fedlm.types import Document
+from fedlm.vault.keys import KeySource, create_key_file, seed_pseudonym_key
+from fedlm.vault.spool import Spool
+from fedlm.vault.store import ClientShard, VaultWriter
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Preparation:
+    """What preparing did; counts only.
+
+    Attributes:
+      clients: in the vault.
+      left_out: clients with too few documents, or none left after scrubbing.
+      documents, characters: scrubbed and sealed.
+      findings: personal data found, per kind.
+    """
+
+    clients: int = 0
+    left_out: int = 0
+    documents: int = 0
+    characters: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+
+
+def prepare(
+    corpus: str,
+    vault: Path,
+    source: KeySource,
+    config: RunConfig,
+    progress: Progress,
+    keep: Callable[[str], bool] | None = None,
+) -> Preparation:
+    """Makes a vault from a corpus: whole, or not at all.
+
+    Args:
+      corpus: a name or path, see `open_corpus`.
+      vault: where it will stand; nothing may be there.
+      source: the key; a key file that is missing is made.
+      config: `scrub`, `max_clients`, `min_documents`, `holdout_fraction`, `pseudonym_key`, `vocabulary`, `seed`.
+      progress: called with clients done and clients in all.
+      keep: says by a client's name whether it goes into this vault; one client is enough then.
+
+    Raises:
+      CorpusError: the corpus is missing, empty, malformed, or leaves fewer than two clients.
+      VaultError: something stands at `vault`, the key does not do, or the disk is full.
+    """
+    if vault.exists():
+        raise VaultError(f"{vault} is there already: name another place, or remove it first.")
+    try:
+        return _prepare(corpus, vault, source, config, progress, keep)
+    except sqlite3.OperationalError as error:  # its text names no data
+        raise VaultError(f"The vault {vault} could not be written: {error}.") from None
+
+
+def _prepare(
+    corpus: str,
+    vault: Path,
+    source: KeySource,
+    config: RunConfig,
+    progress: Progress,
+    keep: Callable[[str], bool] | None,
+) -> Preparation:
+    scrubber = Scrubber(config.scrub)
+    vault.parent.mkdir(parents=True, exist_ok=True)
+    spool = Spool(vault.with_name(vault.name + ".spool"))
+    try:
+        for document in _documents(corpus, config):
+            spool.add(document)
+        users = spool.clients(config.min_documents, config.max_clients, config.seed)
+        if keep is not None:
+            users = [u for u in users if keep(spool.name(u))]
+        if source.file is not None and not source.file.exists():
+            create_key_file(source.file)
+        writer = VaultWriter(vault, source, _pseudonym_key(corpus, config))
+        done = Preparation()
+        try:
+            key = _pseudonym_key(corpus, config) or secrets.token_bytes(
+                32
+            )  # of stand-ins, if the profile asks for them
+            for place, shard in enumerate(_shards(spool, users, scrubber, key, config, done), 1):
+                if shard is None:
+                    done.left_out += 1
+                else:
+                    writer.add(shard)
+                progress(place, len(users))
+            done.clients = writer.clients
+            _check(corpus, config, done, len(users), fewest=2 if keep is None else 1)
+            writer.finish(_about(corpus, config, done))
+        except BaseException:
+            writer.discard()
+            raise
+        return done
+    finally:
+        spool.close()
+
+
+def _documents(corpus: str, config: RunConfig) -> Iterator[Document]:
+    """Yields the corpus' documents, under the names of new clients if a partition is asked for."""
+    if not config.partition:
+        yield from open_corpus(corpus)
+        return
+    # a first pass over labels and lengths, never kept text
+    labels = ({**d.labels, "user": d.user, "characters": str(len(d.text))} for d in open_corpus(corpus))
+    for document, part in zip(open_corpus(corpus), partition(config.partition, labels, config.seed), strict=True):
+        if part >= 0:
+            yield Document(f"part-{part:05d}", document.text, document.labels)
+
+
+def _check(corpus: str, config: RunConfig, done: Preparation, users: int, fewest: int) -> None:
+    if users == 0:
+        raise CorpusError(f"The corpus {corpus} has no client with at least {config.min_documents} documents.")
+    if done.clients == 0:
+        raise CorpusError(f"The corpus {corpus} has no text left after scrubbing.")
+    if done.clients < fewest:
+        raise CorpusError(f"The corpus {corpus} has one client only; federated training needs two or more.")
+
+
+def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
+    return {
+        "corpus": corpus if is_public(corpus) else Path(corpus).name,
+        "partition": config.partition,
+        "scrub": config.scrub,
+        "holdout_fraction": config.holdout_fraction,
+        "min_documents": config.min_documents,
+        "vocabulary": config.vocabulary,
+        "clients": done.clients,
+        "left_out": done.left_out,
+        "documents": done.documents,
+        "characters": done.characters,
+        "findings": dict(done.findings.most_common()),
+    }
+
+
+def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
+    choice = config.pseudonym_key or ("seed" if is_public(corpus) else "random")
+    if choice == "seed":
+        return seed_pseudonym_key(config.seed)
+    if choice == "random":
+        return None
+    try:
+        key = Path(choice).read_bytes().strip()
+    except OSError:
+        raise ConfigError(f"There is no pseudonym key file {choice}; name a file, seed or random.") from None
+    if len(key) < 32:
+        raise ConfigError(f"The pseudonym key file {choice} is shorter than 32 bytes.")
+    return key
+
+
+def _shards(
+    spool: Spool, users: list[bytes], scrubber: Scrubber, key: bytes, config: RunConfig, done: Preparation
+) -> Iterator[ClientShard | None]:
+    """Scrubs client by client, several at a time (the model runs outside the interpreter's lock), in the users' order."""
+    threads = os.cpu_count() or 1
+
+    def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str]]:
+        counts: Counter[str] = Counter()
+        stand_ins = Pseudonyms(key, documents[0].user) if scrubber.profile.mode == "pseudonym" and documents else None
+        scrubbed = [scrubber.scrub(d.text, counts, stand_ins) for d in documents]
+        return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Future[tuple[ClientShard | None, Counter[str]]]] = []
+        rest = iter(users)
+        for user in islice(rest, 2 * threads):
+            waiting.append(pool.submit(work, spool.read(user)))
+        while waiting:
+            shard, counts = waiting.pop(0).result()
+            for user in islice(rest, 1):
+                waiting.append(pool.submit(work, spool.read(user)))
+            if shard is not None:
+                texts = [*shard.train, *shard.held_out]
+                done.documents += len(texts)
+                done.characters += sum(len(t.text) for t in texts)
+                done.findings.update(counts)
+            yield shard
+
+
+def _split(documents: list[Document], texts: list[ScrubbedText], config: RunConfig) -> ClientShard | None:
+    """Holds the last max(1, floor(fraction n)) of n >= 2 documents out; None if too few are left."""
+    if len(texts) < max(config.min_documents, 1):
+        return None
+    kept = len(texts) - held_out_documents(len(texts), config)
+    train, held_out = texts[:kept], texts[kept:]
+    train_tokens, held_out_tokens = (count_targets([t.text for t in part], config) for part in (train, held_out))
+    return ClientShard(documents[0].user, train, held_out, train_tokens, held_out_tokens, _shared(documents))
+
+
+def held_out_documents(documents: int, config: RunConfig) -> int:
+    """Returns how many of a client's documents, the last ones, are held out: max(1, floor(fraction n)) of n >= 2."""
+    return max(1, int(config.holdout_fraction * documents)) if config.holdout_fraction and documents > 1 else 0
+
+
+def count_targets(texts: list[str], config: RunConfig) -> int:
+    """Returns the number of training targets in documents: their symbols, and one end each."""
+    vocab = config.vocab
+    return sum(len(vocab.encode(t)) + 1 for t in texts)
+
+
+def _shared(documents: list[Document]) -> dict[str, str]:
+    """Returns the labels that all of a client's documents agree on; only they are the client's."""
+    first = documents[0].labels
+    return {k: v for k, v in first.items() if all(d.labels.get(k) == v for d in documents)}

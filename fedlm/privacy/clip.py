@@ -1,0 +1,65 @@
+"""Clipping of whole updates: the bound that every guarantee stands on.
+
+McMahan, Ramage, Talwar, Zhang, Learning Differentially Private Recurrent Language Models, ICLR 2018 ("flat clipping").
+https://arxiv.org/abs/1710.06963
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.types import Weights
+
+_MARGIN = 1e-9  # float64 sums of up to 1e7 squares are off by less; a clipped norm is below the bound for certain
+
+
+@dataclass(frozen=True)
+class BoundedUpdate:
+    """An update whose L2 norm is known to be at most `max_norm`.
+
+    Attributes:
+      arrays: float64, shapes of the weights.
+      max_norm: the bound, in the unit of the weights.
+      was_below: whether the update kept the bound before it was clipped.
+    """
+
+    arrays: tuple[npt.NDArray[np.float64], ...]
+    max_norm: float
+    was_below: bool
+
+
+def l2_norm(arrays: Iterable[npt.NDArray[Any]]) -> float:
+    """Returns the L2 norm over all arrays together, in float64 (float32 squares overflow); NaN if any value is.
+
+    >>> l2_norm((np.array([3.0], np.float32), np.array(4.0, np.float32)))
+    5.0
+    """
+    flat = [np.asarray(a, np.float64).ravel() for a in arrays]
+    return math.sqrt(sum(float(f @ f) for f in flat))
+
+
+def clip(update: Weights, max_norm: float) -> BoundedUpdate:
+    """Scales an update so that its L2 norm over all arrays together is at most `max_norm`.
+
+    Args:
+      update: local - global, any shapes, 0-d included. Not modified.
+      max_norm: the bound, same unit as the weights; > 0 and finite.
+
+    Raises:
+      ValueError: `max_norm` does not do, or the update holds NaN or infinity (scaling could not bound it).
+
+    >>> clip((np.array([3.0], np.float32), np.array(4.0, np.float32)), 2.5).arrays[0].round(6)
+    array([1.5])
+    """
+    if not (max_norm > 0 and math.isfinite(max_norm)):
+        raise ValueError(f"Expected a finite {max_norm=} > 0.")
+    norm = l2_norm(update)
+    if not math.isfinite(norm):
+        raise ValueError(f"The update has norm {norm}; it cannot be bounded.")
+    below = norm <= max_norm * (1 - _MARGIN)
+    scale = 1.0 if below else max_norm * (1 - _MARGIN) / norm
+    return BoundedUpdate(tuple(np.asarray(a, np.float64) * scale for a in update), max_norm, below)

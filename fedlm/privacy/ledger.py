@@ -1,0 +1,202 @@
+"""The privacy ledger: one frozen line per release, written before its noise is drawn, and what they cost together.
+
+A crash between noise and checkpoint therefore releases nothing that is not charged: the round is run again with fresh
+noise and charged a second time.
+"""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fedlm.errors import BudgetError, FedLMError
+from fedlm.privacy.accounting import Method, epsilon
+from fedlm.privacy.settings import PrivacySettings
+
+FILE = "ledger.json"
+_NOT_COVERED = (
+    "held-out figures and their spread over clients (private/metrics.jsonl, private/clients.parquet)",
+    "training loss, token counts, the realised cohort, failures and seconds of each round (private/metrics.jsonl)",
+    "documents, characters and findings counted when the text was sealed (private/summary.json)",
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One noised sum that left the mechanism.
+
+    Attributes:
+      round: the round; twice in the ledger if it had to be run again.
+      mechanism: "gaussian", "adaptive" or "local".
+      sampling_rate: probability with which each client was in it.
+      noise_multiplier: standard deviation of the noise on the sum of updates, over the sensitivity.
+      clip_norm: the bound C of an update.
+      cap: the largest weight of a client.
+      clients: clients expected; the realised number is not public.
+      noise_std: standard deviation that was drawn, on the integer sum.
+      count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
+      compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
+    """
+
+    round: int
+    mechanism: str
+    sampling_rate: float
+    noise_multiplier: float
+    clip_norm: float
+    cap: int
+    clients: int
+    noise_std: int
+    count_multiplier: float = 0.0
+    compositions: int = 1
+
+
+class Ledger:
+    """The releases of a run, kept in `ledger.json` of its folder.
+
+    Args:
+      path: the file; None keeps it in memory.
+      settings: what the run asked for.
+      releases: what was charged before.
+    """
+
+    def __init__(self, path: Path | None, settings: PrivacySettings, releases: list[Release] | None = None) -> None:
+        self._path, self.settings, self.releases = path, settings, list(releases or [])
+
+    @classmethod
+    def open(cls, path: Path, settings: PrivacySettings) -> "Ledger":
+        """Opens the ledger of a run, or starts one and writes it."""
+        ledger = cls(path, settings, _read(path) if path.is_file() else [])
+        ledger._write()
+        return ledger
+
+    @classmethod
+    def read(cls, path: Path, settings: PrivacySettings) -> "Ledger":
+        """Reads the ledger of a run and writes nothing."""
+        return cls(None, settings, _read(path))
+
+    def epsilon(self, more: Release | None = None, *, method: Method = "rdp", first: int | None = None) -> float:
+        """Returns epsilon at the settings' delta of all releases (or the first ones), and of one more."""
+        return epsilon([*self.releases[:first], *([more] if more else [])], self.settings.delta, method)
+
+    def affords(self, release: Release) -> bool:
+        """Returns whether a release stays within the budget."""
+        return not self.settings.epsilon_budget or self.epsilon(release) <= self.settings.epsilon_budget
+
+    def charge(self, release: Release) -> None:
+        """Writes a release down; only then may its noise be drawn.
+
+        Raises:
+          BudgetError: it would pass the budget; nothing is charged.
+        """
+        if not self.affords(release):
+            budget = self.settings.epsilon_budget
+            raise BudgetError(f"Round {release.round} would pass epsilon_budget={budget:g}; nothing was released.")
+        self.releases.append(release)
+        self._write()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the ledger's content: the statement first, then what it rests on, then the releases."""
+        return {
+            "fedlm-ledger": 1,
+            "statement": self.statement(),
+            "guarantee": self.why_none() or "holds under the assumptions",
+            "epsilon": _finite(self.epsilon()),
+            "delta": self.settings.delta,
+            "accountant": "dp-accounting: Renyi DP at integer orders, which holds for the discrete Gaussian",
+            "neighbours": neighbours(self.settings),
+            "adversary": adversary(self.settings),
+            "assumptions": assumptions(self.settings),
+            "not_covered": list(_NOT_COVERED),
+            "settings": {k: v for k, v in asdict(self.settings).items() if k not in ("mechanism", "weighting")},
+            "releases": [asdict(r) for r in self.releases],
+        }
+
+    def statement(self) -> str:
+        """Returns the headline: epsilon, delta, neighbours, adversary and mechanism; or that there is none."""
+        none = self.why_none()
+        if none:
+            return f"no guarantee: {none}"
+        kind = "simulated " if self.settings.simulated else ""
+        return (
+            f"{kind}({self.epsilon():.4g}, {self.settings.delta:g})-differential privacy for "
+            f"{neighbours(self.settings)}, against {adversary(self.settings)}; "
+            f"{len(self.releases)} releases of {_NAMES[self.settings.mechanism.name]}"
+        )
+
+    def why_none(self) -> str:
+        """Returns why no guarantee can be stated; empty if one can."""
+        if self.settings.reproducible:
+            return "the run is marked reproducible, so its noise follows from the seed"
+        if self.settings.noise_multiplier == 0:
+            return "noise_multiplier is 0"
+        return ""
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        content = self.as_dict()
+        lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in content.items() if k != "releases"]
+        rows = ",\n  ".join(json.dumps(r) for r in content["releases"])
+        text = "{\n" + ",\n".join([*lines, f'"releases": [\n  {rows}\n]']) + "\n}\n"
+        beside = self._path.with_name(f".{self._path.name}.new")
+        with beside.open("w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename too must be on disk before noise is drawn
+        finally:
+            os.close(folder)
+
+
+_NAMES = {
+    "gaussian": "the Poisson-sampled discrete Gaussian mechanism",
+    "adaptive": "the Poisson-sampled discrete Gaussian mechanism with adaptive clipping (sum and count)",
+    "local": "the discrete Gaussian mechanism on each client's update",
+}
+
+
+def neighbours(settings: PrivacySettings) -> str:
+    """Returns which two data sets may not be told apart."""
+    if settings.mechanism.name == "local":
+        return "replacing all text of any one client (not for whether it takes part)"
+    return "adding or removing any one client with all its text"
+
+
+def adversary(settings: PrivacySettings) -> str:
+    """Returns against whom the statement holds."""
+    if settings.mechanism.name == "local":
+        return "the server and whoever receives the models"
+    return "whoever receives the models of all rounds (not the server, which sees the sums and knows the cohorts)"
+
+
+def assumptions(settings: PrivacySettings) -> list[str]:
+    """Returns what has to be true for the statement to hold."""
+    lines = ["nodes run this code; the operating system's random numbers cannot be predicted"]
+    if settings.mechanism.name != "local":
+        lines.append("the cohort key stays with the server; every client is drawn by itself with the sampling rate")
+        lines.append(f"the public population of {settings.population:,.0f} clients was not counted from the data")
+    if settings.simulated:
+        lines.append(
+            f"SIMULATED: cohorts of {settings.cohort_size} stand for cohorts of {settings.noise_cohort_size}; the "
+            "noise and the statement are those of that larger federation, and not of the clients of this run"
+        )
+    if settings.on and settings.delta >= 1 / settings.population:
+        lines.append(f"WARNING: delta {settings.delta:g} is not below 1 / population")
+    return lines
+
+
+def _finite(value: float) -> float | str:
+    return value if math.isfinite(value) else "infinite"
+
+
+def _read(path: Path) -> list[Release]:
+    try:
+        rows = json.loads(path.read_text())["releases"]
+        return [Release(**{f.name: row[f.name] for f in fields(Release)}) for row in rows]
+    except (ValueError, KeyError, TypeError):
+        raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None

@@ -1,0 +1,135 @@
+"""Discrete Gaussian noise on the integers, exact and fast.
+
+Canonne, Kamath, Steinke, The Discrete Gaussian for Differential Privacy, NeurIPS 2020, algorithms 1 to 3: a discrete
+Laplace of scale t is kept with probability exp(-(|y| - sigma^2/t)^2 / (2 sigma^2)). https://arxiv.org/abs/2004.00010
+
+Their coins of probability exp(-x) are exact on rationals, one at a time. Here a coin compares a uniform number, of
+which 64 bits are drawn, with exp(-x) in float64. The comparison stands if the two differ by more than one part in 1e9,
+far above float64's error; otherwise (a few coins in 1e9) more bits are drawn and the comparison is made in decimals of
+growing precision. So the law is exact and no floating-point hole remains (Mironov 2012, https://doi.org/10.1145/2382196.2382264).
+
+Bits are AES-256-CTR under a key that is drawn anew from the operating system for every call.
+"""
+
+import decimal
+import math
+import os
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Source = Callable[[int], bytes]
+"""Returns that many random bytes."""
+
+MAX_SIGMA = 2**56
+_BATCH = 2**17
+_DOUBT = 1e-9
+
+
+class _Bits:
+    """A stream of uniform 64-bit words."""
+
+    def __init__(self, source: Source) -> None:
+        seed = source(48)
+        self._encryptor = Cipher(algorithms.AES(seed[:32]), modes.CTR(seed[32:])).encryptor()
+
+    def words(self, count: int) -> npt.NDArray[np.uint64]:
+        return np.frombuffer(self._encryptor.update(bytes(8 * count)), np.uint64)
+
+
+class _Uniform:
+    """A uniform number of [0, 1) whose bits are drawn as they are needed."""
+
+    def __init__(self, word: int, bits: _Bits) -> None:
+        self._value, self._size, self._bits = word, 64, bits
+
+    def below_exp(self, x: Fraction) -> bool:
+        """Returns whether the number is below exp(-x), exactly."""
+        while True:
+            with decimal.localcontext(prec=self._size // 3 + 10) as context:
+                context.Emin = decimal.MIN_EMIN
+                exact = (-decimal.Decimal(x.numerator) / decimal.Decimal(x.denominator)).exp()
+                error = exact * (int(x) + 2) * decimal.Decimal(10) ** (2 - context.prec)
+                if decimal.Decimal(self._value + 1) <= (exact - error) * 2**self._size:
+                    return True
+                if decimal.Decimal(self._value) >= (exact + error) * 2**self._size:
+                    return False
+            self._value = self._value << 64 | int(self._bits.words(1)[0])
+            self._size += 64
+
+
+def _coins(x: Floats, exact: Callable[[int], Fraction], bits: _Bits) -> npt.NDArray[np.bool_]:
+    """Returns coins that are true with probability exp(-x); `exact(i)` is x[i] without rounding."""
+    words = bits.words(len(x))
+    drawn, limit = words.astype(np.float64), np.exp(-x) * 2.0**64
+    sure = drawn + 1 < limit * (1 - _DOUBT)
+    for i in np.flatnonzero(~sure & (drawn <= limit * (1 + _DOUBT) + 1)):
+        sure[i] = _Uniform(int(words[i]), bits).below_exp(exact(int(i)))
+    return sure
+
+
+def _geometric_limits() -> npt.NDArray[np.uint64]:
+    """Returns floor(2**64 exp(-v)) for v = 1 to 44, ascending."""
+    with decimal.localcontext(prec=60):
+        return np.array([int(decimal.Decimal(-v).exp() * 2**64) for v in range(44, 0, -1)], np.uint64)
+
+
+_LIMITS = _geometric_limits()
+
+
+def _geometric(count: int, bits: _Bits) -> Integers:
+    """Returns integers v >= 0 with P(at least v) = exp(-v)."""
+    words = bits.words(count)
+    above = np.searchsorted(_LIMITS, words, side="right")
+    values: Integers = len(_LIMITS) - above.astype(np.int64)
+    undecided = np.isin(words, _LIMITS) | (words <= _LIMITS[0])
+    for i in np.flatnonzero(undecided):
+        uniform, value = _Uniform(int(words[i]), bits), 0
+        while uniform.below_exp(Fraction(value + 1)):
+            value += 1
+        values[i] = value
+    return values
+
+
+def _batch(sigma: int, bits: _Bits) -> Integers:
+    """Returns the draws that are left of one batch of proposals."""
+    shift = max(0, round(math.log2(sigma)))
+    t = 1 << shift  # a power of two: its uniform integers are the high bits of a word
+    words = bits.words(_BATCH)
+    low = (words >> np.uint64(64 - shift) if shift else np.zeros_like(words)).astype(np.int64)
+    negative = (words & np.uint64(1)).astype(bool)
+    kept = _coins(low / t, lambda i: Fraction(int(low[i]), t), bits)
+    low, negative = low[kept], negative[kept]
+    size = low + t * _geometric(len(low), bits)
+    kept = ~(negative & (size == 0))
+    size, negative = size[kept], negative[kept]
+    x = ((size - sigma * (sigma / t)) / sigma) ** 2 / 2
+    kept = _coins(x, lambda i: Fraction(int(size[i]) * t - sigma**2, sigma * t) ** 2 / 2, bits)
+    drawn: Integers = np.where(negative, -size, size)[kept]
+    return drawn
+
+
+def discrete_gaussian(sigma: int, count: int, source: Source = os.urandom) -> Integers:
+    """Draws integers x with probability proportional to exp(-x^2 / (2 sigma^2)).
+
+    Args:
+      sigma: a whole number from 1 to 2**56; the standard deviation, up to a part below 1e-7 of it.
+      count: how many.
+      source: random bytes; anything but the operating system's gives no guarantee.
+
+    Raises:
+      ValueError: sigma or count is out of range.
+    """
+    if not (1 <= sigma <= MAX_SIGMA and count >= 0):
+        raise ValueError(f"Expected 1 <= {sigma=} <= 2**56 and {count=} >= 0.")
+    bits, out, filled = _Bits(source), np.empty(count, np.int64), 0
+    while filled < count:
+        drawn = _batch(sigma, bits)[: count - filled]
+        out[filled : filled + len(drawn)] = drawn
+        filled += len(drawn)
+    return out

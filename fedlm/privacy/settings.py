@@ -1,0 +1,129 @@
+"""What a run asks of differential privacy, and which combinations are refused."""
+
+import math
+from dataclasses import dataclass
+
+from fedlm.errors import ConfigError
+from fedlm.privacy.noise import MAX_SIGMA
+from fedlm.spec import Spec
+from fedlm.sums import LIMIT, SCALE
+
+MECHANISMS = ("none", "gaussian", "adaptive", "local")
+ADAPTIVE_OPTIONS = ("quantile", "learning_rate", "count_noise")
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """The privacy part of a run's configuration. All of it is public.
+
+    Attributes:
+      mechanism: "none", "gaussian", "adaptive(quantile=..., learning_rate=..., count_noise=...)" or "local".
+      weighting: "uniform", or "capped(tokens=cap)".
+      clip_norm: bound of a client's update; under "adaptive" that of the first round.
+      noise_multiplier: standard deviation of the noise over the sensitivity; 0 is no noise and no guarantee.
+      sampling_rate: probability that a client is drawn in a round (Poisson).
+      cohort_size: the cohort that is expected, the denominator of the mean under "uniform".
+      population_weight: W of McMahan et al. 2018, the population's expected total of min(tokens, cap); the denominator
+        of the mean under "capped" is sampling_rate * W.
+      noise_cohort_size: the cohort that the run stands for; 0 is `cohort_size` itself.
+      delta, epsilon_budget: the guarantee that is stated, and where the run stops (0: nowhere).
+      reproducible: noise from the seed; then there is no guarantee.
+    """
+
+    mechanism: Spec
+    weighting: Spec
+    clip_norm: float
+    noise_multiplier: float
+    sampling_rate: float
+    cohort_size: int
+    population_weight: float
+    noise_cohort_size: int
+    delta: float
+    epsilon_budget: float
+    reproducible: bool
+
+    @property
+    def on(self) -> bool:
+        """Whether the run is private at all."""
+        return self.mechanism.name != "none"
+
+    @property
+    def cap(self) -> int:
+        """The largest weight of a client."""
+        return int(self.weighting.options["tokens"]) if self.weighting.name == "capped" else 1
+
+    @property
+    def denominator(self) -> float:
+        """What the noised sum is divided by: public, and the same every round."""
+        if self.weighting.name == "uniform":
+            return self.cohort_size
+        return self.sampling_rate * self.population_weight
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a small cohort stands for a larger one, with its noise."""
+        return self.noise_cohort_size > self.cohort_size
+
+    @property
+    def expected_cohort(self) -> int:
+        """The cohort whose guarantee is stated."""
+        return self.noise_cohort_size or self.cohort_size
+
+    @property
+    def population(self) -> float:
+        """The public population: expected cohort over rate."""
+        return self.expected_cohort / self.sampling_rate
+
+    def sensitivity(self, clip_norm: float, dimension: int) -> float:
+        """Returns the most by which one client moves the integer sum, in L2: cap C 2^24 + sqrt(d)/2 (rounding)."""
+        return self.cap * clip_norm * SCALE + math.sqrt(dimension) / 2
+
+    def noise_std(self, clip_norm: float, dimension: int) -> int:
+        """Returns the whole-number standard deviation of the noise on the integer sum; 0 is none."""
+        scale = self.cohort_size / self.expected_cohort if self.mechanism.name != "local" else 1.0
+        return math.ceil(self.noise_multiplier * self.sensitivity(clip_norm, dimension) * scale)
+
+    def check(self, *, accepts_mean: bool = True) -> None:
+        """Refuses what no guarantee could be stated for.
+
+        Args:
+          accepts_mean: whether the strategy takes the cohort's mean only.
+
+        Raises:
+          ConfigError: one sentence that says what to change.
+        """
+        if not self.on:
+            unused = self.noise_multiplier or self.epsilon_budget or self.noise_cohort_size
+            _refuse(bool(unused), 'noise_multiplier, epsilon_budget and noise_cohort_size need mechanism="gaussian"')
+            return
+        name = self.mechanism.name
+        _refuse(name not in MECHANISMS, f"there is no mechanism {name!r}; they are: {', '.join(MECHANISMS)}")
+        unknown = set(self.mechanism.options) - (set(ADAPTIVE_OPTIONS) if name == "adaptive" else set())
+        _refuse(bool(unknown), f"mechanism {name!r} has no option {', '.join(sorted(unknown))}")
+        _refuse(self.clip_norm <= 0, f"mechanism={name} adds noise, which means nothing without a clip_norm > 0")
+        _refuse(not 0 < self.sampling_rate <= 1, f"mechanism={name} needs sampling_rate, above 0 and at most 1")
+        _refuse(not 0 < self.delta < 1, "delta must lie between 0 and 1")
+        plain = self.weighting.name == "tokens"
+        _refuse(plain, "token weights have no bound: under privacy use weighting=uniform or capped(tokens=N)")
+        weighted = self.weighting.name == "capped" and self.population_weight <= 0
+        _refuse(weighted, "capped weights under privacy need population_weight, a public estimate of their total")
+        _refuse(not accepts_mean, "privacy needs a strategy that takes the cohort's mean, such as FedAvg or FedAdam")
+        smaller = 0 < self.noise_cohort_size < self.cohort_size
+        _refuse(smaller, "noise_cohort_size must be at least cohort_size")
+        _refuse(self.simulated and name == "local", "noise_cohort_size means nothing for mechanism=local")
+
+    def check_overflow(self, clip_norm: float, dimension: int, clients: int) -> None:
+        """Refuses sums that could pass 2**62: every client at its bound, and noise of 40 standard deviations.
+
+        Raises:
+          ConfigError: they could.
+        """
+        sigma, each = self.noise_std(clip_norm, dimension), self.sensitivity(clip_norm, dimension)
+        noises = math.sqrt(clients) if self.mechanism.name == "local" else 1.0
+        too_large = sigma > MAX_SIGMA or each * clients + 40 * sigma * noises > LIMIT
+        _refuse(too_large, f"clip_norm {clip_norm:g} with {clients} clients and this noise could overflow the sums")
+
+
+def _refuse(when: bool, why: str) -> None:
+    if when:
+        raise ConfigError(f"{why[0].upper()}{why[1:]}.")

@@ -1,0 +1,96 @@
+"""Scrubs a JSONL file line by line, the other keys of a line staying as they are; scores one that has gold spans."""
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedlm.errors import CorpusError
+from fedlm.scrub.engine import Finding, Scrubber, replace
+from fedlm.scrub.kinds import readable, strip_placeholders
+from fedlm.scrub.pseudonyms import Pseudonyms
+from fedlm.scrub.score import Score
+
+
+def scrub_file(source: Path, target: Path, profile: str, *, spans: bool, key: bytes | None = None) -> Counter[str]:
+    """Writes `target`, whole or not at all; returns findings per kind.
+
+    Args:
+      source: JSONL with a `text` in each line, and perhaps the `user` who wrote it.
+      target: JSONL with `text` scrubbed (placeholders as <KIND>); with `spans`, the text without private-use characters
+        and `spans` of start, end (in characters), label (Presidio's), kind (ours) and score.
+      profile: a scrub spec.
+      key: of stand-ins, for mode="pseudonym"; random if none is given.
+
+    Raises:
+      ConfigError: no such profile.
+      CorpusError: the file is missing, or a line is not an object with a text.
+    """
+    scrubber, counts = Scrubber(profile), Counter[str]()
+    key = key or secrets.token_bytes(32)
+    beside = target.with_name(f".{target.name}.new")
+    try:
+        with beside.open("w", encoding="utf-8") as out:
+            for _, record in _records(source):
+                text = strip_placeholders(record["text"])
+                findings = scrubber.find(text)
+                counts.update(f.kind.name for f in findings)
+                if spans:
+                    record |= {"text": text, "spans": [_span(f) for f in findings]}
+                else:
+                    pseudonyms = Pseudonyms(key, str(record.get("user", "")))
+                    record["text"] = readable(replace(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
+                out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return counts
+
+
+def score_file(gold: Path, profile: str) -> Score:
+    """Scores what a profile finds against a file of texts with their true spans.
+
+    Args:
+      gold: JSONL with `text` and `spans` of `start`, `end`, `label`.
+      profile: a scrub spec.
+
+    Raises:
+      ConfigError: no such profile.
+      CorpusError: the file is missing, or a line is not as it should be.
+    """
+    scrubber, score = Scrubber(profile), Score()
+    for where, record in _records(gold):
+        try:
+            true = [(int(s["start"]), int(s["end"]), str(s["label"])) for s in record["spans"]]
+        except (KeyError, TypeError, ValueError):
+            raise CorpusError(f"{where} has no spans of start, end and label.") from None
+        if not all(0 <= a <= b <= len(record["text"]) for a, b, _ in true):
+            raise CorpusError(f"{where} has a span outside its text.")
+        score.add(record["text"], true, [(f.start, f.end, f.label) for f in scrubber.find(record["text"])])
+    return score
+
+
+def _span(f: Finding) -> dict[str, Any]:
+    return {"start": f.start, "end": f.end, "label": f.label, "kind": f.kind.name, "score": round(f.score, 4)}
+
+
+def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields where a line stands, for messages, and its record."""
+    if not source.is_file():
+        raise CorpusError(f"There is no file {source}.")
+    with source.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            where = f"Line {number} of {source}"
+            yield where, _record(line, where)
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:  # the error's own text would quote the line
+        raise CorpusError(f"{where} is not JSON in UTF-8.") from None
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise CorpusError(f"{where} has no text.")
+    return record

@@ -1,0 +1,171 @@
+"""Presidio's analyzer, put together so that it downloads nothing: a blank tokenizer for context words, no spaCy model.
+
+Presidio's own recognisers all look for figures or signs, so they see only the stretches of a text that have some; ours,
+and the user's, see all of it.
+"""
+
+import logging
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from fedlm.errors import ConfigError
+from fedlm.scrub import recognisers
+from fedlm.scrub.entities import KIND_OF_ENTITY, trusted
+from fedlm.scrub.profile import Profile
+from fedlm.scrub.windows import stretches
+
+# Presidio recognisers that need no download, no server and no digit-free text. Its e-mail, URL, telephone and spaCy
+# recognisers are replaced by ours. The others left out find nothing without a telling word, and much with one.
+_OF_PRESIDIO = (
+    *(
+        "CreditCard",
+        "Crypto",
+        "Iban",
+        "Ip",
+        "MacAddress",
+        "MedicalLicense",
+        "Nhs",
+        "UkNino",
+        "UkPostcode",
+        "UkDrivingLicence",
+    ),
+    *(
+        "UkVehicleRegistration",
+        "UkPassport",
+        "UsBank",
+        "UsItin",
+        "UsLicense",
+        "UsPassport",
+        "UsSsn",
+        "UsMbi",
+        "UsNpi",
+        "AbaRouting",
+    ),
+    *(
+        "AuAbn",
+        "AuAcn",
+        "AuMedicare",
+        "AuTfn",
+        "CaSin",
+        "DeHealthInsurance",
+        "DeIdCard",
+        "DeLanr",
+        "DePassport",
+        "DeSocialSecurity",
+    ),
+    *(
+        "DeTaxId",
+        "DeTaxNumber",
+        "DeVatId",
+        "EsNie",
+        "EsNif",
+        "EsPassport",
+        "FiPersonalIdentityCode",
+        "InAadhaar",
+        "InGstin",
+        "InPan",
+    ),
+    *(
+        "InPassport",
+        "InVehicleRegistration",
+        "InVoter",
+        "ItDriverLicense",
+        "ItFiscalCode",
+        "ItIdentityCard",
+        "ItPassport",
+    ),
+    *(
+        "ItVatCode",
+        "KrBrn",
+        "KrDriverLicense",
+        "KrFrn",
+        "KrPassport",
+        "KrRrn",
+        "NgNin",
+        "NgVehicleRegistration",
+        "PhPassport",
+    ),
+    *(
+        "PhTin",
+        "PhUmid",
+        "PlPesel",
+        "SeOrganisationsnummer",
+        "SePersonnummer",
+        "SgFin",
+        "SgUen",
+        "ThTnin",
+        "TrLicensePlate",
+    ),
+    *("TrNationalId", "ZaIdNumber", "ZaPassport", "ZaLicensePlate"),
+)
+
+Result = tuple[int, int, str, float]
+
+
+class Analyzer:
+    """Presidio over stretches, and ours over whole texts.
+
+    Args:
+      profile: `patterns` leaves out the recognisers that run a model; `extra` names a module of the user's.
+
+    Raises:
+      ConfigError: the module is missing or has no build().
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
+        from presidio_analyzer import predefined_recognizers
+
+        found = (import_module(f"{recognisers.__name__}.{m.name}") for m in iter_modules(recognisers.__path__))
+        self._ours = [m.build() for m in found if profile.name == "full" or not m.RUNS_MODEL]
+        classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO)
+        self._presidio = _engine([c(supported_language="en") for c in classes])
+        self._extra = _engine([_load(profile.extra)]) if profile.extra else None
+        self._lowest = profile.lowest
+
+    def analyze(self, text: str) -> Iterator[Result]:
+        """Yields (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
+        for first, last in stretches(text):
+            for r in self._presidio.analyze(text[first:last], language="en", score_threshold=self._lowest):
+                if r.entity_type in KIND_OF_ENTITY and _is_whole(text, first + r.start, first + r.end):
+                    yield first + r.start, first + r.end, r.entity_type, trusted(r.entity_type, r.score)
+        for recogniser in self._ours:
+            for r in recogniser.analyze(text, recogniser.supported_entities, None):
+                yield r.start, r.end, r.entity_type, r.score
+        if self._extra is not None:
+            for r in self._extra.analyze(text, language="en", score_threshold=self._lowest):
+                yield r.start, r.end, r.entity_type, r.score
+
+
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Whether a finding is not the inside of a longer word or number: half an IBAN may pass another country's checksum."""
+    return not (text[start - 1 : start].isalnum() and text[start].isalnum()) and not (
+        text[end : end + 1].isalnum() and text[end - 1].isalnum()
+    )
+
+
+def _engine(entity_recognisers: list[Any]) -> Any:
+    import spacy
+    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+    engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": "blank"}])
+    engine.nlp = {"en": spacy.blank("en")}
+    return AnalyzerEngine(
+        registry=RecognizerRegistry(recognizers=entity_recognisers), nlp_engine=engine, supported_languages=["en"]
+    )
+
+
+def _load(module: str) -> Any:
+    try:
+        recogniser = import_module(module).build()
+    except (ImportError, AttributeError, ValueError):
+        raise ConfigError(f"scrub extra={module!r} is no module with a function build().") from None
+    unknown = sorted(set(recogniser.supported_entities) - set(KIND_OF_ENTITY))
+    if unknown:
+        raise ConfigError(
+            f"scrub extra={module!r} finds {', '.join(unknown)}, which is no kind; see fedlm/scrub/entities.py."
+        )
+    return recogniser

@@ -1,0 +1,24 @@
+"""User names: @handles, u/names, and what follows "username:"."""
+
+from presidio_analyzer import EntityRecognizer
+
+from fedlm.scrub.patterns import Rules, rule
+
+RUNS_MODEL = False
+
+
+def build() -> EntityRecognizer:
+    """Returns the recogniser."""
+    return Rules(
+        "handle",
+        (
+            rule("USERNAME", r"(?<![\w@.+-])@[A-Za-z0-9_]{2,30}(?!@|\.?\w*@)", 0.85, needs="@"),
+            rule("USERNAME", r"(?<![\w/.])/?u/[A-Za-z0-9_-]{3,20}\b", 0.8, needs="/"),
+            rule(
+                "USERNAME",
+                r"(?i)\b(?:user[ ]?name|user[ ]?id|login|nick(?:name)?|handle|screen[ ]?name|skype|insta(?:gram)?|snap(?:chat)?|telegram|discord)"
+                r"(?:[ ]is|[ ]?[:=])[ ]?[\"'`]?(?P<it>[A-Za-z0-9][\w.#-]{2,30}\w)",
+                0.7,
+            ),
+        ),
+    )

@@ -1,0 +1,100 @@
+"""Names of people, places, organisations and streets: a token classifier, and a model of what it misses (`combine.py`)."""
+
+import re
+from typing import Any
+
+import numpy as np
+from presidio_analyzer import EntityRecognizer, RecognizerResult
+
+from fedlm.scrub.combine import CLASSES, Matrix, name_model
+from fedlm.scrub.tagger import LABELS, Tagged, tag
+from fedlm.scrub.windows import pieces
+
+RUNS_MODEL = True
+
+# A word counts when its class has this probability. Below a half: a name that slips through costs more than a false one.
+THRESHOLD = 0.3
+_LOWEST, _HIGHEST = 0.4, 0.85  # scores of a name at the threshold and of a sure one; a checked pattern has 1.0
+
+# Numbers that the classifier names and no pattern does, if they have digits enough to tell one person from another.
+_NUMBERS = {
+    "PHONE": "PHONE_NUMBER",
+    "TAX_ID": "TAX_ID",
+    "BANK_ACCOUNT": "BANK_ACCOUNT",
+    "ROUTING_NUMBER": "BANK_ACCOUNT",
+    "GOVERNMENT_ID": "GOVERNMENT_ID",
+    "PASSPORT": "PASSPORT",
+    "DRIVERS_LICENSE": "US_DRIVER_LICENSE",
+    "ZIP_CODE": "ZIP_CODE",
+}
+_DIGITS = 5
+# What may stand between two words of one name.
+_GLUE = {
+    "PERSON": re.compile(r"[ \t]{1,2}|\.[ ]?|[ ]?-[ ]?|, (?=[A-Z]\b)"),
+    "LOCATION": re.compile(r"[ \t]|-|\. ?| ?' ?"),
+    "ORGANIZATION": re.compile(r"[ \t]|-|[ ]?&[ ]?|, |\. ?"),
+    "STREET_ADDRESS": re.compile(r"[ \t]|-|/|, ?|\. ?|,?[ ]?\n|[ ]?#[ ]?"),
+}
+_POSSESSIVE = re.compile(r"['’]s$")
+
+Span = tuple[int, int, str, float]
+
+
+def spans_of(tagged: Tagged, probabilities: Matrix, threshold: float) -> list[Span]:
+    """Joins neighbouring words of one class; returns (start, end, entity, score), the score from _LOWEST to _HIGHEST."""
+    classes = probabilities[:, 1:].argmax(1) + 1
+    certain = probabilities[np.arange(len(classes)), classes]
+    spans: list[Span] = []
+    previous = -2
+    for place in map(int, np.flatnonzero(certain >= threshold)):
+        start, end = tagged.words[place]
+        entity, score = CLASSES[classes[place]], float(certain[place])
+        end -= 2 if _POSSESSIVE.search(tagged.text[start:end]) else 0
+        last = spans[-1] if spans else (0, 0, "", 0.0)
+        if last[2] == entity and previous == place - 1 and _GLUE[entity].fullmatch(tagged.text, last[1], start):
+            spans[-1] = (last[0], end, entity, max(last[3], score))
+        else:
+            spans.append((start, end, entity, score))
+        previous = place
+    slope = (_HIGHEST - _LOWEST) / (1 - threshold)
+    return [(a, b, entity, _LOWEST + slope * (score - threshold)) for a, b, entity, score in spans]
+
+
+def number_spans(tagged: Tagged) -> list[Span]:
+    """Returns numbers that only the classifier knows."""
+    columns = [LABELS[name] for name in _NUMBERS]
+    entities = list(_NUMBERS.values())
+    chance = tagged.probabilities[:, columns]
+    best = chance.argmax(1)
+    spans: list[Span] = []
+    for place in map(int, np.flatnonzero(chance.max(1) >= 0.5)):
+        (start, end), entity = tagged.words[place], entities[best[place]]
+        if spans and spans[-1][2] == entity and re.fullmatch(r"[ ().+/-]{0,3}", tagged.text[spans[-1][1] : start]):
+            spans[-1] = (spans[-1][0], end, entity, spans[-1][3])
+        else:
+            spans.append((start, end, entity, 0.3 + 0.2 * float(chance[place].max())))
+    return [s for s in spans if sum(c.isdigit() for c in tagged.text[s[0] : s[1]]) >= _DIGITS]
+
+
+class NamesRecognizer(EntityRecognizer):
+    """Presidio's view of the two models."""
+
+    def __init__(self) -> None:
+        entities = sorted({*CLASSES[1:], *_NUMBERS.values()})
+        super().__init__(supported_entities=entities, supported_language="en", name="names")
+
+    def load(self) -> None:
+        """Does nothing: the model loads at its first text, once per process."""
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
+        """Returns the models' spans in `text`."""
+        tagged = tag(text, pieces(text))
+        if not tagged.words:
+            return []
+        spans = spans_of(tagged, name_model()(tagged), THRESHOLD) + number_spans(tagged)
+        return [RecognizerResult(entity, a, b, score) for a, b, entity, score in spans if entity in entities]
+
+
+def build() -> EntityRecognizer:
+    """Returns the recogniser."""
+    return NamesRecognizer()

@@ -1,0 +1,80 @@
+"""Countries, the states of the USA and places by their form ("the city of Leeds", "Leeds, UK"); the names model adds cities."""
+
+import re
+
+from presidio_analyzer import EntityRecognizer
+
+from fedlm.scrub.lexicon import country_names
+from fedlm.scrub.patterns import Rules, rule
+
+RUNS_MODEL = False
+
+# Also people's names or words; left to the names model, which sees the sentence.
+_AMBIGUOUS = {
+    "Georgia",
+    "Chad",
+    "Jordan",
+    "Turkey",
+    "Virginia",
+    "Israel",
+    "Niger",
+    "Guinea",
+    "Mali",
+    "Dominica",
+    "Washington",
+}
+_ALSO = (
+    "United Kingdom",
+    "Great Britain",
+    "England",
+    "Scotland",
+    "Wales",
+    "Northern Ireland",
+    "United States",
+    "U.S.A.",
+    "U.S.",
+    "USA",
+    "UK",
+    "U.K.",
+    "Russia",
+    "South Korea",
+    "North Korea",
+    "Vietnam",
+    "Iran",
+    "Syria",
+    "Laos",
+    "Moldova",
+    "Tanzania",
+    "Bolivia",
+    "Venezuela",
+    "Kosovo",
+    "Taiwan",
+    "Hong Kong",
+    "Libya",
+    "Ivory Coast",
+    "Czech Republic",
+    "Holland",
+    "UAE",
+)
+
+
+def build() -> EntityRecognizer:
+    """Returns the recogniser."""
+    names = sorted({*country_names(), *_ALSO} - _AMBIGUOUS, key=len, reverse=True)
+    listed = "|".join(re.escape(n).replace(r"\ ", "[ ]") for n in names)
+    return Rules(
+        "place",
+        (
+            rule("LOCATION", rf"(?<![\w@.])(?:{listed})(?![\w@])", 0.65),
+            rule(
+                "LOCATION",
+                r"\b(?:city|town|village|county|district|province|region)[ ]of[ ](?P<it>[A-ZÀ-Þ][\w'’-]+(?:[ ][A-ZÀ-Þ][\w'’-]+)?)",
+                0.6,
+            ),
+            rule(
+                "LOCATION",
+                r"\b(?P<it>[A-ZÀ-Þ][\w'’-]+(?:[ ][A-ZÀ-Þ][\w'’-]+)?)[ ](?:County|Province|District|Oblast)\b",
+                0.6,
+            ),
+        ),
+    )

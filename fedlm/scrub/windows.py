@@ -1,0 +1,43 @@
+"""Which parts of a text are worth a look: pieces for the names model, stretches around digits and signs for patterns."""
+
+import re
+
+_BREAK = re.compile(r"\n\s*\n|(?<=[.!?])\s+(?=[\"“'(]?[A-Z])|\n")
+PIECE_CHARACTERS = 420  # about 100 tokens
+
+
+def pieces(text: str) -> list[tuple[int, int]]:
+    """Returns spans that cover `text`: whole sentences and lines, joined up to about one window of the model."""
+    ends = [m.end() for m in _BREAK.finditer(text)]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for end in ends:
+        if spans and end - spans[-1][0] <= PIECE_CHARACTERS:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((at, end))
+        at = end
+    return [s for s in spans if text[s[0] : s[1]].strip()]
+
+
+# Figures enough for a number that matters, or letters and figures in one word; hexadecimal pairs; short IPv6.
+_SIGN = re.compile(
+    r"\w*\d(?:[\w().:/+ -]{0,2}\d){3,}|[A-Za-z]+-?\d[\w-]{3,}|\d[\w-]*[A-Z][\w-]{3,}|(?:[0-9A-Fa-f]{2}[:-]){5}|::|\b[A-Za-z]{1,3} \d{2,}|[13][A-HJ-NP-Za-km-z]{25,}|\b[A-Z]\w{6,}\d"
+)
+_MARGIN = 64  # characters beside a sign, so that the words that explain a number are seen
+
+
+def stretches(text: str) -> list[tuple[int, int]]:
+    """Returns the spans of `text` that patterns for numbers should see; they end at blanks and do not overlap."""
+    spans: list[tuple[int, int]] = []
+    for match in _SIGN.finditer(text):
+        start, end = max(0, match.start() - _MARGIN), min(len(text), match.end() + _MARGIN)
+        start = text.rfind(" ", 0, start) + 1 if start else 0
+        end = len(text) if (blank := text.find(" ", end)) < 0 else blank
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return spans

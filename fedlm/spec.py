@@ -1,0 +1,51 @@
+"""Spec strings: `name` (or an import path), or `name(key=value, ...)` with Python literals, e.g. `dirichlet(alpha=0.1)`."""
+
+import ast
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from fedlm.errors import ConfigError
+
+# CPython 3.11 keeps one recursion count for all threads that build syntax trees: two at once can raise a SystemError.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A plug-in's name and its options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+def parse_spec(text: str) -> Spec:
+    """Reads a spec string. Only literals are evaluated, never code.
+
+    Raises:
+      ConfigError: not a name with keyword literals.
+
+    >>> parse_spec("lstm(units=64)")
+    Spec(name='lstm', options={'units': 64})
+    """
+    try:
+        with _ONE_AT_A_TIME:
+            node = ast.parse(text.strip(), mode="eval").body
+        if isinstance(node, ast.Name | ast.Attribute):
+            return Spec(_dotted(node), {})
+        if isinstance(node, ast.Call) and not node.args:
+            options = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
+            if len(options) == len(node.keywords):
+                return Spec(_dotted(node.func), options)
+    except (SyntaxError, ValueError):
+        pass
+    raise ConfigError(f"{text!r} is not a spec: write a name, or name(key=value, ...) with plain values.")
+
+
+def _dotted(node: ast.expr) -> str:
+    """Returns a name or an import path; ValueError for anything else."""
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    if isinstance(node, ast.Name):
+        return node.id
+    raise ValueError

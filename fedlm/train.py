@@ -1,0 +1,230 @@
+"""Local training: one compiled model per process, fixed (batch, sequence) shapes, no tracing from client to client."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
+from fedlm.data.tokens import windows
+from fedlm.models.optimizers import ClientOptimizer
+from fedlm.models.registry import build_model, plain_copy
+from fedlm.models.steps import Reader, steps_of
+from fedlm.schedules import rate_factor
+from fedlm.types import Ids, TextMetrics, Weights
+
+EVAL_ROWS = 16  # rows of one client, evaluated at once; fixed, so that its figures never depend on other clients
+
+
+class LocalTrainer:
+    """Trains and evaluates the model of a configuration on one client's documents at a time.
+
+    Args:
+      config: model, vocabulary, shapes and optimizer.
+
+    Attributes:
+      traces: how often a training step was compiled; one per process, whatever the clients.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.traces = 0
+        self.vocab = config.vocab
+        self.model = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
+        self._variables = self.model.trainable_variables
+        spec = config.spec("client_optimizer")
+        options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
+        self._learning_rate = float(options["learning_rate"])
+        self._optimizer = ClientOptimizer(spec.name, options, self._variables)
+        self._seeds = [v for v in self.model.variables if "seed_generator" in v.path]
+        self._anchors: list[tf.Variable] = []
+        self._ids = tf.TensorSpec((None, None, config.seq_len), tf.int32)
+        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path.
+        self._step = tf.function(self._train_step, jit_compile=not tf.config.list_physical_devices("GPU"))
+        self._graphs: dict[bool, Any] = {}
+        self._reader: Reader | None = None
+        self._eval_graph = tf.function(self._eval_batches, input_signature=[self._ids, self._ids])
+
+    @property
+    def weights(self) -> Weights:
+        """Current weights, in Keras order."""
+        return tuple(v.numpy() for v in self._variables)
+
+    def train(
+        self,
+        weights: Weights,
+        documents: list[str],
+        rng: np.random.Generator,
+        server_round: int = 1,
+        proximal_mu: float | None = None,
+    ) -> tuple[Weights, TextMetrics]:
+        """Trains one client from the global weights.
+
+        Args:
+          weights: global weights; not modified.
+          documents: the client's training text.
+          rng: shuffles rows, epoch by epoch, and seeds dropout; it stands for (seed, purpose, round, client).
+          server_round: for the learning-rate schedule, from 1.
+          proximal_mu: FedProx' mu, if not the configuration's.
+
+        Returns:
+          The update (local - global) and the sums of the training loss over all epochs.
+        """
+        inputs, targets = windows(documents, self.vocab, self.config.seq_len)
+        kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
+        orders = [rng.permutation(kept) for _ in range(self.config.local_epochs)]
+        self.assign(weights)
+        for seed in self._seeds:
+            seed.assign(rng.integers(0, 2**31, 2))
+        mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
+        rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
+        graph = self._train_graph(weights, mu)
+
+        def run(epochs: list[npt.NDArray[np.int64]]) -> TextMetrics:
+            rows, nexts = ([self._batches(part[o]) for o in epochs] for part in (inputs, targets))
+            return self._metrics(graph(np.concatenate(rows), np.concatenate(nexts), np.float32(rate), np.float32(mu)))
+
+        metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
+        return tuple(v.numpy() - w for v, w in zip(self._variables, weights, strict=True)), metrics
+
+    def _stop_early(
+        self, orders: list[npt.NDArray[np.int64]], run: Callable[..., TextMetrics], inputs: Ids, targets: Ids
+    ) -> TextMetrics:
+        """Runs epochs until the client's own held-out rows gain nothing; ends in the best epoch's weights."""
+        metrics, best, kept, waited = TextMetrics(), math.inf, self.weights, 0
+        for order in orders:
+            metrics += run([order])
+            loss = self._evaluated(inputs, targets).loss_sum
+            waited = 0 if loss < best else waited + 1
+            if loss < best:
+                best, kept = loss, self.weights
+            if waited >= self.config.client_patience:
+                break
+        for variable, value in zip(self._variables, kept, strict=True):
+            variable.assign(value)
+        return metrics
+
+    def evaluate(self, weights: Weights | None, documents: list[str]) -> TextMetrics:
+        """Returns the sums over one client's documents; `weights` None keeps those of the last call."""
+        if weights is not None:
+            self.assign(weights)
+        inputs, targets = windows(documents, self.vocab, self.config.seq_len)
+        return self._evaluated(inputs, targets)
+
+    def num_tokens(self, documents: list[str]) -> int:
+        """Returns the training targets of one epoch in the run's own vocabulary (a vault may be sealed with another)."""
+        return sum(len(self.vocab.encode(d)) + 1 for d in documents)
+
+    def next_logits(self, ids: list[int]) -> npt.NDArray[np.float32]:
+        """Returns the logits (vocab_size,) of the symbol after `ids`; the model reads only what it has not read."""
+        if self._reader is None:
+            self._reader = Reader(steps_of(self.model))
+        return self._reader.logits(ids)
+
+    def save(self, path: Path) -> None:
+        """Writes the model as a `.keras` file that plain Keras opens."""
+        plain_copy(self.model).save(path)
+
+    def assign(self, weights: Weights) -> None:
+        """Sets the weights and clears what the optimizer remembers."""
+        for variable, value in zip(self._variables, weights, strict=True):
+            variable.assign(value)
+        self._optimizer.reset()
+        self._reader = None
+
+    def _evaluated(self, inputs: Ids, targets: Ids) -> TextMetrics:
+        return self._metrics(self._eval_graph(self._batches(inputs, EVAL_ROWS), self._batches(targets, EVAL_ROWS)))
+
+    def _train_graph(self, weights: Weights, mu: float) -> Any:
+        """Returns the graph of a whole client, with FedProx' term if there is a mu; each is compiled once."""
+        proximal = mu > 0
+        if proximal:
+            self._anchors = self._anchors or [tf.Variable(w) for w in weights]
+            for anchor, value in zip(self._anchors, weights, strict=True):
+                anchor.assign(value)
+        if proximal not in self._graphs:
+            number = tf.TensorSpec((), tf.float32)
+            signature = [self._ids, self._ids, number, number]
+            self._graphs[proximal] = tf.function(partial(self._train_batches, proximal), input_signature=signature)
+        return self._graphs[proximal]
+
+    def _batches(self, rows: Ids, size: int = 0) -> npt.NDArray[np.int32]:
+        size = size or self.config.batch_size
+        count = -(-len(rows) // size)
+        padded = np.zeros((count * size, self.config.seq_len), np.int32)
+        padded[: len(rows)] = rows
+        return padded.reshape(count, size, self.config.seq_len)
+
+    def _sums(self, logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64) of a batch."""
+        mask = targets > 0
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        correct = (tf.argmax(logits, -1, tf.int32) == targets) & mask
+        characters = tf.where(mask, tf.gather(tf.constant(self.vocab.characters), targets), 0)
+        counts = [tf.reduce_sum(tf.cast(m, tf.int64)) for m in (correct, mask, characters)]
+        return tf.reduce_sum(tf.where(mask, losses, 0.0)), tf.stack(counts)
+
+    def _train_batches(
+        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        loss_sum, counts = tf.constant(0.0, tf.float64), tf.zeros(3, tf.int64)
+        shape = (self.config.batch_size, self.config.seq_len)
+        for batch in tf.range(tf.shape(inputs)[0]):
+            rows, nexts = tf.ensure_shape(inputs[batch], shape), tf.ensure_shape(targets[batch], shape)
+            loss, seen = self._step(proximal, rows, nexts, rate, mu)
+            loss_sum += tf.cast(loss, tf.float64)
+            counts += seen
+        return loss_sum, counts
+
+    def _train_step(
+        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One optimizer step on one batch, (batch, seq_len).
+
+        The loss is the sum over real targets divided by batch * seq_len, as in the published setting: a batch that is
+        mostly padding takes a small step, not a noisy one.
+        """
+        self.traces += 1
+        with tf.GradientTape() as tape:
+            logits = self.model(inputs, training=True)
+            loss, seen = self._sums(logits, targets)
+            objective = self._smoothed(loss, logits, targets) / float(self.config.batch_size * self.config.seq_len)
+            objective += self._penalty()
+            if proximal:
+                distances = [tf.nn.l2_loss(v - a) for v, a in zip(self._variables, self._anchors, strict=True)]
+                objective += mu * tf.add_n(distances)
+        self._optimizer.apply(tape.gradient(objective, [v.value for v in self._variables]), rate)
+        return loss, seen
+
+    def _smoothed(self, loss: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Returns the loss sum against targets mixed with the uniform distribution (Szegedy et al. 2016)."""
+        share = self.config.label_smoothing
+        if not share:
+            return loss
+        uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
+        return (1 - share) * loss + share * tf.reduce_sum(tf.where(targets > 0, uniform, 0.0))
+
+    def _penalty(self) -> tf.Tensor | float:
+        kernels = [v.value for v in self._variables if v.name.endswith("kernel")]
+        penalty = self.config.l1 * tf.add_n([tf.reduce_sum(tf.abs(k)) for k in kernels]) if self.config.l1 else 0.0
+        if self.config.l2:
+            penalty += self.config.l2 * tf.add_n([tf.reduce_sum(k * k) for k in kernels])
+        return penalty
+
+    def _eval_batches(self, inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss_sum, counts = tf.constant(0.0, tf.float64), tf.zeros(3, tf.int64)
+        for batch in tf.range(tf.shape(inputs)[0]):
+            loss, seen = self._sums(self.model(inputs[batch], training=False), targets[batch])
+            loss_sum += tf.cast(loss, tf.float64)
+            counts += seen
+        return loss_sum, counts
+
+    @staticmethod
+    def _metrics(sums: tuple[tf.Tensor, tf.Tensor]) -> TextMetrics:
+        correct, tokens, characters = (int(c) for c in sums[1].numpy())
+        return TextMetrics(float(sums[0].numpy()), correct, tokens, characters)

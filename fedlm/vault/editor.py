@@ -1,0 +1,257 @@
+"""Changes a vault: one transaction, committed as a whole or not at all (docs/vault-format.md, "Changes")."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.errors import FedLMError, VaultError
+from fedlm.scrub.engine import ScrubbedText
+from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
+from fedlm.vault.keys import KeySource, new_kdf
+from fedlm.vault.tables import (
+    BLOCK_CLIENTS,
+    DAMAGE,
+    ENTRY,
+    Names,
+    Opened,
+    VaultKeys,
+    as_bytes,
+    connect,
+    digest,
+    open_head,
+    put_meta,
+    seal_block,
+    seal_root,
+    unseal_arrays,
+    unseal_names,
+)
+from fedlm.vault.writer import SealedClient
+
+Split = Callable[[list[str]], tuple[list[str], list[str], int, int]]
+"""Returns training documents, held-out documents, and the number of targets in each."""
+
+_Change = tuple[bytes, str, dict[str, str]]  # entry, name, labels
+_IN_USE = "The vault {} is in use by another process: try again when it is done."
+
+
+class VaultEditor:
+    """One change of a vault, as a context: what is not committed is undone.
+
+    Args:
+      path: the vault.
+      source: where its key is.
+
+    Raises:
+      VaultError: it does not open, or another process is changing it.
+    """
+
+    def __init__(self, path: Path, source: KeySource) -> None:
+        if not path.is_file():
+            raise VaultError(f"There is no vault at {path}: make one with fedlm prepare.")
+        self.path, self._provider = path, source.open()
+        try:
+            self._db = connect(path)
+        except DAMAGE:
+            raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None
+        try:
+            self.head = self._begin()
+        except (*DAMAGE, FedLMError) as error:
+            self._db.close()
+            if isinstance(error, FedLMError):
+                raise
+            in_use = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            raise VaultError(_IN_USE.format(path) if in_use else DOES_NOT_OPEN) from None
+        self._keys, self.clients = self.head.keys, self.head.clients
+        self.about: dict[str, Any] = dict(self.head.about)
+        self._changed: dict[int, dict[int, _Change | None]] = {}
+        self._appended: dict[bytes, _Change] = {}
+
+    def _begin(self) -> Opened:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("BEGIN IMMEDIATE")
+        head = open_head(self._db, self.path, self._provider)
+        # A process that was killed after its commit left this undone.
+        self._provider.settle(head.vault_id, head.keys.vault, head.epoch)
+        return head
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.OperationalError):  # others have it open: the WAL stays until they are done
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA journal_mode=DELETE")
+        self._db.close()
+
+    def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
+        for number, blob in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
+            yield number, np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)["row_id"]
+
+    @cached_property
+    def _where(self) -> dict[bytes, tuple[int, int]]:
+        """Where each row id stands in the index: block, place. Only `put` needs all of it."""
+        return {e.tobytes(): (number, i) for number, rows in self._row_ids() for i, e in enumerate(rows)}
+
+    def _position(self, row_id: bytes) -> tuple[int, int] | None:
+        for number, rows in self._row_ids():
+            places = np.flatnonzero(rows == np.void(row_id))
+            if len(places):
+                return number, int(places[0])
+        return None
+
+    def has(self, name: str) -> bool:
+        """Returns whether the vault holds a client."""
+        return self._position(self.head.secrets.row_id(name)) is not None
+
+    def forgotten(self, name: str) -> tuple[int, str] | None:
+        """Returns when a client was forgotten (Unix time) and the digest of the key that was destroyed, or None."""
+        query = "SELECT forgotten, wrapped FROM tombstone WHERE row_id = ?"
+        row = self._db.execute(query, (self.head.secrets.row_id(name),)).fetchone()
+        return None if row is None else (int(row[0]), as_bytes(row[1]).hex())
+
+    def put(self, name: str, new: list[ScrubbedText], labels: Mapping[str, str], split: Split) -> int:
+        """Joins new documents after a client's old ones and seals all under a new data key.
+
+        Args:
+          name: the client; one that the vault does not know is added.
+          new: its new documents, in their order.
+          labels: of a client that is added; an old one keeps its own.
+          split: the rule; gets all documents in their order.
+
+        Returns:
+          The number of documents that were there before.
+        """
+        row_id = self.head.secrets.row_id(name)
+        old = self._documents(row_id) if row_id in self._where or row_id in self._appended else []
+        train, held_out, *counts = split(old + [d.text for d in new])
+        sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, (train, held_out))
+        self._db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (row_id, sealed.wrapped))
+        self._db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (row_id, sealed.train, sealed.held_out))
+        change = (sealed.entry(self.head.secrets.pseudonym(name), *counts), name, dict(labels))
+        if row_id in self._where:
+            number, place = self._where[row_id]
+            self._changed.setdefault(number, {})[place] = change
+        else:
+            self.clients += row_id not in self._appended
+            self._appended[row_id] = change
+        return len(old)
+
+    def _documents(self, row_id: bytes) -> list[str]:
+        wrapped = self._wrapped(row_id)
+        data_key = unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), wrapped)
+        row = self._db.execute("SELECT train, held_out FROM shard WHERE row_id = ?", (row_id,)).fetchone()
+        parts = zip((Part.TRAIN, Part.HELD_OUT), row, strict=True)
+        plain = [unseal(data_key, Place(self.head.vault_id, part, row_id), as_bytes(blob)) for part, blob in parts]
+        return [d for p in plain for d in unpack_documents(p)]
+
+    def _wrapped(self, row_id: bytes) -> bytes:
+        row = self._db.execute("SELECT wrapped_key FROM client WHERE row_id = ?", (row_id,)).fetchone()
+        if row is None:
+            raise VaultError(DOES_NOT_OPEN)
+        return as_bytes(row[0])
+
+    def remove(self, name: str, now: int) -> None:
+        """Destroys a client's key and row, whatever state they are in, and leaves a tombstone with the time."""
+        row_id = self.head.secrets.row_id(name)
+        position = self._position(row_id)
+        if position is None:
+            raise VaultError(f"The vault {self.path} holds no client of this name.")
+        number, place = position
+        blob = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()[0]
+        entries = np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)
+        self._db.execute("DELETE FROM client WHERE row_id = ?", (row_id,))
+        self._db.execute("DELETE FROM shard WHERE row_id = ?", (row_id,))
+        self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, entries["wrapped"][place].tobytes()))
+        self._changed.setdefault(number, {})[place] = None
+        self.clients -= 1
+
+    def rewrap(self) -> None:
+        """Wraps every data key, and seals index and inner keys, under a new vault key; call it last.
+
+        One block of the index is in memory at a time.
+        """
+        kdf = new_kdf()
+        new = VaultKeys.of(self._provider.propose(self.head.vault_id, kdf))
+        self._write_blocks()
+        for (number,) in self._db.execute("SELECT number FROM block").fetchall():
+            arrays, names = self._block(number)
+            entries = np.frombuffer(arrays, ENTRY).copy()
+            for entry in entries:
+                entry["wrapped"] = np.void(self._rewrap_row(new, entry))
+            self._replace_block(new, number, entries.tobytes(), names)
+        sealed = seal(new.index, Place(self.head.vault_id, Part.SECRETS), self.head.secrets.pack())
+        put_meta(self._db, kdf=kdf, inner_keys=sealed)
+        self._keys = new
+
+    def _rewrap_row(self, new: VaultKeys, entry: np.void) -> bytes:
+        row_id = entry["row_id"].tobytes()
+        wrapped, place = self._wrapped(row_id), Place(self.head.vault_id, Part.DATA_KEY, row_id)
+        if digest(wrapped) != entry["wrapped"].tobytes():
+            raise VaultError(DOES_NOT_OPEN)  # an older row, put back
+        again = seal(new.wrap, place, unseal(self._keys.wrap, place, wrapped))
+        self._db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (again, row_id))
+        return digest(again)
+
+    def _block(self, number: int) -> tuple[bytes, Names]:
+        arrays, names = self._db.execute("SELECT arrays, names FROM block WHERE number = ?", (number,)).fetchone()
+        vault_id = self.head.vault_id
+        return unseal_arrays(self._keys, vault_id, number, arrays), unseal_names(self._keys, vault_id, number, names)
+
+    def _replace_block(self, keys: VaultKeys, number: int, arrays: bytes, names: Names) -> None:
+        row = seal_block(keys, self.head.vault_id, number, arrays, names)
+        self._db.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?)", row)
+
+    def _write_blocks(self) -> None:
+        """Brings the index up to date with what was put and removed."""
+        for number, changes in self._changed.items():
+            arrays, names = self._block(number)
+            kept: list[_Change] = []
+            for place, (name, labels) in enumerate(names):
+                old = (arrays[place * ENTRY.itemsize : (place + 1) * ENTRY.itemsize], name, labels)
+                change = changes.get(place, old)
+                if change is not None:
+                    kept.append((change[0], name, labels))
+            self._replace_block(self._keys, number, b"".join(c[0] for c in kept), [(n, x) for _, n, x in kept])
+        (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM block").fetchone()
+        appended = list(self._appended.values())
+        for first in range(0, len(appended), BLOCK_CLIENTS):
+            some = appended[first : first + BLOCK_CLIENTS]
+            self._replace_block(self._keys, number, b"".join(c[0] for c in some), [(n, x) for _, n, x in some])
+            number += 1
+        self._changed.clear()
+        self._appended.clear()
+
+    def commit(self) -> Opened:
+        """Seals the root of the next epoch and commits; then the provider forgets older keys. Returns the new head."""
+        epoch = self.head.epoch + 1
+        self._write_blocks()
+        put_meta(self._db, about=json.dumps({**self.about, "clients": self.clients}))
+        seal_root(self._db, self._keys, self.head.vault_id, epoch, self.clients)
+        self._db.execute("COMMIT")
+        self._provider.settle(self.head.vault_id, self._keys.vault, epoch)
+        return Opened(self.head.vault_id, self._keys, self.head.secrets, epoch, self.clients, self.about)
+
+    def purge(self) -> None:
+        """Overwrites what was freed: the WAL goes into the file, and the file is rebuilt without gaps."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("VACUUM")
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            busy = 1
+        if busy:
+            raise VaultError(f"{self.path} is being read, so that freed pages are not overwritten yet: run this again.")

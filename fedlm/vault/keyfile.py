@@ -1,0 +1,167 @@
+"""Vault keys that are stored: in a key file (mode 0600) or in the operating system's key ring, one entry a vault."""
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedlm.errors import ConfigError, VaultError
+from fedlm.vault.format import KEY_BYTES
+
+
+class _Backend(Protocol):
+    def load(self, vault_id: bytes) -> dict[str, Any] | None: ...
+
+    def save(self, vault_id: bytes, entry: dict[str, Any]) -> None: ...
+
+
+class StoredKeys:
+    """The key provider over a backend that stores one entry a vault: key, next key, epoch.
+
+    Args:
+      backend: where entries are; `save` is atomic and lasting.
+    """
+
+    def __init__(self, backend: _Backend) -> None:
+        self._backend = backend
+
+    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Stores a random key."""
+        key = secrets.token_bytes(KEY_BYTES)
+        self._backend.save(vault_id, {"key": key.hex(), "epoch": 0})
+        return key
+
+    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
+        """Returns the key, and the next one if a change was under way."""
+        entry = self._backend.load(vault_id) or {}
+        return [bytes.fromhex(entry[k]) for k in ("key", "next") if k in entry]
+
+    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Stores a random key beside the old one."""
+        key = secrets.token_bytes(KEY_BYTES)
+        self._backend.save(vault_id, {**(self._backend.load(vault_id) or {}), "next": key.hex()})
+        return key
+
+    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
+        """Keeps this key only."""
+        entry = {"key": key.hex(), "epoch": epoch}
+        if self._backend.load(vault_id) != entry:
+            self._backend.save(vault_id, entry)
+
+    def epoch(self, vault_id: bytes) -> int | None:
+        """Returns the epoch last settled."""
+        entry = self._backend.load(vault_id)
+        return None if entry is None else int(entry["epoch"])
+
+
+class KeyFile:
+    """Entries in one JSON file, mode 0600.
+
+    Args:
+      path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self, vault_id: bytes) -> dict[str, Any] | None:
+        """Returns a vault's entry, or None.
+
+        Raises:
+          VaultError: the file is missing, is not a key file, or others may read it.
+        """
+        entry = _read(self._path)["vaults"].get(vault_id.hex())
+        return None if entry is None else dict(entry)
+
+    def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
+        """Replaces a vault's entry, and overwrites the bytes of the file before."""
+        content = _read(self._path)
+        content["vaults"][vault_id.hex()] = entry
+        with self._path.open("r+b") as before:
+            _write(self._path, json.dumps(content))
+            _overwrite(before.fileno())
+
+
+class Keyring:
+    """Entries in the operating system's key ring.
+
+    Args:
+      service: the name that they are listed under.
+    """
+
+    def __init__(self, service: str) -> None:
+        try:
+            import keyring
+        except ImportError:
+            raise ConfigError("The key ring needs one more package: pip install 'fedlm[keyring]'.") from None
+        self._ring, self._service = keyring, service
+
+    def load(self, vault_id: bytes) -> dict[str, Any] | None:
+        """Returns a vault's entry, or None."""
+        text = self._ring.get_password(self._service, vault_id.hex())
+        return None if text is None else dict(json.loads(text))
+
+    def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
+        """Replaces a vault's entry."""
+        self._ring.set_password(self._service, vault_id.hex(), json.dumps(entry))
+
+
+def create_key_file(path: Path) -> None:
+    """Writes a key file without entries, mode 0600, never over an existing file.
+
+    Raises:
+      VaultError: the file is there already.
+    """
+    if path.exists():
+        raise VaultError(f"The key file {path} is there already; it is never overwritten.")
+    _write(path, json.dumps({"fedlm-key": 1, "vaults": {}}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
+        content = json.loads(path.read_text())
+        entries = content["vaults"].values() if content["fedlm-key"] == 1 else [{}]
+        if all(
+            len(bytes.fromhex(e["key"])) == len(bytes.fromhex(e.get("next", e["key"]))) == KEY_BYTES for e in entries
+        ):
+            return dict(content)
+    except FileNotFoundError:
+        raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        pass
+    raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.")
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in a folder last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _overwrite(handle: int) -> None:
+    """Zeros a file that was replaced, unless it has another name (then it is someone's copy)."""
+    status = os.fstat(handle)
+    if status.st_nlink == 0:
+        os.pwrite(handle, bytes(status.st_size), 0)
+        os.fsync(handle)

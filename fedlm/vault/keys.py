@@ -1,0 +1,179 @@
+"""Where a vault's key comes from: a key file, a passphrase, an environment variable, a key ring, or a provider of your own."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from fedlm.errors import ConfigError, VaultError
+from fedlm.spec import parse_spec
+from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, derive
+from fedlm.vault.keyfile import KeyFile, Keyring, StoredKeys, create_key_file
+
+__all__ = ["KeyProvider", "KeySource", "create_key_file", "new_kdf", "seed_pseudonym_key"]
+
+_LOG2_N, _R, _P = 17, 8, 1
+
+
+class KeyProvider(Protocol):
+    """Keeps vault keys. A KMS takes part by implementing these five methods (docs/vault-format.md, "Changes").
+
+    A key is 32 bytes. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys ignore it.
+    """
+
+    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns the first key of a new vault; it is kept before this returns."""
+        ...
+
+    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
+        """Returns the keys that may open the vault, the current one first; [] if there is none."""
+        ...
+
+    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns a new key; it is kept beside the current one before this returns."""
+        ...
+
+    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
+        """Makes `key` the only one, destroys others, and remembers the epoch. Called again, it changes nothing."""
+        ...
+
+    def epoch(self, vault_id: bytes) -> int | None:
+        """Returns the epoch last settled; None if the provider cannot remember one."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Names where the key is; the key itself is read when the vault opens.
+
+    Attributes:
+      file: a key file, or None.
+      passphrase_env: the environment variable that holds a passphrase, or None.
+      provider: `env(NAME)`, `keyring(service=...)` or `package.module:factory`, or None.
+    """
+
+    file: Path | None = None
+    passphrase_env: str | None = None
+    provider: str | None = None
+
+    def open(self) -> KeyProvider:
+        """Returns the provider.
+
+        Raises:
+          ConfigError: none is named, or it is not one.
+        """
+        if self.provider is not None:
+            return _named_provider(self.provider)
+        if self.passphrase_env is not None:
+            return Passphrase(self.passphrase_env)
+        if self.file is None:
+            raise ConfigError("No key is named: give --key-file, --passphrase-env or --key-provider.")
+        return StoredKeys(KeyFile(self.file))
+
+
+def _named_provider(spec: str) -> KeyProvider:
+    module, colon, factory = spec.partition(":")
+    if colon:
+        try:
+            made: KeyProvider = getattr(import_module(module), factory)()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"The key provider {spec!r} does not load: {error}.") from None
+        return made
+    if spec.startswith("env(") and spec.endswith(")"):
+        return EnvironmentKey(spec[4:-1])
+    parsed = parse_spec(spec)
+    if parsed.name == "keyring":
+        return StoredKeys(Keyring(str(parsed.options.get("service", "fedlm"))))
+    raise ConfigError(f"There is no key provider {spec!r}: name env(NAME), keyring or package.module:factory.")
+
+
+def new_kdf() -> bytes:
+    """Returns a new derivation entry: today's scrypt cost and a random salt."""
+    return bytes([_LOG2_N, _R, _P]) + secrets.token_bytes(16)
+
+
+class Passphrase:
+    """Derives the key from a passphrase by scrypt; remembers nothing.
+
+    Args:
+      variable: the environment variable that holds it.
+    """
+
+    def __init__(self, variable: str) -> None:
+        self._variable = variable
+
+    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns the derived key."""
+        passphrase = os.environ.get(self._variable, "")
+        if not passphrase:
+            raise ConfigError(f"The environment variable {self._variable} is empty: put the vault's passphrase there.")
+        if len(kdf) != 19 or not (15 <= kdf[0] <= 20 and kdf[1] == 8 and 1 <= kdf[2] <= 4):
+            raise VaultError(DOES_NOT_OPEN)  # an altered cost must neither weaken the key nor eat the memory
+        return Scrypt(kdf[3:], KEY_BYTES, 2 ** kdf[0], kdf[1], kdf[2]).derive(passphrase.encode())
+
+    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
+        """Returns the derived key."""
+        return [self.create(vault_id, kdf)]
+
+    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns the same passphrase's key under the new salt."""
+        return self.create(vault_id, kdf)
+
+    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
+        """Does nothing: the salt stands in the vault."""
+
+    def epoch(self, vault_id: bytes) -> int | None:
+        """Returns None."""
+        return None
+
+
+class EnvironmentKey:
+    """Takes the key from an environment variable, and a rotation's new key from NAME_NEXT; remembers nothing.
+
+    Args:
+      variable: the variable; 64 hex digits.
+    """
+
+    def __init__(self, variable: str) -> None:
+        self._variable = variable
+
+    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns the variable's key."""
+        return self._read(self._variable)
+
+    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
+        """Returns the variable's key, and the next one if it is set."""
+        following = f"{self._variable}_NEXT"
+        return [self._read(self._variable), *([self._read(following)] if os.environ.get(following) else [])]
+
+    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
+        """Returns the key of NAME_NEXT."""
+        new = self._read(f"{self._variable}_NEXT")
+        if new == self._read(self._variable):
+            raise ConfigError(f"{self._variable}_NEXT holds the old key: put a new one there.")
+        return new
+
+    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
+        """Does nothing: who set the variables moves NEXT to its place."""
+
+    def epoch(self, vault_id: bytes) -> int | None:
+        """Returns None."""
+        return None
+
+    def _read(self, variable: str) -> bytes:
+        try:
+            key = bytes.fromhex(os.environ.get(variable, ""))
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ConfigError(f"The environment variable {variable} does not hold a key: put 64 hex digits there.")
+        return key
+
+
+def seed_pseudonym_key(seed: int) -> bytes:
+    """Returns the pseudonym key of a seed, so that runs on public corpora repeat."""
+    return derive(seed.to_bytes(8, "little"), "fedlm pseudonym key")

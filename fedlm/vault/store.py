@@ -1,0 +1,165 @@
+"""Reads a vault: one SQLite file of sealed shards, with its wrapped keys (docs/vault-format.md)."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.errors import VaultError
+from fedlm.types import Pseudonyms
+from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, unpack_documents, unseal
+from fedlm.vault.keys import KeySource
+from fedlm.vault.tables import DAMAGE, ENTRY, as_bytes, connect, digest, open_head, unseal_arrays, unseal_names
+from fedlm.vault.writer import ClientShard, VaultWriter
+
+__all__ = ["ClientShard", "Vault", "VaultWriter"]
+
+
+class Vault:
+    """An open vault, for reading.
+
+    Args:
+      path: the vault.
+      source: where its key is.
+
+    Attributes:
+      index: a record per client in the vault's order: pseudonym (u8), train and held_out token counts (u4).
+      about: what was noted when it was made; no names, no counts of one client.
+
+    Raises:
+      VaultError: it is missing, of a newer format, does not open with this key, or was put back from an older copy.
+    """
+
+    def __init__(self, path: Path, source: KeySource) -> None:
+        if not path.is_file():
+            raise VaultError(f"There is no vault at {path}: make one with fedlm prepare.")
+        self.path = path
+        provider = source.open()
+        self._db = _connected(path)
+        try:
+            self._head = open_head(self._db, path, provider)
+            self.vault_id, self.about = self._head.vault_id, self._head.about
+            self.index = self._read_index()
+        except DAMAGE:
+            self._db.close()
+            raise VaultError(DOES_NOT_OPEN) from None
+        except VaultError:
+            self._db.close()
+            raise
+        self._row_of = {int(p): i for i, p in enumerate(self.index["pseudonym"])}
+
+    def _read_index(self) -> npt.NDArray[np.void]:
+        blocks = [
+            np.frombuffer(unseal_arrays(self._head.keys, self.vault_id, number, arrays), ENTRY)
+            for number, arrays in self._db.execute("SELECT number, arrays FROM block ORDER BY number")
+        ]
+        index = np.concatenate(blocks) if blocks else np.zeros(0, ENTRY)
+        if len(index) != self._head.clients:
+            raise VaultError(DOES_NOT_OPEN)
+        return index
+
+    @property
+    def epoch(self) -> int:
+        """Changes so far; 1 when it was made."""
+        return self._head.epoch
+
+    @property
+    def public_key(self) -> bytes:
+        """Checks the vault's receipts, 32 bytes."""
+        return self._head.secrets.public_key
+
+    @property
+    def key_fingerprint(self) -> str:
+        """Names the vault key and does not give it away."""
+        return self._head.keys.fingerprint
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """Pseudonyms of all clients, (clients,)."""
+        return np.ascontiguousarray(self.index["pseudonym"])
+
+    def pseudonym(self, name: str) -> int:
+        """Returns the pseudonym of a name, whether or not it is in the vault."""
+        return self._head.secrets.pseudonym(name)
+
+    def forgotten(self) -> int:
+        """Returns the number of tombstones."""
+        return int(self._db.execute("SELECT COUNT(*) FROM tombstone").fetchone()[0])
+
+    def names(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yields each client's name and labels, in the index's order."""
+        for number, blob in self._db.execute("SELECT number, names FROM block ORDER BY number"):
+            yield from unseal_names(self._head.keys, self.vault_id, number, blob)
+
+    def tokens(self, client: int, part: Part = Part.TRAIN) -> int:
+        """Returns the number of targets of a client's part."""
+        return int(self.index["train" if part is Part.TRAIN else "held_out"][self._row_of[client]])
+
+    def documents(self, client: int, part: Part = Part.TRAIN) -> list[str]:
+        """Opens one part of one client in memory.
+
+        Args:
+          client: its pseudonym.
+          part: TRAIN or HELD_OUT.
+
+        Raises:
+          VaultError: the row is missing, altered, or not the one that the index knows.
+        """
+        return unpack_documents(self.unseal(client, part))
+
+    def unseal(self, client: int, part: Part = Part.TRAIN) -> bytes:
+        """Opens one part of one client as bytes; see `documents`."""
+        entry = self.index[self._row_of[client]]
+        row_id = entry["row_id"].tobytes()
+        column = "train" if part is Part.TRAIN else "held_out"
+        try:
+            key = self._db.execute("SELECT wrapped_key FROM client WHERE row_id = ?", (row_id,)).fetchone()
+            row = self._db.execute(f"SELECT {column} FROM shard WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
+        except DAMAGE:
+            raise VaultError(DOES_NOT_OPEN) from None
+        if key is None or row is None or digest(as_bytes(key[0])) != entry["wrapped"].tobytes():
+            raise VaultError(DOES_NOT_OPEN)
+        data_key = unseal(self._head.keys.wrap, Place(self.vault_id, Part.DATA_KEY, row_id), key[0])
+        return unseal(data_key, Place(self.vault_id, part, row_id), as_bytes(row[0]))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def verify(self) -> list[int]:
+        """Opens every part of every client; returns the pseudonyms of those that do not open."""
+        broken = []
+        for client in map(int, self.pseudonyms):
+            try:
+                self.documents(client, Part.TRAIN)
+                self.documents(client, Part.HELD_OUT)
+            except VaultError:
+                broken.append(client)
+        return broken
+
+    def holds_row(self, row_id: bytes) -> bool:
+        """Returns whether a key or a text stands under a row id, known to the index or not."""
+        query = "SELECT 1 FROM client WHERE row_id = ?1 UNION ALL SELECT 1 FROM shard WHERE row_id = ?1"
+        return self._db.execute(query, (row_id,)).fetchone() is not None
+
+    def free_pages(self) -> int:
+        """Returns the number of pages that are in the file and not in use."""
+        return int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def strangers(self) -> int:
+        """Returns the number of rows that the index does not know: put back, or put in, by someone else."""
+        known = {e.tobytes() for e in self.index["row_id"]}
+        try:
+            rows = {r for t in ("client", "shard") for (r,) in self._db.execute(f"SELECT row_id FROM {t}")}  # noqa: S608
+        except DAMAGE:
+            raise VaultError(DOES_NOT_OPEN) from None
+        return len(rows - known)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        return connect(path)
+    except DAMAGE:
+        raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None

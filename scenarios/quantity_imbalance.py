@@ -1,0 +1,52 @@
+"""What does it cost when few clients hold most of the text, and whom?
+
+The same text is dealt to the same number of clients, in sizes from even to Gini 0.9, and trained with token weights, with
+uniform weights, and at one place (the ceiling).
+
+    fedlm study quantity_imbalance            # five seeds
+    fedlm study quantity_imbalance --quick    # two seeds, three sizes, a smaller model
+
+No full run has been measured yet: its time and table are still to come.
+"""
+
+from scenarios.study import Case, Figure, Options, Study
+
+QUESTION = "What does it cost the model, and whom, when few clients hold most of the text?"
+TABLE = ("bits_per_char", "worst_tenth", "client_gini", "worse_than_local", "accuracy")
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: Gini coefficient by weighting, and a pooled ceiling."""
+    clients, documents, rounds = (20, 1000, 40) if options.quick else (50, 5000, 60)
+    ginis = (0.0, 0.5, 0.8) if options.quick else (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
+    cases = []
+    for gini in ginis:
+        split = f"quantity(gini={gini}, clients={clients}, documents={documents})"
+        for weighting in ("tokens", "uniform"):
+            settings = {"partition": split, "weighting": weighting}
+            cases.append(Case(f"Gini {gini}", settings, f"FedAvg, {weighting} weights", gini))
+    even = f"quantity(gini=0.0, clients={clients}, documents={documents})"
+    cases.append(Case("pooled", {"partition": even}, "central", pooled=True))
+    return Study(
+        name="quantity_imbalance",
+        question=QUESTION,
+        corpus=options.corpus or "shakespeare",
+        settings={
+            "scrub": "full" if options.corpus else "none",
+            "model": "lstm(units=48, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            "rounds": rounds,
+            "cohort_size": 5 if options.quick else 10,
+            "eval_every": rounds,
+        },
+        cases=tuple(cases),
+        control="Gini 0.0",
+        table=TABLE,
+        figures=(Figure("line", "bits_per_char"), Figure("line", "worst_tenth"), Figure("spread", "bits_per_char")),
+        x_label="Gini coefficient of client sizes",
+        alone=2 if options.quick else 10,
+        limits=(
+            "All conditions have the same rounds and cohorts: with uneven sizes a heavy client takes more steps in a round.",
+            "Documents are dealt at random, so clients differ in size only; natural clients differ in content too.",
+            "The smallest clients hold out a single document: their own figures are noisy.",
+        ),
+    )

@@ -1,0 +1,66 @@
+"""What helps against imbalance, skew and the neglect of a minority, and at what price?
+
+Nine remedies and plain FedAvg on the worst conditions of quantity_imbalance, label_skew and minority_voice: utility against fairness as one
+figure with its front. Agnostic and group-balanced sampling need groups, so they stand on the last condition only.
+
+    fedlm study remedies            # five seeds; an overnight run
+    fedlm study remedies --quick    # two seeds, one condition, a smaller model
+
+No full run has been measured yet: its time and table are still to come.
+"""
+
+from scenarios.minority_voice import MIX, split
+from scenarios.study import Case, Figure, Options, Study
+
+QUESTION = "Which remedy serves the worst-off clients better, and what does it cost the others?"
+TABLE = ("bits_per_char", "worst_tenth", "client_deviation", "minority", "group_gap")
+REMEDIES: dict[str, dict[str, object]] = {
+    "FedAvg": {},
+    "FedProx": {"strategy": "FedProx(proximal_mu=0.01)"},
+    "FedAvgM": {"strategy": "FedAvgM(server_momentum=0.7)"},
+    "FedAdam": {"strategy": "FedAdam(eta=0.01)"},
+    "FedYogi": {"strategy": "FedYogi(eta=0.01)"},
+    "q-FedAvg": {"strategy": "QFedAvg(client_learning_rate=1.0, q=0.2)"},
+    "uniform weights": {"weighting": "uniform"},
+    "capped weights": {"weighting": "capped(tokens=5000)"},
+}
+DRAWS = {"agnostic": "agnostic(step=2.0)", "group-balanced": "balanced"}
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: condition by remedy."""
+    clients, rounds = (20, 30) if options.quick else (50, 100)
+    minority = {"partition": split(options, 0.1, clients, 6000)}
+    conditions: dict[str, dict[str, str]] = {"minority 10 %": minority}
+    if not options.quick:
+        label = options.group or "source"
+        conditions["Gini 0.8"] = {"partition": f"quantity(gini=0.8, clients={clients}, documents=3000)"}
+        conditions["Dirichlet 0.1"] = {
+            "partition": f"dirichlet(alpha=0.1, num_partitions={clients}, partition_by='{label}')"
+        }
+    cases = [
+        Case(name, {**settings, **remedy}, algorithm, grouped=settings is minority)
+        for name, settings in conditions.items()
+        for algorithm, remedy in REMEDIES.items()
+    ]
+    cases += [Case("minority 10 %", minority, name, draw=draw) for name, draw in DRAWS.items()]
+    return Study(
+        name="remedies",
+        question=QUESTION,
+        corpus=options.corpus or MIX,
+        settings={
+            "scrub": "full" if options.corpus else "none",
+            "model": "lstm(units=48, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            "rounds": rounds,
+            "cohort_size": 5 if options.quick else 10,
+            "eval_every": 5,
+        },
+        cases=tuple(cases),
+        control="",
+        baseline="FedAvg",
+        table=TABLE,
+        figures=(Figure("trade", "bits_per_char", "worst_tenth"), Figure("trade", "bits_per_char", "minority")),
+        group=options.group if options.corpus else "source",
+        minority="" if options.corpus else "sotu",
+        limits=("Each remedy has one setting, not a tuned one; a tuned one may do better.",),
+    )

@@ -1,0 +1,233 @@
+"""Runs a study: a grid of runs over the cores, resumable run by run; then results.parquet, study.json, figures and report.
+
+A finished run is known by the hash of its configuration and data; one that was cut off goes on from its checkpoint. A run
+that fails is reported and does not sink the study.
+"""
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from fedlm.errors import ConfigError, FedLMError
+from fedlm.progress import ClientProgress
+from fedlm.report.study import write_study_report
+from scenarios.analysis import answer, data_table, label_of, method, table
+from scenarios.job import Job, Stopped, Vaults, finished, make_job, plain, run_job
+from scenarios.study import METRICS, Figure, Options, Study
+from server.local_grid import take_identity
+
+_FRAMEWORK = {"__init__", "analysis", "draws", "federation", "job", "outcome", "privacy_audit", "runner", "study"}
+_PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
+
+
+def scenario_names() -> list[str]:
+    """Returns the names of the scenarios: each is a file of this folder."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _FRAMEWORK)
+
+
+def load_scenario(name: str) -> Any:
+    """Returns a scenario's module.
+
+    Raises:
+      ConfigError: there is none of this name.
+    """
+    if name not in scenario_names():
+        raise ConfigError(f"There is no study {name!r}; the studies are: {', '.join(scenario_names())}.")
+    return import_module(f"scenarios.{name}")
+
+
+def grid(study: Study, seeds: Sequence[int], cores: int) -> list[Job]:
+    """Returns all runs, seed by seed, so that an interrupted study has whole seeds. One worker each if they fill the cores.
+
+    Raises:
+      ConfigError: a setting does not do, or two cases have one name.
+    """
+    names = [(c.condition, c.algorithm) for c in study.cases]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"The study {study.name} has two cases of one name.")
+    workers = max(1, cores // max(len(names) * len(seeds), 1))
+    return [make_job(study, case, seed, workers) for seed in seeds for case in study.cases]
+
+
+class Runner:
+    """One study in one folder.
+
+    Args:
+      study: what to run.
+      seeds: of each case.
+      out: the folder; runs that are done in it are not repeated.
+      cores: runs at once; 0 is one per core.
+      echo: prints a line; None shows nothing.
+      command: that repeats the study, for the report.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        seeds: Sequence[int],
+        out: Path,
+        cores: int = 0,
+        echo: Callable[[str], object] | None = None,
+        command: str = "",
+    ) -> None:
+        self.study, self.seeds, self.out, self.echo = study, list(seeds), out, echo
+        self.cores = cores or os.cpu_count() or 1
+        self.command = command or f"fedlm study {study.name} --seeds {len(self.seeds)}"
+        self.failed: dict[str, str] = {}
+        self._stop, self._lock, self._rounds = threading.Event(), threading.Lock(), 0
+
+    def run(self) -> Path:
+        """Runs what is not done yet; returns the report's path.
+
+        Raises:
+          FedLMError: not one run ended well.
+          KeyboardInterrupt: interrupted; what is done stays done.
+        """
+        jobs = grid(self.study, self.seeds, self.cores)
+        self.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.out / "runs").mkdir(exist_ok=True, mode=0o700)
+        vaults = Vaults(self.out / "vaults")
+        started = time.monotonic()
+        done = {j.name: r for j in jobs if (r := finished(j, self.out / "runs")) is not None}
+        left = [j for j in jobs if j.name not in done]
+        if self.echo and done:
+            self.echo(f"{len(done)} of {len(jobs)} runs are done already")
+        with ClientProgress(f"study {self.study.name}", quiet=self.echo is None) as progress:
+            self._run_all(left, done, vaults, progress)
+        results = [done[j.name] for j in jobs if j.name in done]
+        if not results:
+            raise FedLMError(f"Not one run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
+        if not self.failed:
+            vaults.remove()
+        return self._write(results, time.monotonic() - started)
+
+    def _run_all(
+        self, left: list[Job], done: dict[str, dict[str, Any]], vaults: Vaults, progress: ClientProgress
+    ) -> None:
+        take_identity()
+        total = sum(j.config.rounds for j in left)
+        ended = len(done)
+        with ThreadPoolExecutor(self.cores) as pool:
+            waiting: dict[Future[dict[str, Any]], Job] = {
+                pool.submit(run_job, j, self.out / "runs", vaults, self._stop, self._count): j for j in left
+            }
+            try:
+                while waiting:
+                    over, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in over:
+                        ended += self._collect(waiting.pop(future), future, done)
+                    note = f"rounds; {ended} of {ended + len(waiting) + len(self.failed)} runs done"
+                    note += f", {len(self.failed)} failed" if self.failed else ""
+                    progress.update(min(self._rounds, total), total, note)
+            except KeyboardInterrupt:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _collect(self, job: Job, future: Future[dict[str, Any]], done: dict[str, dict[str, Any]]) -> int:
+        error = future.exception()
+        if error is None:
+            done[job.name] = future.result()
+            return 1
+        if not isinstance(error, Exception):
+            raise error
+        if not isinstance(error, Stopped):
+            self.failed[job.name] = str(error) if isinstance(error, FedLMError) else type(error).__name__
+            if self.echo:
+                self.echo(f"failed: {job.name}: {self.failed[job.name]}")
+        return 0
+
+    def _count(self, line: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._rounds += line["round"] > 0
+
+    def _write(self, results: list[dict[str, Any]], seconds: float) -> Path:
+        rows = table(self.study, results)
+        content = {
+            "name": self.study.name,
+            "question": self.study.question,
+            "answer": answer(self.study, rows),
+            "method": method(self.study, self.seeds, len(self.failed)),
+            "corpus": self.study.corpus,
+            "control": self.study.baseline or self.study.control,
+            "x_label": self.study.x_label,
+            "group": self.study.group,
+            "seeds": self.seeds,
+            "settings": dict(self.study.settings),
+            "design": [
+                {
+                    "condition": c.condition,
+                    "algorithm": c.algorithm,
+                    "settings": {**c.settings, **({"corpus": c.corpus} if c.corpus else {})}
+                    | ({"cohorts": c.draw} if c.draw else {}),
+                }
+                for c in self.study.cases
+            ],
+            "columns": [
+                {"metric": m, "label": label_of(m), "less": METRICS.get(m, ("", None))[1]} for m in self.study.table
+            ],
+            "table": rows,
+            "data": data_table(self.study, results),
+            "figures": [_figure(f) for f in self.study.figures],
+            "runs": [{k: v for k, v in r.items() if k != "clients"} for r in results],
+            "failed": self.failed,
+            "limits": list(self.study.limits),
+            "command": self.command,
+            "versions": {p: metadata.version(p) for p in _PACKAGES} | {"python": platform.python_version()},
+            "seconds": round(seconds, 1),
+            "run_seconds": round(sum(r["seconds"] for r in results), 1),
+        }
+        _write_results(self.out / "results.parquet", self.study.name, results)
+        beside = self.out / ".study.json.new"
+        beside.write_text(json.dumps(plain(content), indent=1) + "\n")
+        beside.replace(self.out / "study.json")
+        return write_study_report(self.out)
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    less = [METRICS.get(m, (m, None))[1] is not False for m in (figure.metric, figure.against)]
+    return {**vars(figure), "label": label_of(figure.metric), "against_label": label_of(figure.against), "less": less}
+
+
+def _write_results(path: Path, name: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a tidy row per run, client and metric; client -1 stands for all clients together."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows: list[dict[str, Any]] = []
+    for r in results:
+        run = {"study": name, **{k: r[k] for k in ("condition", "algorithm", "x", "seed")}}
+        rows += [
+            {**run, "client": -1, "group": "", "metric": m, "value": v}
+            for m, v in r["figures"].items()
+            if v is not None
+        ]
+        for client in r["clients"]:
+            known = {"client": client["client"], "group": client["group"]}
+            rows += [{**run, **known, "metric": m, "value": float(v)} for m, v in client.items() if m not in known]
+    schema = pa.schema(
+        [(k, pa.string()) for k in ("study", "condition", "algorithm")]
+        + [("x", pa.float64()), ("seed", pa.int64()), ("client", pa.int64()), ("group", pa.string())]
+        + [("metric", pa.string()), ("value", pa.float64())]
+    )
+    beside = path.with_name(f".{path.name}.new")
+    parquet.write_table(pa.Table.from_pylist(rows, schema), beside)
+    beside.replace(path)
+
+
+def run_study(
+    name: str, options: Options, seeds: int, out: Path, echo: Callable[[str], object] | None, command: str = ""
+) -> Path:
+    """Runs the study of a scenario file; returns the report's path.
+
+    Raises:
+      ConfigError: there is no such study, or it needs what the options lack.
+    """
+    return Runner(load_scenario(name).study(options), range(seeds), out, 0, echo, command).run()

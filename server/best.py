@@ -1,0 +1,65 @@
+"""Early stopping: the best round so far by held-out loss, a function of the lines of metrics.jsonl, so that resume keeps it."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
+from fedlm.types import Weights
+
+
+@dataclass
+class Best:
+    """What early stopping remembers.
+
+    Attributes:
+      patience: evaluations without a gain after which the run is over.
+      min_gain: a gain is a held-out loss lower than the best one by more than this, in nats per token.
+      round, loss: of the best evaluation.
+      waited: evaluations since then.
+    """
+
+    patience: int
+    min_gain: float
+    round: int = -1
+    loss: float = math.inf
+    waited: int = 0
+
+    @classmethod
+    def of(cls, lines: Iterable[Mapping[str, Any]], config: RunConfig) -> "Best":
+        """Returns what a run with these lines of metrics remembers."""
+        best = cls(config.patience, config.min_gain)
+        for line in lines:
+            if "eval" in line:
+                best.add(line["round"], line["eval"]["loss"])
+        return best
+
+    def add(self, server_round: int, loss: float) -> bool:
+        """Takes an evaluation; returns whether it is the best one.
+
+        Raises:
+          ConfigError: there is no held-out text.
+        """
+        if self.round < 0 and math.isnan(loss):
+            raise ConfigError("patience needs held-out text; set holdout_fraction above 0, or patience=0.")
+        if self.round < 0 or loss < self.loss - self.min_gain:
+            self.round, self.loss, self.waited = server_round, loss, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether patience has run out."""
+        return self.waited >= self.patience
+
+
+def part_way(start: Weights, end: Weights, share: float) -> Weights:
+    """Returns float32(start + share * (end - start)); `end` itself for a share of 1."""
+    if share == 1.0:
+        return end
+    return tuple((s + share * (e.astype(np.float64) - s)).astype(np.float32) for s, e in zip(start, end, strict=True))

@@ -1,0 +1,125 @@
+"""A certificate authority of one deployment, its server certificate, and node keys as Flower wants them."""
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fedlm.errors import ConfigError
+
+CA_DAYS, SERVER_DAYS = 3650, 397
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a secret, mode 0600 from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+
+
+def create_authority(folder: Path) -> None:
+    """Makes `ca.key` (0600, needed to renew only) and `ca.pem`, which every node gets."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    certificate = (
+        _builder("fedlm deployment", CA_DAYS)
+        .issuer_name(_name("fedlm deployment"))
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA384())
+    )
+    write_private(folder / "ca.key", _pem(key))
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
+    """Makes or renews `server.key` and `server.pem` for the named hosts and this machine's loopback.
+
+    Raises:
+      ConfigError: the authority's key is not there.
+    """
+    try:
+        authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} has no ca.key and ca.pem: bring them back to renew the certificate.") from None
+    assert isinstance(authority, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP384R1())
+    names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
+    certificate = (
+        _builder("fedlm coordinator", SERVER_DAYS)
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
+        .sign(authority, hashes.SHA384())
+    )
+    write_private(folder / "server.key", _pem(key))
+    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def create_node_key(folder: Path) -> Path:
+    """Makes `node.key` (OpenSSH, ECDSA P-384, 0600) and `node.key.pub`; returns the public one."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    write_private(folder / "node.key", private)
+    public = folder / "node.key.pub"
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n"
+    )
+    return public
+
+
+def load_public_key(path: Path) -> bytes:
+    """Returns a node's public key as Flower's API takes it (PEM).
+
+    Raises:
+      ConfigError: it is missing, or not an ECDSA P-384 key in OpenSSH's format.
+    """
+    try:
+        key = serialization.load_ssh_public_key(path.read_bytes())
+    except (OSError, ValueError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ConfigError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _builder(name: str, days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,166 @@
+"""A Flower Grid over persistent worker processes of this machine: no Ray, no polling.
+
+A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from clients.frames import receive_message, send_message
+
+RUN_ID = 1
+_SERVER_NODE = 1
+_WORKER_LOST = 0
+
+
+@dataclass(frozen=True)
+class WorkerCommand:
+    """What a worker process opens: its own vault, with its own key."""
+
+    vault: Path
+    key_file: Path | None = None
+    passphrase_env: str | None = None
+    key_provider: str | None = None
+
+    def arguments(self, channel: int) -> list[str]:
+        """Returns the worker's command line."""
+        words = [sys.executable, "-P", "-m", "clients.worker", "--channel", str(channel), "--vault", str(self.vault)]
+        if self.key_file is not None:
+            words += ["--key-file", str(self.key_file)]
+        if self.passphrase_env is not None:
+            words += ["--passphrase-env", self.passphrase_env]
+        if self.key_provider is not None:
+            words += ["--key-provider", self.key_provider]
+        return words
+
+
+class _Worker:
+    def __init__(self, command: WorkerCommand) -> None:
+        self._command = command
+        self.start()
+
+    def start(self) -> None:
+        self.channel, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                self._command.arguments(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "FLWR_TELEMETRY_ENABLED": "0"},
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        self.channel.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def call(self, message: Message, deadline: float | None) -> Message | None:
+        try:
+            self.channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
+            send_message(self.channel, message)
+            return receive_message(self.channel)
+        except OSError:
+            return None
+
+
+def take_identity() -> None:
+    """Makes this process the server's task: Flower builds messages for a task with an identity only (private to it)."""
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, _SERVER_NODE
+
+
+class LocalGrid(Grid):
+    """Nodes are worker processes, numbered from 2 (1 is the server).
+
+    Args:
+      command: what each worker opens.
+      workers: how many processes.
+    """
+
+    def __init__(self, command: WorkerCommand, workers: int) -> None:
+        take_identity()
+        self._workers = {node: _Worker(command) for node in range(2, workers + 2)}
+        self._pool = ThreadPoolExecutor(workers)
+        self._replies: dict[str, Message] = {}
+
+    def __enter__(self) -> "LocalGrid":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    def set_run(self, run: Run) -> None:
+        """Nothing to set: the run is this process."""
+
+    @property
+    def run(self) -> Run:
+        """An empty run with our id."""
+        return Run.create_empty(RUN_ID)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Returns the workers' node ids."""
+        return list(self._workers)
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Returns a message to a worker."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Sends messages and keeps their replies for `pull_messages`."""
+        sent = list(messages)
+        identities = [uuid.uuid4().hex for _ in sent]
+        self._replies.update(zip(identities, self.send_and_receive(sent), strict=True))
+        return identities
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Returns the replies of messages that were pushed."""
+        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Sends each message to its worker, several to one worker in turn, and returns all replies in order."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        sent = list(messages)
+        by_node: dict[int, list[int]] = {}
+        for place, message in enumerate(sent):
+            by_node.setdefault(message.metadata.dst_node_id, []).append(place)
+        replies: dict[int, Message] = {}
+
+        def serve(node: int) -> None:
+            for place in by_node[node]:
+                replies[place] = self._serve(self._workers[node], sent[place], deadline)
+
+        list(self._pool.map(serve, by_node))
+        return [replies[place] for place in range(len(sent))]
+
+    def _serve(self, worker: _Worker, message: Message, deadline: float | None) -> Message:
+        for _ in range(2):
+            reply = worker.call(message, deadline)
+            if reply is not None:
+                return reply
+            worker.process.kill()
+            worker.process.wait()
+            worker.channel.close()
+            worker.start()
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        return Message(Error(_WORKER_LOST, "The worker process was lost or took too long."), reply_to=message)

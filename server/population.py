@@ -1,0 +1,84 @@
+"""Who can take part: one sorted array of pseudonyms, so that a million clients are an ordinary case."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.types import Pseudonyms
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Population:
+    """All clients of all nodes, each once.
+
+    Attributes:
+      pseudonyms: sorted, (clients,).
+      train_tokens, held_out_tokens: targets of each, (clients,); -1 where a node does not tell.
+      vaults: the nodes that open each vault, and its clients.
+    """
+
+    pseudonyms: Pseudonyms
+    train_tokens: Counts
+    held_out_tokens: Counts
+    vaults: tuple[tuple[tuple[int, ...], Pseudonyms], ...] = ()
+
+    @classmethod
+    def merge(
+        cls,
+        told: Iterable[tuple[Pseudonyms, Counts | None, Counts | None]],
+        vaults: Sequence[tuple[bytes, int]] = (),
+    ) -> "Population":
+        """Joins what nodes told; a pseudonym that two vaults hold takes part once, from the first.
+
+        Args:
+          told: by each node: pseudonyms, train and held-out tokens.
+          vaults: of each node: its vault's id and the node's id.
+        """
+        nodes = list(told)
+        columns = [
+            (p, *(np.full(len(p), -1, np.int64) if c is None else c.astype(np.int64) for c in counts))
+            for p, *counts in nodes
+        ]
+        pseudonyms = np.concatenate([p for p, _, _ in columns])
+        unique, first = np.unique(pseudonyms, return_index=True)
+        train, held_out = (np.concatenate([c[k] for c in columns])[first] for k in (1, 2))
+        return cls(unique, train, held_out, _group([p for p, _, _ in nodes], vaults))
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a node keeps its clients' token counts to itself, as a deployment's nodes do."""
+        return bool(np.any(self.train_tokens < 0))
+
+    def by_vault(self, clients: Pseudonyms, nodes: Sequence[int]) -> list[tuple[Sequence[int], Pseudonyms]]:
+        """Returns for each vault the nodes that open it and the clients that lie in it; one vault unless told."""
+        if not self.vaults:
+            return [(nodes, clients)]
+        return [(own, clients[np.isin(clients, held)]) for own, held in self.vaults]
+
+    def work_of(self, clients: Pseudonyms) -> Counts:
+        """Returns the training targets of clients, at least 1, to balance chunks."""
+        work: Counts = np.maximum(self.train_tokens[np.searchsorted(self.pseudonyms, clients)], 1)
+        return work
+
+    @property
+    def with_held_out(self) -> Pseudonyms:
+        """The clients that have held-out text, or do not tell."""
+        kept: Pseudonyms = self.pseudonyms[self.held_out_tokens != 0]
+        return kept
+
+
+def _group(
+    pseudonyms: Sequence[Pseudonyms], vaults: Sequence[tuple[bytes, int]]
+) -> tuple[tuple[tuple[int, ...], Pseudonyms], ...]:
+    grouped: dict[bytes, tuple[list[int], Pseudonyms]] = {}
+    for (vault, node), held in zip(vaults, pseudonyms, strict=bool(vaults)):
+        grouped.setdefault(vault, ([], held))[0].append(node)
+    seen, found = np.zeros(0, np.uint64), []
+    for nodes, held in grouped.values():
+        found.append((tuple(nodes), np.setdiff1d(held, seen)))
+        seen = np.union1d(seen, held)
+    return tuple(found)

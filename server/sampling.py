@@ -1,0 +1,66 @@
+"""Cohorts by hash: who takes part in a round depends on nothing but the cohort key, the round and the pseudonym.
+
+Taking a client out changes only the rounds that it was in, which makes exact unlearning possible.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from fedlm.types import Pseudonyms
+from fedlm.vault.format import derive
+
+
+def cohort_key(seed: int) -> bytes:
+    """Returns the cohort key of a seed (without differential privacy)."""
+    return derive(seed.to_bytes(8, "little"), "fedlm cohort key")
+
+
+def scores(key: bytes, server_round: int, pseudonyms: Pseudonyms) -> Pseudonyms:
+    """Returns a uniform 64-bit score for each client in a round: AES-256-ECB(HKDF(key), round || pseudonym)."""
+    blocks = np.empty((len(pseudonyms), 2), "<u8")
+    blocks[:, 0], blocks[:, 1] = server_round, pseudonyms
+    # ECB on distinct blocks is a pseudo-random permutation, just what a score needs; nothing is hidden by it.
+    encryptor = Cipher(algorithms.AES(derive(key, "cohort")), modes.ECB()).encryptor()  # noqa: S305
+    sealed = bytearray(blocks.nbytes + 15)  # one block more, as the interface demands
+    encryptor.update_into(blocks.view(np.uint8).data, sealed)
+    return np.frombuffer(sealed, "<u8", 2 * len(blocks))[::2]
+
+
+def draw_cohort(key: bytes, server_round: int, pseudonyms: Pseudonyms, size: int) -> Pseudonyms:
+    """Returns the clients with the smallest scores, by score, then pseudonym.
+
+    Args:
+      key: the cohort key.
+      server_round: the round.
+      pseudonyms: the population, each once.
+      size: of the cohort; all clients if there are fewer.
+    """
+    found = scores(key, server_round, pseudonyms)
+    if size < len(pseudonyms):
+        nearest = np.flatnonzero(found <= np.partition(found, size - 1)[size - 1])
+        pseudonyms, found = pseudonyms[nearest], found[nearest]
+    return pseudonyms[np.lexsort((pseudonyms, found))[:size]]
+
+
+def poisson_cohort(key: bytes, server_round: int, pseudonyms: Pseudonyms, rate: float) -> Pseudonyms:
+    """Returns every client whose score is below `rate`: each is drawn by itself, whoever else there is."""
+    limit = int(rate * 2.0**64)
+    return pseudonyms if limit >= 2**64 else pseudonyms[scores(key, server_round, pseudonyms) < np.uint64(limit)]
+
+
+def split_chunks(clients: Pseudonyms, work: npt.NDArray[np.int64], nodes: int) -> list[Pseudonyms]:
+    """Splits clients over nodes, longest first, each to the node with the least work so far.
+
+    Args:
+      clients: pseudonyms, (clients,).
+      work: of each client, (clients,).
+      nodes: how many chunks; some may be empty.
+    """
+    chunks: list[list[int]] = [[] for _ in range(nodes)]
+    load = [0] * nodes
+    for place in np.lexsort((clients, -work)):
+        least = load.index(min(load))
+        chunks[least].append(int(clients[place]))
+        load[least] += int(work[place])
+    return [np.array(c, np.uint64) for c in chunks]

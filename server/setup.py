@@ -1,0 +1,114 @@
+"""Makes the folders of a deployment: the coordinator's, and one for each owner."""
+
+import hashlib
+import json
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clients.policy import Policy
+from fedlm.config import RunConfig
+from fedlm.data.corpus import is_public
+from fedlm.errors import ConfigError
+from fedlm.prepare import prepare
+from fedlm.vault.keys import KeySource
+from server.bundle import bundle_sha256
+from server.certificates import create_authority, create_node_key, create_server_certificate, write_private
+from server.proxy import NGINX
+
+Progress = Callable[[int, int], None]
+
+
+def init(
+    path: Path, nodes: int, corpus: str, config: RunConfig, hosts: Sequence[str], policy: Policy, progress: Progress
+) -> None:
+    """Makes a whole deployment on one machine: whole, or not at all.
+
+    Args:
+      path: the deployment's folder; nothing may be there.
+      nodes: how many owners; the corpus' clients are split over them by a hash of their names.
+      corpus: see `open_corpus`.
+      config: of the runs to come; preparation uses it too.
+      hosts: names and addresses that the server certificate holds besides loopback.
+      policy: of every node.
+      progress: called while vaults are made.
+
+    Raises:
+      ConfigError: something is at `path`, or there is no node.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} is there already: name another folder, or remove it first.")
+    if nodes < 1:
+        raise ConfigError(f"A deployment needs a node at least, not {nodes}.")
+    path.mkdir(parents=True, mode=0o700)
+    try:
+        server = make_server(path / "server", hosts, "127.0.0.1", 0, policy.max_message_bytes)
+        (path / "config.toml").write_text(config.to_toml())
+        config = with_pseudonym_key(path / "pseudonym.key", corpus, config)
+        for place in range(nodes):
+            folder = path / "nodes" / str(place + 1)
+            make_node(folder, f"127.0.0.1:{server}", path / "server" / "ca.pem", policy)
+            key = KeySource(folder / "vault.db.key")
+            prepare(corpus, folder / "vault.db", key, config, progress, keep=lambda n, p=place: owner(n, nodes) == p)  # type: ignore[misc]
+            shutil.copy(folder / "node.key.pub", path / "server" / "nodes" / f"{place + 1}.pub")
+    except BaseException:
+        shutil.rmtree(path)
+        raise
+
+
+def owner(name: str, nodes: int) -> int:
+    """Returns the place of the node that a client of a demonstration belongs to."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:8], "little") % nodes
+
+
+def with_pseudonym_key(path: Path, corpus: str, config: RunConfig) -> RunConfig:
+    """Makes the federation's key for private corpora; a built-in corpus keeps the seed's, so that runs repeat."""
+    if config.pseudonym_key or is_public(corpus):
+        return config
+    write_private(path, secrets.token_hex(32).encode())
+    return RunConfig.checked({**config.model_dump(), "pseudonym_key": str(path)})
+
+
+def make_server(path: Path, hosts: Sequence[str], host: str, port: int, max_message_bytes: int) -> int:
+    """Makes the coordinator's folder; returns its open port (a free one for 0)."""
+    path.mkdir(parents=True, mode=0o700)
+    for name in ("nodes", "flwr"):
+        (path / name).mkdir(mode=0o700)
+    create_authority(path)
+    create_server_certificate(path, hosts)
+    port, superlink = port or free_port(), free_port()
+    settings = {"host": host, "port": port, "superlink_port": superlink, "max_message_bytes": max_message_bytes}
+    (path / "server.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+    megabytes = -(-max_message_bytes // 2**20)
+    nginx = NGINX.format(port=port, backend_port=superlink, folder=path.resolve(), megabytes=megabytes)
+    (path / "nginx.conf").write_text(nginx)
+    return port
+
+
+def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> None:
+    """Makes an owner's folder, without the vault.
+
+    Raises:
+      ConfigError: something is there, or the authority's certificate is missing.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} is there already: name another folder.")
+    if not authority.is_file():
+        raise ConfigError(f"There is no certificate {authority}: get ca.pem from the coordinator.")
+    path.mkdir(parents=True, mode=0o700)
+    for name in ("flwr", "socket"):
+        (path / name).mkdir(mode=0o700)
+    shutil.copy(authority, path / "ca.pem")
+    create_node_key(path)
+    allowed = policy.model_copy(update={"bundles": (bundle_sha256(),)})
+    (path / "policy.toml").write_text(allowed.to_toml())
+    (path / "node.toml").write_text(f'superlink = "{superlink}"\nport = {free_port()}\n')
+
+
+def free_port() -> int:
+    """Returns a port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

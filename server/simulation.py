@@ -1,0 +1,215 @@
+"""One run on this machine: prepare if need be, start the workers, train, and leave a complete folder."""
+
+import json
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
+from fedlm.privacy.ledger import FILE as LEDGER
+from fedlm.progress import ClientProgress
+from fedlm.report.run import write_report
+from fedlm.types import Weights
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+from server.app import Federation
+from server.best import Best
+from server.checkpoint import RunFolder, weights_sha256
+from server.events import EventLog
+from server.inner import accepts_mean, build_strategy
+from server.local_grid import LocalGrid, WorkerCommand
+
+_PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy", "cryptography", "presidio-analyzer")
+_MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What `fedlm simulate` was asked for.
+
+    Attributes:
+      corpus: a vault (a SQLite file), or a corpus that is sealed into the run's folder first.
+      out: the run's folder.
+      config_file, overrides: the configuration.
+      resume: go on with `out`.
+      init: another run, to start from its weights.
+      samples: show sample text of a private corpus in the report.
+      source_of: returns where the key of a vault is.
+      prepare: makes a vault: corpus, vault, key, configuration.
+      echo: prints a line; None shows no progress either.
+      engine: local or ray.
+    """
+
+    corpus: str
+    out: Path
+    config_file: Path | None
+    overrides: Sequence[str]
+    resume: bool
+    init: Path | None
+    samples: bool
+    source_of: Callable[[Path], KeySource]
+    prepare: Callable[[str, Path, KeySource, RunConfig], None]
+    echo: Callable[[str], object] | None
+    engine: str = "local"
+
+    def run(self) -> dict[str, Any]:
+        """Trains; returns the content of summary.json.
+
+        What can be wrong is looked at before the folder is made; a new run that fails before its first checkpoint
+        leaves no folder.
+        """
+        initial = RunFolder.open(self.init).final_weights() if self.init is not None else None
+        config = self._config()
+        config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
+        if self.engine not in ("local", "ray"):
+            raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
+        vault = Path(self.corpus)
+        given = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
+        if given:
+            Vault(vault, self.source_of(vault)).close()
+        folder = RunFolder.open(self.out) if self.resume else RunFolder.create(self.out, config)
+        folder.write_text("config.toml", config.to_toml())
+        try:
+            return self._run(folder, config, vault if given else folder.path / "vault.db", initial)
+        except BaseException:
+            if not self.resume and not folder.has_checkpoint:
+                shutil.rmtree(folder.path)
+            raise
+
+    def _run(self, folder: RunFolder, config: RunConfig, vault: Path, initial: Weights | None) -> dict[str, Any]:
+        source = self.source_of(vault)
+        if not vault.exists():
+            self.prepare(self.corpus, vault, source, config)
+        opened = Vault(vault, source)
+        about, clients = opened.about, len(opened.pseudonyms)
+        opened.close()
+        if config.cohort_size > clients and self.echo:
+            self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
+        started = time.monotonic()
+        weights = self._train(
+            folder, config, WorkerCommand(vault, source.file, source.passphrase_env, source.provider), initial
+        )
+        return self._finish(folder, config, weights, about, time.monotonic() - started)
+
+    def _config(self) -> RunConfig:
+        if not self.resume:
+            return RunConfig.load(self.config_file, self.overrides)
+        fixed = RunFolder.open(self.out).config.model_dump()
+        config = RunConfig.load(self.out / "config.toml", self.overrides)
+        free = _MAY_CHANGE - (
+            {"eval_every", "eval_clients"} if config.patience else set()
+        )  # they say which round is best
+        changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
+        if changed or self.config_file is not None:
+            what = "--config" if self.config_file is not None else changed[0]
+            raise ConfigError(f"A resumed run keeps its configuration; {what} cannot change with --resume.")
+        return config
+
+    def _train(self, folder: RunFolder, config: RunConfig, command: WorkerCommand, initial: Weights | None) -> Weights:
+        def body(grid: Grid) -> Weights:
+            return self._federate(grid, folder, config, initial)
+
+        if self.engine == "ray":
+            from server.ray_engine import run_on_ray
+
+            return run_on_ray(command, config.num_workers, body)
+        with LocalGrid(command, config.num_workers) as grid:
+            return body(grid)
+
+    def _federate(self, grid: Grid, folder: RunFolder, config: RunConfig, initial: Weights | None) -> Weights:
+        with ClientProgress("training", quiet=self.echo is None) as progress:
+            note = ""
+
+            def show(line: dict[str, Any]) -> None:
+                nonlocal note
+                events.add(line)
+                if "eval" in line:
+                    figures = line["eval"]
+                    note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
+                progress.update(line["round"], config.rounds, note)
+
+            run = Federation(grid, config, folder, show)
+            with EventLog(folder.figures, run.start(resume=self.resume)) as events:
+                weights = run.run(initial=initial)
+            if run.private is not None and self.echo:
+                self.echo(run.private.ledger.statement())
+            model, sample = run.export(weights)
+        folder.write_bytes("model.keras", model)
+        folder.write_text("sample.txt", sample)
+        return weights
+
+    def _finish(
+        self, folder: RunFolder, config: RunConfig, weights: Weights, about: dict[str, object], seconds: float
+    ) -> dict[str, Any]:
+        summary = write_summary(folder, config, weights, about, seconds, samples=self.samples)
+        if self.echo:
+            if stop := summary.get("early_stopping"):
+                self.echo(f"early stopping: the weights are those of round {stop['best_round']} of {stop['rounds']}")
+            if final := summary["final"]:
+                figures = f"accuracy {final['accuracy']:.4f}, {final['bits_per_char']:.3f} bits per character"
+                self.echo(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")
+            self.echo(f"report: {folder.path / 'report.html'}")
+        return summary
+
+
+def write_summary(
+    folder: RunFolder,
+    config: RunConfig,
+    weights: Weights,
+    about: dict[str, object],
+    seconds: float,
+    *,
+    samples: bool,
+) -> dict[str, Any]:
+    """Writes summary.json and the report of a finished run; returns the summary."""
+    metrics = folder.metrics()
+    train_seconds = sum(m.get("seconds", 0.0) for m in metrics)
+    tokens = sum(m.get("tokens", 0) for m in metrics)
+    best = Best.of(metrics, config) if config.patience else None
+    ends = [m for m in metrics if "eval" in m and (best is None or m["round"] == best.round)]
+    summary: dict[str, Any] = {
+        "config": config.model_dump(),
+        "corpus": about,
+        "seed": config.seed,
+        "versions": {name: metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "machine": _processor(),
+        "weights_sha256": weights_sha256(weights),
+        "tokens_per_second": round(tokens / train_seconds, 1) if train_seconds else 0.0,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        "seconds": round(seconds, 1),
+        "final": ends[-1]["eval"] if ends else {},
+    }
+    if best is not None:
+        summary["early_stopping"] = {"best_round": best.round, "rounds": metrics[-1]["round"]}
+    _write(folder, config, summary)
+    write_report(folder.path, samples=samples)
+    return summary
+
+
+def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> None:
+    """Writes summary.json; under differential privacy what was counted from the data stands in private/ only."""
+    if config.privacy.on:
+        (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
+        summary = {k: v for k, v in summary.items() if k not in counted}
+        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub")}
+        ledger = json.loads((folder.path / LEDGER).read_text())
+        summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
+    folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _processor() -> str:
+    """Returns the processor's name; the bits of a run hold on one type of it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

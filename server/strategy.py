@@ -1,0 +1,220 @@
+"""`CohortStrategy` wraps one of Flower's strategies: our cohorts, our exact sums, Flower's aggregation.
+
+A strategy that accepts a mean sees one reply a round, the exact mean of the cohort with weight 1; any other sees one
+reply per client. Its own messages are dropped; what it puts into its configuration (`proximal-mu`) goes to the nodes.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from flwr.supercore.run import Run
+
+from fedlm import wire
+from fedlm.errors import CohortError, ConfigError, FedLMError, VaultError
+from fedlm.sums import ExactSum
+from fedlm.types import Pseudonyms, TextMetrics, Weights
+from server.inner import accepts_mean
+from server.population import Population
+from server.private import PrivateRounds
+from server.sampling import split_chunks
+
+
+def error_of(error: Error) -> FedLMError:
+    """Returns a node's error as ours, with the exit code that it has there."""
+    kinds = {kind.exit_code: kind for kind in (ConfigError, VaultError, CohortError)}
+    return kinds.get(error.code, CohortError)(error.reason)
+
+
+class CohortStrategy:
+    """One round of federated training over a cohort.
+
+    Args:
+      inner: Flower's strategy that turns replies into the next global weights.
+      settings: the run's configuration as JSON, for the nodes.
+      population: all clients, whose token counts balance the chunks.
+      private: differential privacy, or None.
+    """
+
+    def __init__(
+        self, inner: Strategy, settings: str, population: Population, private: PrivateRounds | None = None
+    ) -> None:
+        self.inner, self._settings, self._population, self._private = inner, settings, population, private
+        self.refused = 0
+        self._mean = accepts_mean(inner)
+
+    def train_round(
+        self, grid: Grid, server_round: int, weights: Weights, cohort: Pseudonyms, timeout: float
+    ) -> tuple[Weights, ExactSum, TextMetrics]:
+        """Trains a cohort and returns the next weights, the exact sum and the training figures.
+
+        Raises:
+          CohortError: not one client of the cohort could be trained (under differential privacy: its noise goes on).
+          BudgetError: the round would pass the privacy budget.
+        """
+        if self._private is not None:
+            return self._train_privately(self._private, grid, server_round, weights, cohort, timeout)
+        config = ConfigRecord()
+        # FedOpt, FedAvgM and QFedAvg remember the weights that they are given here.
+        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
+        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        replies, reasons = [], []
+        requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
+        for reply in grid.send_and_receive(requests, timeout=timeout):
+            if reply.has_error():
+                reasons.append(reply.error.reason)
+                continue
+            try:
+                part, figures = wire.checked_sum(reply.content, weights, len(cohort))
+            except ValueError as error:
+                self.refused += 1
+                reasons.append(f"a node's reply was refused: {error}.")
+                continue
+            if part.clients and not self._mean:
+                replies.append(_as_reply(part.mean(weights), part.weight, figures))
+            total.merge(part)
+            metrics += figures
+        total.failed = len(cohort) - total.clients
+        if total.clients == 0:
+            reason = reasons[0] if reasons else "no update was usable (not finite, or too large)."
+            raise CohortError(f"Round {server_round}: none of {len(cohort)} clients could be trained: {reason}")
+        mean = total.mean(weights)
+        arrays, _ = self.inner.aggregate_train(server_round, replies or [_as_reply(mean, 1, metrics)])
+        return (mean if arrays is None else wire.record_weights(arrays)), total, metrics
+
+    def _train_privately(
+        self,
+        private: PrivateRounds,
+        grid: Grid,
+        server_round: int,
+        weights: Weights,
+        cohort: Pseudonyms,
+        timeout: float,
+    ) -> tuple[Weights, ExactSum, TextMetrics]:
+        """Charges, sums, noises. A chunk that fails is asked again client by client: one client never costs another."""
+        config = ConfigRecord()
+        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
+        config["clip-norm"] = private.clip_norm
+        event = private.charge(server_round, cohort)
+        total, sums = ExactSum.zeros_like(weights), list[TextMetrics]()
+        requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
+        failed: list[Message] = []
+        for request, reply in _pairs(requests, grid.send_and_receive(requests, timeout=timeout)):
+            if reply is None or not self._merge(reply, weights, len(cohort), total, sums):
+                failed += _one_by_one(request)
+        for reply in grid.send_and_receive(failed, timeout=timeout) if failed else []:
+            self._merge(reply, weights, len(cohort), total, sums)
+        metrics = sum(sums, TextMetrics())
+        total.failed = len(cohort) - total.clients
+        mean = private.mean(event, total, weights)
+        arrays, _ = self.inner.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics())])
+        return (mean if arrays is None else wire.record_weights(arrays)), total, metrics
+
+    def _merge(
+        self, reply: Message, weights: Weights, clients: int, total: ExactSum, figures: list[TextMetrics]
+    ) -> bool:
+        """Adds a chunk's sum in place; False if the reply is an error, or is refused for its form."""
+        if reply.has_error():
+            return False
+        try:
+            part, metrics = wire.checked_sum(reply.content, weights, clients)
+        except ValueError:
+            self.refused += 1
+            return False
+        total.merge(part)
+        figures.append(metrics)
+        return True
+
+    def _requests(
+        self,
+        grid: Grid,
+        message_type: str,
+        server_round: int,
+        weights: Weights,
+        clients: Pseudonyms,
+        config: ConfigRecord,
+    ) -> list[Message]:
+        chunks = []
+        for nodes, own in self._population.by_vault(clients, list(grid.get_node_ids())):
+            chunks += list(zip(nodes, split_chunks(own, self._population.work_of(own), len(nodes)), strict=True))
+        if message_type == MessageType.TRAIN and not self._mean:
+            chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
+        return [
+            Message(wire.request(weights, c, self._settings, server_round, len(clients), config), node, message_type)
+            for node, c in chunks
+            if len(c)
+        ]
+
+    def evaluate(
+        self, grid: Grid, server_round: int, weights: Weights, clients: Pseudonyms, timeout: float
+    ) -> dict[int, TextMetrics]:
+        """Returns held-out sums per client, or per node where a node tells no more.
+
+        Raises:
+          CohortError: a node could not evaluate its clients.
+        """
+        requests = self._requests(grid, MessageType.EVALUATE, server_round, weights, clients, ConfigRecord())
+        figures: dict[int, TextMetrics] = {}
+        for reply in grid.send_and_receive(requests, timeout=timeout):
+            if reply.has_error():
+                raise CohortError(f"Evaluation after round {server_round} failed: {reply.error.reason}")
+            group = wire.content_group(reply.content)
+            if group is None:
+                figures.update(wire.content_evaluation(reply.content))
+            else:
+                figures[reply.metadata.src_node_id] = group
+        return figures
+
+
+def _as_reply(weights: Weights, num_examples: int, metrics: TextMetrics) -> Message:
+    """Returns local weights as the reply that Flower's strategies expect."""
+    loss = metrics.loss_sum / max(metrics.tokens, 1)
+    figures = MetricRecord({"num-examples": num_examples, "train_loss": loss})
+    content = RecordDict({"arrays": wire.weights_record(weights), "metrics": figures})
+    return Message(content, reply_to=Message(RecordDict(), 0, MessageType.TRAIN))
+
+
+def _pairs(requests: list[Message], replies: Iterable[Message]) -> list[tuple[Message, Message | None]]:
+    """Returns each request with its reply; None where none came."""
+    by_node = {reply.metadata.src_node_id: reply for reply in replies}
+    return [(request, by_node.get(request.metadata.dst_node_id)) for request in requests]
+
+
+def _one_by_one(request: Message) -> list[Message]:
+    """Returns a chunk's message as one message a client."""
+    content, made = request.content, []
+    for client in wire.bytes_pseudonyms(content.config_records["config"]["clients"]):
+        config = ConfigRecord(dict(content.config_records["config"]))
+        config["clients"] = wire.pseudonym_bytes(np.array([client], np.uint64))
+        alone = RecordDict({"arrays": content.array_records["arrays"], "config": config})
+        made.append(Message(alone, request.metadata.dst_node_id, MessageType.TRAIN))
+    return made
+
+
+class _StandInGrid(Grid):
+    """Enough nodes for any strategy's sampling (it waits for ever below its minimum); nothing is sent through it."""
+
+    def set_run(self, run: Run) -> None: ...
+
+    @property
+    def run(self) -> Run:
+        return Run.create_empty(0)
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return range(1000)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return []
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return []
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return []

@@ -1,0 +1,114 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedlm.data.corpus import open_corpus
+from fedlm.data.partition import partition
+from fedlm.data.synthetic import synthetic_messages
+from fedlm.errors import ConfigError, CorpusError
+from fedlm.types import Document
+
+
+def pairs(corpus: object) -> list[tuple[str, str]]:
+    return [(d.user, d.text) for d in open_corpus(str(corpus))]
+
+
+def test_shakespeare_is_one_client_a_role() -> None:
+    documents = list(open_corpus("shakespeare"))
+    users = Counter(d.user for d in documents)
+    assert 1_400 < len(users) < 1_450
+    assert 4.3e6 < sum(len(d.text) for d in documents) < 4.5e6
+    hamlet = [d for d in documents if d.user == "hamlet/HAMLET"]
+    assert hamlet[0].text == "A little more than kin, and less than kind."
+    assert hamlet[0].labels == {"play": "hamlet", "genre": "tragedies"}
+    assert any(d.text.startswith("To be, or not to be: that is the question:\nWhether") for d in hamlet)
+    assert not any(c in d.text for d in documents for c in "*_\\#")
+
+
+def test_sotu_is_one_client_a_president() -> None:
+    documents = list(open_corpus("sotu"))
+    assert len({d.user for d in documents}) > 40
+    assert documents[0].user == "George Washington" and documents[0].labels["year"] == "1790"
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"user": 1, "text": "x", "group": "g"}\n\n{"user": "b", "text": "y"}\n')
+    assert pairs(tmp_path / "a.jsonl") == [("1", "x"), ("b", "y")]
+    assert next(open_corpus(str(tmp_path / "a.jsonl"))).labels == {"group": "g"}
+    (tmp_path / "a.csv").write_text('user,text,group\na,"x, ""y""\nz",g\n')
+    assert pairs(tmp_path / "a.csv") == [("a", 'x, "y"\nz')]
+    leaf = {"users": ["a"], "user_data": {"a": {"x": ["one", ["id", "two"]], "y": [0, 1]}}}
+    (tmp_path / "a.json").write_text(json.dumps(leaf))
+    assert pairs(tmp_path / "a.json") == [("a", "one"), ("a", "two")]
+    (tmp_path / "folder" / "bob").mkdir(parents=True)
+    (tmp_path / "folder" / "ann.txt").write_text("one\n\ntwo\n\n\n")
+    (tmp_path / "folder" / "bob" / "1.txt").write_text("three")
+    assert pairs(tmp_path / "folder") == [("ann", "one"), ("ann", "two"), ("bob", "three")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b'{"user": "a", "text": "secret"}\n{"user": "a", "text": "secret"\n', "Line 2"),
+        ("a.jsonl", b'{"user": "a", "text": "secret \xff"}\n', "Line 1"),
+        ("a.jsonl", b'["secret"]\n', "Line 1"),
+        ("a.jsonl", b'{"user": "a", "text": null}\n', "'text'"),
+        ("a.jsonl", b'{"user": "a", "text": ["secret"]}\n', "'text'"),
+        ("a.csv", b"name,text\na,secret\n", "'user'"),
+        ("a.csv", b"user,text\na,secret \xff\n", "CSV in UTF-8"),
+        ("a.json", b'{"users": []}', "LEAF"),
+        ("a.jsonl", b"", "empty"),
+        ("a.pdf", b"secret", "is not a corpus"),
+    ],
+)
+def test_malformed_file_names_the_place_and_never_the_text(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=says) as error:
+        pairs(tmp_path / name)
+    assert "secret" not in str(error.value)
+
+
+def test_document_does_not_show_its_text() -> None:
+    assert "secret" not in repr(Document("a", "secret"))
+
+
+def test_synthetic_repeats_and_knows_its_spans() -> None:
+    first, second = (list(synthetic_messages(clients=12, messages=9, seed=5)) for _ in range(2))
+    assert first == second
+    assert len({p.document.user for p in first}) == 12
+    kinds = {kind for p in first for _, _, kind in p.spans}
+    assert {"PERSON", "EMAIL", "PHONE", "ADDRESS", "IBAN"} <= kinds
+    for planted in first:
+        for start, end, kind in planted.spans:
+            value = planted.document.text[start:end]
+            assert value == value.strip() != "" and (kind != "EMAIL" or "@" in value)
+    assert first != list(synthetic_messages(clients=12, messages=9, seed=6))
+
+
+@pytest.mark.parametrize(
+    "corpus", ["synthetic(clients=0)", "synthetic(mail=2)", "synthetic(clients=1.5)", "synthetic(x=1)"]
+)
+def test_synthetic_options(corpus: str) -> None:
+    with pytest.raises(ConfigError):
+        pairs(corpus)
+
+
+def test_partitions_cover_each_document_once_and_repeat() -> None:
+    labels = [{"user": f"u{i % 7}", "group": "ab"[i % 2]} for i in range(60)]
+    even = partition("iid(num_partitions=6)", labels, 1)
+    assert np.bincount(even).tolist() == [10] * 6
+    assert not np.array_equal(even, partition("iid(num_partitions=6)", labels, 2))
+    skewed = partition('dirichlet(alpha=0.1, num_partitions=4, partition_by="group")', labels, 1)
+    assert len(skewed) == 60 and set(skewed) <= set(range(4))
+    assert np.array_equal(skewed, partition('dirichlet(alpha=0.1, num_partitions=4, partition_by="group")', labels, 1))
+
+
+@pytest.mark.parametrize("spec", ["nothing", "dirichlet(alpha=-1)", "iid(x=1)", 'pathological(partition_by="no")'])
+def test_partition_errors(spec: str) -> None:
+    with pytest.raises(ConfigError):
+        partition(spec, [{"user": "a"}, {"user": "b"}], 0)

@@ -1,0 +1,54 @@
+"""The fused layer agrees with Keras' own, outputs and every gradient."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedlm.models.fused_lstm import FusedLSTM
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "inputs", "units", "seed"), [(1, 1, 1, 1, 0), (3, 7, 2, 5, 1), (4, 20, 9, 16, 2)]
+)
+@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("xla", [True, False])
+def test_outputs_and_gradients_agree(
+    batch: int, steps: int, inputs: int, units: int, seed: int, return_sequences: bool, xla: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = tf.Variable(rng.normal(size=(batch, steps, inputs)).astype("float32"))
+    theirs = keras.layers.LSTM(units, return_sequences=return_sequences)
+    ours = FusedLSTM(units, return_sequences=return_sequences)
+    theirs.build(x.shape)
+    ours.build(x.shape)
+    weights = [rng.normal(size=w.shape).astype("float32") for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+
+    def run(layer: keras.layers.Layer) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.sin(3.0 * y))
+        return y, tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
+
+    expected, expected_gradients = run(theirs)
+    found, gradients = tf.function(lambda: run(ours), jit_compile=xla)()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for a, b in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, float(tf.reduce_max(tf.abs(b)))))
+
+
+def test_saved_model_opens_and_keras_path_serves_masks(tmp_path: Path) -> None:
+    ids = keras.Input((5, 3))
+    model = keras.Model(ids, FusedLSTM(4, return_sequences=True)(ids))
+    model.save(tmp_path / "m.keras")
+    x = np.ones((2, 5, 3), "float32")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "m.keras")(x), model(x))
+    mask = np.array([[True] * 3 + [False] * 2] * 2)
+    masked = model.layers[1](x, mask=mask)
+    np.testing.assert_allclose(masked[:, 4], masked[:, 2])

@@ -1,0 +1,115 @@
+import json
+import math
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedlm.config import RunConfig
+from fedlm.errors import BudgetError, FedLMError
+from fedlm.privacy.accounting import epsilon
+from fedlm.privacy.ledger import Ledger
+from fedlm.sums import ExactSum
+from server.private import PrivateRounds
+
+POPULATION = np.arange(1, 201, dtype=np.uint64)
+WEIGHTS = (np.zeros((30, 4), np.float32), np.zeros((), np.float32))
+
+
+def config(**more: Any) -> RunConfig:
+    values = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 1.0, "noise_multiplier": 1.0}
+    return RunConfig.checked({**values, "sampling_rate": 0.05, "cohort_size": 10, **more})
+
+
+def rounds(folder: Path, **more: Any) -> PrivateRounds:
+    return PrivateRounds(config(**more), folder, POPULATION, WEIGHTS)
+
+
+def test_charge_is_on_disk_before_noise_and_a_round_run_again_is_charged_again(tmp_path: Path) -> None:
+    first = rounds(tmp_path)
+    for server_round in (1, 2):
+        first.charge(server_round, first.draw(server_round))
+    del first  # killed before the checkpoint of round 2
+    again = rounds(tmp_path)
+    again.charge(2, again.draw(2))
+    again.charge(3, again.draw(3))
+    written = json.loads((tmp_path / "ledger.json").read_text())
+    assert [r["round"] for r in written["releases"]] == [1, 2, 2, 3]
+    assert written["epsilon"] == pytest.approx(epsilon([again.ledger.releases[0]] * 4, 1e-5))
+
+
+def test_cohorts_are_secret_random_and_the_same_after_resume(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one, other = rounds(tmp_path / "a"), rounds(tmp_path / "b")
+    assert any(not np.array_equal(one.draw(n), other.draw(n)) for n in range(5))
+    assert all(np.array_equal(one.draw(n), rounds(tmp_path / "a").draw(n)) for n in range(5))
+    key = tmp_path / "a" / "checkpoint" / "cohort.key"
+    assert (stat.S_IMODE(key.stat().st_mode), key.stat().st_size) == (0o600, 32)
+    sizes = [len(one.draw(n)) for n in range(400)]
+    assert len(set(sizes)) > 5
+    assert abs(np.mean(sizes) - 10) < 5 * math.sqrt(200 * 0.05 * 0.95 / 400)
+
+
+def test_budget_stops_before_the_release_that_would_pass_it(tmp_path: Path) -> None:
+    event = rounds(tmp_path)._mechanism.event(1, POPULATION[:0])
+    budget = epsilon([event] * 3, 1e-5) + 1e-6
+    run = rounds(tmp_path, epsilon_budget=budget)
+    for server_round in (1, 2, 3):
+        assert run.affords(server_round)
+        run.charge(server_round, run.draw(server_round))
+    assert not run.affords(4)
+    with pytest.raises(BudgetError, match="nothing was released"):
+        run.charge(4, run.draw(4))
+    assert len(run.ledger.releases) == 3
+
+
+def test_mean_has_the_fixed_denominator_and_the_noise_of_the_ledger(tmp_path: Path) -> None:
+    run = rounds(tmp_path)
+    squares, repeats = 0.0, 200
+    for _ in range(repeats):
+        event = run.ledger.releases[0] if run.ledger.releases else run.charge(1, run.draw(1))
+        mean = run.mean(event, ExactSum.zeros_like(WEIGHTS), WEIGHTS)
+        squares += sum(float((m.astype(float) ** 2).sum()) for m in mean)
+    variance = squares / (repeats * run.dimension) / run.noise_on_mean() ** 2
+    assert abs(variance - 1) < 5 * math.sqrt(2 / (repeats * run.dimension))
+    assert run.noise_on_mean() == pytest.approx(1.0 / 10, rel=1e-5)
+
+
+def test_reproducible_and_noiseless_runs_state_no_guarantee(tmp_path: Path) -> None:
+    run = rounds(tmp_path, reproducible=True)
+    event = run.charge(1, run.draw(1))
+    means = [run.mean(event, ExactSum.zeros_like(WEIGHTS), WEIGHTS) for _ in range(2)]
+    assert means[0][0].tobytes() == means[1][0].tobytes()
+    assert run.ledger.statement().startswith("no guarantee")
+    assert Ledger(None, config(noise_multiplier=0).privacy).statement().startswith("no guarantee")
+    assert not run.public()["epsilon"]
+
+
+def test_simulated_cohort_is_said_to_be_and_scales_the_noise(tmp_path: Path) -> None:
+    run = rounds(tmp_path, noise_cohort_size=1000)
+    assert run.ledger.statement().startswith("simulated ")
+    assert any("SIMULATED" in a for a in run.ledger.as_dict()["assumptions"])
+    assert run.noise_on_mean() == pytest.approx(1.0 / 1000, rel=1e-4)
+
+
+def test_local_charges_the_worst_off_client_by_hand(tmp_path: Path) -> None:
+    run, drawn = rounds(tmp_path, mechanism="local"), dict.fromkeys(map(int, POPULATION), 0)
+    for server_round in range(1, 31):
+        cohort = run.draw(server_round)
+        run.charge(server_round, cohort)
+        for c in cohort:
+            drawn[int(c)] += 1
+    assert sum(r.compositions for r in run.ledger.releases) == max(drawn.values()) < 30
+    again = rounds(tmp_path, mechanism="local")
+    drawn_again = again.draw(31)
+    expected = max(0, max((drawn[int(c)] + 1 for c in drawn_again), default=0) - max(drawn.values()))
+    assert again.charge(31, drawn_again).compositions == expected
+
+
+def test_damaged_ledger_is_not_started_anew(tmp_path: Path) -> None:
+    (tmp_path / "ledger.json").write_text('{"releases": [{"round": 1}]}')
+    with pytest.raises(FedLMError, match="damaged"):
+        rounds(tmp_path)

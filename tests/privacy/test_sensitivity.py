@@ -1,0 +1,163 @@
+"""Adding or removing one client moves the released sum by at most the bound that the ledger uses."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
+from fedlm.privacy.clip import l2_norm
+from fedlm.privacy.contribute import contribute
+from fedlm.privacy.mechanism import build_mechanism
+from fedlm.privacy.settings import PrivacySettings
+from fedlm.sums import SCALE, ExactSum
+from fedlm.types import Weights
+
+SHAPES = ((40, 3), (), (17,))
+DIMENSION = 138
+NOBODY = np.zeros(0, np.uint64)
+
+
+def private(**more: Any) -> PrivacySettings:
+    values = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 0.7, "noise_multiplier": 1.0}
+    return RunConfig.checked({**values, "sampling_rate": 0.1, "cohort_size": 10, **more}).privacy
+
+
+CAPPED = {"weighting": "capped(tokens=500)", "population_weight": 1e4}
+SETTINGS = [{}, CAPPED, {"mechanism": "adaptive(quantile=0.5)"}, {**CAPPED, "mechanism": "adaptive()"}]
+
+
+def update(kind: str, seed: int = 0) -> Weights | None:
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(size=s).astype(np.float32) for s in SHAPES]
+    if kind == "failed":
+        return None
+    if kind == "huge":
+        arrays = [np.asarray(a * np.float32(1e37)) for a in arrays]
+    if kind in ("zero", "one-hot", "nan"):
+        arrays = [np.zeros(s, np.float32) for s in SHAPES]
+    if kind == "one-hot":
+        arrays[1] = np.array(5.0, np.float32)
+    if kind == "nan":
+        arrays[2][3] = np.nan
+    if kind == "tiny":
+        arrays = [np.asarray(a * np.float32(2**-26)) for a in arrays]
+    return tuple(arrays)
+
+
+KINDS = ["zero", "huge", "nan", "one-hot", "random", "tiny", "failed"]
+clients = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 99), st.integers(0, 500)), max_size=6)
+
+
+def total_of(cohort: list[tuple[str, int, int]], s: PrivacySettings, clip_norm: float) -> ExactSum:
+    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
+    for kind, seed, tokens in cohort:
+        contribute(total, update(kind, seed), min(tokens, s.cap), s, clip_norm, lambda n: bytes(n))
+    return total
+
+
+@pytest.mark.parametrize("more", SETTINGS)
+@settings(max_examples=40, deadline=None)
+@given(cohort=clients, one=st.tuples(st.sampled_from(KINDS), st.integers(0, 99), st.integers(0, 500)))
+def test_one_client_moves_sum_and_count_by_at_most_the_bound(more: Any, cohort: Any, one: Any) -> None:
+    s = private(**more)
+    mechanism = build_mechanism(s, DIMENSION)
+    event = mechanism.event(1, NOBODY)
+    with_one, without = (total_of(c, s, event.clip_norm) for c in ([one, *cohort], cohort))
+    moved = l2_norm(a - b for a, b in zip(with_one.sums, without.sums, strict=True))
+    assert moved <= s.sensitivity(event.clip_norm, DIMENSION)
+    assert event.noise_std >= event.noise_multiplier * s.sensitivity(event.clip_norm, DIMENSION)
+    assert abs((2 * with_one.below - with_one.clients) - (2 * without.below - without.clients)) <= 1
+
+
+@pytest.mark.parametrize("more", SETTINGS)
+def test_bound_is_reached_but_for_the_rounding(more: Any) -> None:
+    s = private(**more)
+    moved = l2_norm(total_of([("huge", 1, 500)], s, s.clip_norm).sums)
+    assert moved == pytest.approx(s.cap * s.clip_norm * SCALE, rel=1e-6)
+
+
+def test_failed_client_and_nan_touch_no_other_and_are_counted() -> None:
+    s = private()
+    total = total_of([("nan", 0, 1), ("random", 1, 1), ("failed", 2, 1)], s, s.clip_norm)
+    assert (total.clients, total.failed) == (1, 2)
+    alone = total_of([("random", 1, 1)], s, s.clip_norm)
+    assert all(np.array_equal(a, b) for a, b in zip(total.sums, alone.sums, strict=True))
+
+
+def test_local_client_that_fails_sends_noise_all_the_same() -> None:
+    s = private(mechanism="local")
+    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
+    assert not contribute(total, None, 0, s, s.clip_norm, np.random.default_rng(1).bytes)
+    assert l2_norm(total.sums) > s.noise_std(s.clip_norm, DIMENSION)
+
+
+def test_empty_cohort_releases_pure_noise() -> None:
+    s = private()
+    mechanism = build_mechanism(s, DIMENSION)
+    event = mechanism.event(1, NOBODY)
+    noised = mechanism.release(event, total_of([], s, s.clip_norm), np.random.default_rng(1).bytes)
+    assert l2_norm(noised) / event.noise_std == pytest.approx(math.sqrt(DIMENSION), rel=0.25)
+
+
+def test_adaptive_norm_follows_the_quantile_by_hand() -> None:
+    s = private(mechanism="adaptive(quantile=0.5, learning_rate=0.2)", noise_multiplier=0.0)
+    mechanism = build_mechanism(s, DIMENSION)
+    total = total_of([("zero", 0, 1)] * 10, s, s.clip_norm)  # all ten keep the norm: share 1
+    mechanism.release(mechanism.event(1, NOBODY), total, bytes)
+    assert mechanism.clip_norm == pytest.approx(0.7 * math.exp(-0.2 * 0.5))
+    other = build_mechanism(s, DIMENSION)
+    other.restore(mechanism.state())
+    assert other.clip_norm == mechanism.clip_norm
+
+
+def test_adaptive_shares_cost_what_was_asked_for() -> None:
+    event = build_mechanism(private(mechanism="adaptive()", noise_multiplier=1.3), DIMENSION).event(1, NOBODY)
+    together = 1 / math.hypot(1 / event.noise_multiplier, 1 / event.count_multiplier)
+    assert together == pytest.approx(1.3)
+
+
+def test_skewed_cohort_has_its_nominal_noise_where_flowers_scaling_has_a_fifth() -> None:
+    """One client of 1,000 examples, nine of 100. Flower's wrapper adds z C / 10 to a mean weighted by examples."""
+    tokens, s = [1000] + [100] * 9, private()
+    flower_moves = s.clip_norm * max(tokens) / sum(tokens)  # the large client's share of the weighted mean
+    flower_noise = s.noise_multiplier * s.clip_norm / len(tokens)
+    assert flower_noise / (s.noise_multiplier * flower_moves) == pytest.approx(0.19)
+    event = build_mechanism(s, DIMENSION).event(1, NOBODY)
+    cohort = [("huge", i, n) for i, n in enumerate(tokens)]
+    moved = l2_norm(
+        a - b for a, b in zip(total_of(cohort, s, 0.7).sums, total_of(cohort[1:], s, 0.7).sums, strict=True)
+    )
+    assert event.noise_std / (s.noise_multiplier * moved) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"clip_norm": 0}, "without a clip_norm"),
+        ({"weighting": "tokens"}, "Token weights have no bound"),
+        ({"weighting": "capped(tokens=5)"}, "population_weight"),
+        ({"sampling_rate": 0}, "needs sampling_rate"),
+        ({"mechanism": "laplace"}, "no mechanism 'laplace'"),
+        ({"mechanism": "gaussian(x=1)"}, "no option x"),
+        ({"mechanism": "none"}, "need mechanism"),
+        ({"noise_cohort_size": 5}, "at least cohort_size"),
+        ({"mechanism": "local", "noise_cohort_size": 50}, "means nothing"),
+    ],
+)
+def test_what_has_no_guarantee_is_refused_with_a_sentence(more: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        private(**more)
+
+
+def test_strategies_that_are_no_mean_and_sums_that_could_overflow_are_refused() -> None:
+    s = private()
+    with pytest.raises(ConfigError, match="cohort's mean"):
+        s.check(accepts_mean=False)
+    s.check_overflow(s.clip_norm, DIMENSION, 10**6)
+    with pytest.raises(ConfigError, match="overflow"):
+        s.check_overflow(1e12, DIMENSION, 10)

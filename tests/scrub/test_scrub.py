@@ -1,0 +1,161 @@
+"""Scrubbing: profiles, resolving, placeholders, stand-ins, scores; hits and near-misses of each recogniser."""
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedlm.data.synthetic import synthetic_messages
+from fedlm.errors import ConfigError
+from fedlm.scrub.engine import Finding, ScrubbedText, Scrubber, resolve
+from fedlm.scrub.files import score_file
+from fedlm.scrub.kinds import Kind
+from fedlm.scrub.profile import parse_profile
+from fedlm.scrub.pseudonyms import Pseudonyms
+from fedlm.scrub.score import Score
+
+CASES = [
+    ("AGE", "she is 37 years old", "37"),
+    ("AGE", "37 years later", None),
+    ("TITLE", "ask Dr. Brown", "Dr."),
+    ("TITLE", "the drive was long", None),
+    ("DATE_TIME", "due on 12 March 2020, please", "12 March 2020"),
+    ("DATE_TIME", "in March we march", None),
+    ("EMAIL_ADDRESS", "write to jane dot doe at mail dot com now", "jane dot doe at mail dot com"),
+    ("EMAIL_ADDRESS", "mail a.b@example.org", "a.b@example.org"),
+    ("EMAIL_ADDRESS", "meet me at the com port", None),
+    ("USERNAME", "hey @jane_doe!", "@jane_doe"),
+    ("USERNAME", "a @ b", None),
+    ("SECRET", "password: hunter22x", "hunter22x"),
+    ("SECRET", "the password is long", None),
+    ("US_SSN", "my ssn is 123-45-6789", "123-45-6789"),
+    ("US_SSN", "order 000-45-6789", None),
+    ("COORDINATES", "at 52.5200, 13.4050 sharp", "52.5200, 13.4050"),
+    ("COORDINATES", "grew by 5.2, 3.4 percent", None),
+    ("IBAN_CODE", "to gb82 west 1234 5698 7654 32", "gb82 west 1234 5698 7654 32"),
+    ("IBAN_CODE", "to gb82 west 1234 5698 7654 33", None),
+    ("CREDIT_CARD", "card 4111 1111 1111 1111", "4111 1111 1111 1111"),
+    ("IP_ADDRESS", "ping 10.1.2.3 first", "10.1.2.3"),
+    ("PHONE_NUMBER", "call +44 151 234 5678", "+44 151 234 5678"),
+    ("PHONE_NUMBER", "it cost 1,234,567 pounds", None),
+    ("STREET_ADDRESS", "at 12 Mill Lane today", "12 Mill Lane"),
+    ("STREET_ADDRESS", "12 people walk", None),
+    ("ZIP_CODE", "Leeds LS1 4AB", "LS1 4AB"),
+    ("ZIP_CODE", "in 90210 cases", None),
+    ("ORGANIZATION", "from Miller & Sons Ltd", "Miller & Sons Ltd"),
+    ("ORGANIZATION", "a limited offer", None),
+    ("LOCATION", "made in Germany", "Germany"),
+    ("LOCATION", "made of wood", None),
+    ("NRP", "a French citizen", "French"),
+    ("NRP", "to polish shoes", None),
+    ("URL", "see https://example.org/a?b=1.", "https://example.org/a?b=1"),
+    ("URL", "good night.The train left", None),
+    ("PERSON", "Hello Jane Doe,\nthe rest", "Jane Doe"),
+    ("PERSON", "Hello all,\nthe rest", None),
+]
+
+
+@pytest.fixture(scope="module")
+def patterns() -> Scrubber:
+    return Scrubber("patterns")
+
+
+@pytest.mark.parametrize(("label", "text", "found"), CASES)
+def test_hits_and_near_misses(patterns: Scrubber, label: str, text: str, found: str | None) -> None:
+    spans = [text[f.start : f.end] for f in patterns.find(text) if f.label == label]
+    assert spans == ([found] if found else [])
+
+
+def test_no_planted_structured_value_survives(patterns: Scrubber) -> None:
+    for planted in synthetic_messages(clients=12, messages=15, mail=0.5, seed=3):
+        text = planted.document.text
+        scrubbed = patterns.scrub(text).text
+        for start, end, kind in planted.spans:
+            if kind in ("EMAIL", "IBAN", "CARD", "IP_ADDRESS"):
+                assert text[start:end] not in scrubbed, kind
+
+
+def test_scrubbing_again_finds_no_structured_value(patterns: Scrubber) -> None:
+    """Other kinds may be found anew: what a placeholder leaves beside itself can look like the start of something else."""
+    for planted in synthetic_messages(clients=4, messages=10, mail=0.5, seed=4):
+        once = patterns.scrub(planted.document.text).text
+        shown = "".join(" x " if "\ue000" <= c <= "\uf8ff" else c for c in once)
+        assert not {f.label for f in patterns.find(shown)} & {"EMAIL_ADDRESS", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS"}
+
+
+def test_a_placeholder_cannot_be_forged(patterns: Scrubber) -> None:
+    assert patterns.scrub(f"a{Kind.PERSON.placeholder}b").text == "ab"
+    with pytest.raises(TypeError):
+        ScrubbedText("raw", object())
+
+
+spans = st.tuples(st.integers(0, 30), st.integers(1, 9), st.sampled_from(list(Kind)), st.sampled_from([0.4, 0.5, 1.0]))
+
+
+@given(st.lists(spans, max_size=12))
+def test_resolved_findings_do_not_overlap_and_the_best_stays(raw: list[tuple[int, int, Kind, float]]) -> None:
+    findings = [Finding(a, a + n, kind, score) for a, n, kind, score in raw]
+    kept = resolve(findings)
+    assert all(a.end <= b.start for a, b in pairwise(kept))
+    assert all(any(k.start < f.end and f.start < k.end and k.score >= f.score for k in kept) for f in findings)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_can_be_scrubbed(patterns: Scrubber, text: str) -> None:
+    assert all(0 <= f.start < f.end <= len(text) for f in patterns.find(text))
+
+
+def test_profiles() -> None:
+    assert parse_profile('full(without="age")').accepts(Kind.AGE, 1.0) is False
+    assert parse_profile("full(person=0.7)").accepts(Kind.PERSON, 0.6) is False
+    assert Scrubber('patterns(mode="remove")').scrub("at 10.1.2.3 now").text == "at  now"
+    for wrong in (
+        "some",
+        "full(nobody=0.5)",
+        "full(threshold=2)",
+        'full(mode="x")',
+        "none(threshold=0.1)",
+        "full(age=False)",
+    ):
+        with pytest.raises(ConfigError):
+            Scrubber(wrong)
+
+
+def test_stand_ins_agree_within_a_client_only() -> None:
+    key = bytes(range(32))
+    one, again, other = Pseudonyms(key, "a"), Pseudonyms(key, "a"), Pseudonyms(key, "b")
+    names = ["Jane", "Robert", "Maria", "Wei", "Ola", "Juan"]
+    assert [one.stand_in(Kind.PERSON, n) for n in names] == [again.stand_in(Kind.PERSON, n) for n in names]
+    assert [one.stand_in(Kind.PERSON, n) for n in names] != [other.stand_in(Kind.PERSON, n) for n in names]
+    number = one.stand_in(Kind.PHONE, "+44 151-234")
+    assert [c if not c.isdigit() else "0" for c in number] == list("+00 000-000")
+    text = Scrubber('patterns(mode="pseudonym")').scrub("a.b@example.org a.b@example.org", Counter(), one).text
+    assert text.split()[0] == text.split()[1] != "a.b@example.org"
+
+
+def test_score_by_hand() -> None:
+    score = Score()
+    score.add("Jane met Bob", [(0, 4, "PER"), (9, 12, "PERSON")], [(0, 8, "PERSON")])
+    row = score.rows()[0]
+    assert (row["recall"], row["precision"], row["recall_overlap"]) == (0.0, 0.0, 0.5)
+    assert score.masked == {"char_recall": round(4 / 7, 4), "char_precision": round(4 / 7, 4)}
+
+
+def test_score_file(tmp_path: Path) -> None:
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text('{"text": "ping 10.1.2.3", "spans": [{"start": 5, "end": 13, "label": "IP_ADDRESS"}]}\n')
+    assert score_file(gold, "patterns").rows()[0]["recall"] == 1.0
+
+
+@pytest.mark.slow
+def test_names_model_alone_and_among_others() -> None:
+    full = Scrubber()
+    text = "I spoke to Maria Lopez about it, she lives with tom in Leeds."
+    assert {"Maria Lopez"} <= {text[f.start : f.end] for f in full.find(text) if f.label == "PERSON"}
+    before = full.find(text)
+    full.find("Somebody else wrote a much longer text about Berlin and Anna Schmidt. " * 20)
+    assert full.find(text) == before

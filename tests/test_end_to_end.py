@@ -1,0 +1,161 @@
+"""The main job on real text, small: the same seed gives the same bits however the work is split."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedlm.data.corpus import open_corpus
+
+pytestmark = [pytest.mark.slow, pytest.mark.flower]
+SMALL = ["scrub=patterns", "max_clients=6", "rounds=2", "cohort_size=3", "eval_every=1", "model=lstm(units=8)"]
+
+
+def fedlm(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "fedlm", *map(str, arguments)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def simulate(out: str, cwd: Path, *more: object, corpus: str = "shakespeare", settings: list[str] = SMALL) -> Any:
+    sets = [w for s in settings for w in ("--set", s)]
+    done = fedlm("simulate", corpus, *sets, "--out", out, "--json", *more, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_same_bits_with_one_worker_two_and_after_resume(tmp_path: Path) -> None:
+    one = simulate("one", tmp_path, "--workers", 1)
+    two = simulate("two", tmp_path, "--workers", 2)
+    assert one["weights_sha256"] == two["weights_sha256"]
+    assert one["final"] == two["final"] and one["final"]["tokens"] > 0
+    half = tmp_path / "half"
+    simulate("half", tmp_path, settings=[*SMALL, "rounds=1"])
+    done = fedlm("simulate", "shakespeare", "--out", "half", "--resume", "--set", "rounds=2", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["weights_sha256"] == one["weights_sha256"]
+    assert "held-out" in (half / "report.html").read_text().lower()
+    assert (half.stat().st_mode & 0o777) == 0o700
+
+
+def start(cwd: Path, *arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "fedlm", *map(str, arguments)]
+    return subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.02)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(c) for c in children if b"clients.worker" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+LONGER = [*SMALL, "rounds=12", "strategy=FedAdam(eta=0.01)", "client_optimizer=sgd(learning_rate=0.5)", "keep_every=2"]
+
+
+def test_killed_server_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
+    undisturbed = simulate("whole", tmp_path, settings=LONGER)
+    sets = [w for s in LONGER for w in ("--set", s)]
+    killed = start(tmp_path, "simulate", "shakespeare", *sets, "--out", "killed")
+    log = tmp_path / "killed" / "metrics.jsonl"
+    wait_for(lambda: log.is_file() and log.read_text().count("\n") > 3, killed)
+    left = workers_of(killed)
+    killed.kill()
+    killed.wait()
+    with log.open("a") as file:
+        file.write('{"round": 99, "torn')  # what a kill in the middle of a line leaves
+    resumed = start(tmp_path, "simulate", "shakespeare", "--out", "killed", "--resume")
+    before = log.read_text().count("\n")
+    wait_for(lambda: log.read_text().count("\n") > before, resumed)
+    os.kill(workers_of(resumed)[0], signal.SIGKILL)
+    assert resumed.wait() == 0
+    summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
+    assert summary["weights_sha256"] == undisturbed["weights_sha256"]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["round"] for line in lines] == list(range(13))
+    assert sum(line["failed"] for line in lines) == 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in left)
+
+
+def test_resume_keeps_the_configuration_and_init_starts_from_other_weights(tmp_path: Path) -> None:
+    first = simulate("first", tmp_path)
+    done = fedlm("simulate", "shakespeare", "--out", "first", "--resume", "--set", "batch_size=9", cwd=tmp_path)
+    assert (done.returncode, "batch_size cannot change" in done.stderr) == (2, True)
+    more = fedlm("simulate", "shakespeare", "--out", "first", "--resume", "--set", "rounds=3", "--json", cwd=tmp_path)
+    assert json.loads(more.stdout)["config"]["rounds"] == 3
+    other = simulate("other", tmp_path, "--init", "first")
+    assert other["weights_sha256"] != first["weights_sha256"]
+    lines = [json.loads(line) for line in (tmp_path / "other" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["eval"]["loss"] < 4.5  # it begins where the first run ended, below log(128) = 4.85
+
+
+def test_prepare_killed_leaves_no_vault_and_starts_over(tmp_path: Path) -> None:
+    killed = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
+    wait_for((tmp_path / "v.db.partial").exists, killed)
+    time.sleep(0.3)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "v.db").exists()
+    assert b"Hamlet" not in (tmp_path / "v.db.spool").read_bytes()
+    again = fedlm("prepare", "shakespeare", "v.db", "--scrub", "none", "--max-clients", 5, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"v.db", "v.db.key"}
+    assert fedlm("vault", "verify", "v.db", cwd=tmp_path).stdout == "all 5 clients open\n"
+
+
+def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) -> None:
+    first = simulate("first", tmp_path)
+    with (tmp_path / "copy.jsonl").open("w") as file:
+        for document in open_corpus("shakespeare"):
+            file.write(json.dumps({"user": document.user, "text": document.text}) + "\n")
+    options = ["--scrub", "patterns", "--max-clients", 6, "--pseudonym-key", "seed"]
+    assert fedlm("prepare", "copy.jsonl", "v.db", *options, cwd=tmp_path).returncode == 0
+    assert simulate("second", tmp_path, corpus="v.db")["weights_sha256"] == first["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["simulate", "missing.jsonl"], 3, "There is no file missing.jsonl"),
+        (["simulate", "empty.jsonl"], 3, "is empty"),
+        (["simulate", "bad.jsonl"], 3, "Line 2 of bad.jsonl"),
+        (["simulate", "nouser.jsonl"], 3, "'user'"),
+        (["simulate", "one.jsonl"], 3, "one client only"),
+        (["simulate", "shakespeare", "--set", "roundz=3"], 2, "roundz"),
+        (["simulate", "shakespeare", "--out", "."], 2, "is there already"),
+        (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 2, "is not a run's folder"),
+        (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
+        (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "the models are:"),
+        (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "an import path"),
+        (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "rounds=-1"),
+        (["simulate", "shakespeare", "--set", "max_clients=2", "--set", "model=lstm(units=0)"], 2, "units=0"),
+        (["simulate", "shakespeare", "--init", "."], 2, "is not a run's folder"),
+        (["simulate", "blank.jsonl"], 3, "no text left after scrubbing"),
+        (["prepare", "one.jsonl", "empty.jsonl"], 3, "is there already"),
+        (["report", "."], 2, "is not the folder of a finished run"),
+        (["generate", "."], 2, "is not a run's folder"),
+        (["scrub", "bad.jsonl", "out.jsonl", "--scrub", "patterns"], 3, "Line 2 of bad.jsonl"),
+        (["vault", "show", "missing.db"], 3, "There is no vault"),
+        (["vault", "show", "empty.jsonl"], 3, "is not a vault"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "bad.jsonl").write_text('{"user": "a", "text": "x"}\nnot json\n')
+    (tmp_path / "blank.jsonl").write_text('{"user": "a", "text": " "}\n{"user": "a", "text": " "}\n')
+    (tmp_path / "nouser.jsonl").write_text('{"text": "x"}\n')
+    (tmp_path / "one.jsonl").write_text('{"user": "a", "text": "x"}\n' * 3)
+    done = fedlm(*arguments, *(["--set", "scrub=none"] if arguments[0] == "simulate" else []), cwd=tmp_path)
+    assert (done.returncode, says in done.stderr, done.stderr.count("\n")) == (code, True, 1), done.stderr
+    inputs = {"empty.jsonl", "bad.jsonl", "blank.jsonl", "nouser.jsonl", "one.jsonl"}
+    assert {p.name for p in tmp_path.rglob("*")} - inputs <= {"runs"}  # nothing half-written

@@ -1,0 +1,109 @@
+"""Flower's strategies inside ours: by name, with their state, and refused where their arithmetic would be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord
+from flwr.serverapp.strategy import Strategy
+
+from fedlm import wire
+from fedlm.errors import ConfigError
+from fedlm.types import TextMetrics, Weights
+from server.checkpoint import Checkpoint
+from server.inner import ACCEPT_MEAN, PER_CLIENT, StrategyState, accepts_mean, build_strategy
+from server.local_grid import take_identity
+from server.strategy import _as_reply, _StandInGrid
+
+pytestmark = pytest.mark.flower
+
+
+@pytest.fixture(autouse=True)
+def identity() -> None:
+    take_identity()
+
+
+def aggregate(strategy: Strategy, server_round: int, weights: Weights, mean: Weights) -> Weights:
+    strategy.configure_train(server_round, wire.weights_record(weights), ConfigRecord(), _StandInGrid())
+    arrays, _ = strategy.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
+    assert arrays is not None
+    return wire.record_weights(arrays)
+
+
+SPECS = [
+    "FedAvg",
+    "FedProx(proximal_mu=0.1)",
+    "FedAvgM(server_momentum=0.9)",
+    "FedAdam(eta=0.01)",
+    "FedYogi",
+    "FedAdagrad",
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_state_goes_through_a_checkpoint(spec: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    means = [tuple(rng.normal(size=s).astype(np.float32) for s in ((3, 2), (4,))) for _ in range(5)]
+    weights = tuple(np.zeros_like(m) for m in means[0])
+
+    def run(restart_after: int | None) -> Weights:
+        strategy, now = build_strategy(spec), weights
+        state = StrategyState(strategy)
+        for place, mean in enumerate(means, 1):
+            now = aggregate(strategy, place, now, mean)
+            if place == restart_after:
+                Checkpoint(place, now, *state.capture()).write(tmp_path / "c")
+                read = Checkpoint.read(tmp_path / "c")
+                strategy = build_strategy(spec)
+                state = StrategyState(strategy)
+                state.restore(dict(read.arrays), dict(read.strategy))
+                now = read.weights
+        return now
+
+    for a, b in zip(run(None), run(3), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_fedavg_hands_the_mean_back_bit_by_bit() -> None:
+    mean = (np.float32([1.1, -2.3e-7]),)
+    assert aggregate(build_strategy("FedAvg"), 1, (np.zeros(2, np.float32),), mean)[0].tobytes() == mean[0].tobytes()
+
+
+def test_names() -> None:
+    assert all(accepts_mean(build_strategy("FedProx(proximal_mu=1.0)" if n == "FedProx" else n)) for n in ACCEPT_MEAN)
+    assert not any(
+        accepts_mean(build_strategy(f"{n}(client_learning_rate=1.0)" if n == "QFedAvg" else n))
+        for n in PER_CLIENT
+        if n not in ("Krum", "MultiKrum", "Bulyan")
+    )
+    assert type(build_strategy("flwr.serverapp.strategy.FedAvg")).__name__ == "FedAvg"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Nothing",
+        "FedAvg(x=1)",
+        "FedXgbBagging",
+        "DifferentialPrivacyServerSideFixedClipping",
+        "os.path.join",
+        "no.such.Thing",
+        "builtins.dict",
+    ],
+)
+def test_refused(spec: str) -> None:
+    with pytest.raises(ConfigError):
+        build_strategy(spec)
+
+
+def test_state_of_another_kind_says_so() -> None:
+    strategy = build_strategy("FedAvg")
+    state = StrategyState(strategy)
+    strategy.memory = object()  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="cannot be resumed"):
+        state.capture()
+
+
+def test_request_carries_what_the_strategy_tells() -> None:
+    content = wire.request(None, np.zeros(0, np.uint64), "{}", 3, 5, ConfigRecord({"proximal-mu": 0.5}))
+    assert content.config_records["config"]["proximal-mu"] == 0.5

@@ -1,0 +1,90 @@
+"""What a server accepts as a node's sum, and what a node's policy accepts as a request."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, RecordDict
+
+from fedlm import wire
+from fedlm.sums import ExactSum
+from fedlm.types import TextMetrics
+from server.proxy import check_request
+
+pytestmark = pytest.mark.flower
+WEIGHTS = (np.zeros((2, 3), np.float32), np.zeros(4, np.float32))
+
+
+def reply() -> RecordDict:
+    total = ExactSum.zeros_like(WEIGHTS)
+    total.add(tuple(np.ones_like(w) for w in WEIGHTS), 3, 2)
+    return wire.sum_content(total, TextMetrics(1.5, 1, 3, 3))
+
+
+def not_a_number(content: RecordDict) -> None:
+    content.metric_records["metrics"]["loss-sum"] = float("nan")
+
+
+def floats(content: RecordDict) -> None:
+    content["arrays"] = ArrayRecord({str(i): Array(np.full(w.shape, np.nan)) for i, w in enumerate(WEIGHTS)})
+
+
+def other_shape(content: RecordDict) -> None:
+    content.array_records["arrays"]["1"] = Array(np.zeros(5, np.int64))
+
+
+def other_key(content: RecordDict) -> None:
+    content["arrays"] = ArrayRecord({f"x{i}": Array(np.zeros(w.shape, np.int64)) for i, w in enumerate(WEIGHTS)})
+
+
+def no_figures(content: RecordDict) -> None:
+    del content["metrics"]
+
+
+def negative_weight(content: RecordDict) -> None:
+    content.metric_records["metrics"]["weight"] = -1
+
+
+def too_many_clients(content: RecordDict) -> None:
+    content.metric_records["metrics"]["clients"] = 9
+
+
+def test_an_honest_reply_is_taken() -> None:
+    total, metrics = wire.checked_sum(reply(), WEIGHTS, 2)
+    assert (total.weight, total.clients, metrics.tokens) == (3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "damage", [not_a_number, floats, other_shape, other_key, no_figures, negative_weight, too_many_clients]
+)
+def test_a_damaged_reply_is_refused(damage: Callable[[RecordDict], None]) -> None:
+    content = reply()
+    damage(content)
+    with pytest.raises(ValueError, match="wrong"):
+        wire.checked_sum(content, WEIGHTS, 2)
+
+
+def test_a_small_group_has_no_histogram() -> None:
+    figures = [TextMetrics(2.0, 0, 1, 1)] * 3
+    assert "histogram" not in wire.group_content(figures, 4).metric_records["metrics"]
+    counts = wire.group_content(figures, 3).metric_records["metrics"]["histogram"]
+    assert isinstance(counts, list) and counts[8] == 3 and sum(counts) == 3  # 2 nats lie in the bin from 2.0 to 2.25
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5", ""),
+        (b"POST /v1/control/start-run HTTP/1.1\r\nContent-Length: 5", "403"),
+        (b"POST /v1/fleet/../control/start-run HTTP/1.1\r\nContent-Length: 5", "403"),
+        (b"POST /v1/fleet/get-run?x HTTP/1.1\r\nContent-Length: 5", "403"),
+        (b"POST http://h/v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5", "403"),
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6", "400"),
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "400"),
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\n folded: x", "400"),
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length : 5", "400"),
+        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 99", "413"),
+    ],
+)
+def test_the_proxy_takes_one_plain_request_only(head: bytes, problem: str) -> None:
+    assert check_request(head, 10)[0].startswith(problem) and bool(check_request(head, 10)[0]) == bool(problem)

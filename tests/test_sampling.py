@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.population import Population
+from server.sampling import cohort_key, draw_cohort, scores, split_chunks
+
+KEY = cohort_key(7)
+
+
+def population(size: int) -> np.ndarray:
+    return np.unique(np.random.default_rng(size).integers(0, 2**64, size, np.uint64))
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
+def test_cohort_is_the_smallest_scores(size: int, cohort: int, server_round: int) -> None:
+    everyone = population(size)
+    drawn = draw_cohort(KEY, server_round, everyone, cohort)
+    by_score = sorted(zip(scores(KEY, server_round, everyone), everyone, strict=True))
+    assert drawn.tolist() == [p for _, p in by_score[:cohort]]
+
+
+def test_order_of_the_population_does_not_matter() -> None:
+    everyone = population(500)
+    assert np.array_equal(draw_cohort(KEY, 3, everyone, 20), draw_cohort(KEY, 3, everyone[::-1].copy(), 20))
+
+
+@given(st.integers(0, 99), st.integers(1, 30))
+def test_a_client_that_leaves_changes_only_the_rounds_that_it_was_in(gone: int, server_round: int) -> None:
+    everyone = population(100)
+    before = draw_cohort(KEY, server_round, everyone, 10)
+    after = draw_cohort(KEY, server_round, np.delete(everyone, gone), 10)
+    if everyone[gone] in before:
+        assert len(set(before) - set(after)) == 1
+    else:
+        assert np.array_equal(before, after)
+
+
+def test_everyone_is_drawn_equally_often() -> None:
+    everyone, rounds = population(50), 4000
+    drawn = np.concatenate([draw_cohort(KEY, r, everyone, 5) for r in range(rounds)])
+    counts = np.array([np.sum(drawn == p) for p in everyone])
+    expected = rounds * 5 / 50  # each count is binomial: variance 400 * 0.9
+    chi2 = np.sum((counts - expected) ** 2 / (expected * 0.9)) * 49 / 50
+    assert chi2 < 49 + 5 * np.sqrt(2 * 49)
+
+
+def test_other_key_other_cohort() -> None:
+    everyone = population(1000)
+    assert set(draw_cohort(KEY, 1, everyone, 10)) != set(draw_cohort(cohort_key(8), 1, everyone, 10))
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+def test_chunks_hold_each_client_once_and_balance(nodes: int) -> None:
+    clients, work = population(40), np.arange(1, 41)
+    chunks = split_chunks(clients, work, nodes)
+    assert len(chunks) == nodes
+    assert sorted(np.concatenate(chunks)) == sorted(clients)
+    place = dict(zip(clients, work, strict=True))
+    loads = [sum(place[p] for p in chunk) for chunk in chunks]
+    assert max(loads) - min(loads) <= 40
+
+
+def test_longest_first_by_hand() -> None:
+    clients = np.array([1, 2, 3, 4], np.uint64)
+    assert [c.tolist() for c in split_chunks(clients, np.array([5, 4, 3, 2]), 2)] == [[1, 4], [2, 3]]
+
+
+def test_population_counts_a_pseudonym_of_two_vaults_once() -> None:
+    a, b = np.array([9, 3], np.uint64), np.array([3, 5], np.uint64)
+    merged = Population.merge([(a, np.array([90, 30]), np.array([1, 0])), (b, None, None)])
+    assert merged.pseudonyms.tolist() == [3, 5, 9]
+    assert merged.train_tokens.tolist() == [30, -1, 90]
+    assert merged.with_held_out.tolist() == [5, 9]
+    assert merged.work_of(np.array([9, 5], np.uint64)).tolist() == [90, 1]

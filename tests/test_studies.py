@@ -1,0 +1,257 @@
+"""Studies: every scenario keeps the contract, statistics see planted effects, bad input is one sentence."""
+
+import ast
+import json
+import math
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord
+
+from fedlm import wire
+from fedlm.data.corpus import is_public, open_corpus
+from fedlm.data.planted import TEMPLATES, planted_shares, stereotype_sentences
+from fedlm.data.skew import OWN
+from fedlm.errors import ConfigError, CorpusError
+from fedlm.measure.bias import BiasScore, bias_score
+from fedlm.measure.pairs import template_pairs
+from fedlm.report.figures import front
+from fedlm.types import TextMetrics
+from scenarios.analysis import answer, table
+from scenarios.draws import Population, agnostic, available, balanced, dropout
+from scenarios.job import Stopped, Vaults, make_job, run_job
+from scenarios.runner import Runner, grid, load_scenario, run_study, scenario_names
+from scenarios.study import METRICS, Case, Figure, Options, Study
+from server.inner import build_strategy
+from server.local_grid import take_identity
+from server.strategy import _as_reply, _StandInGrid
+
+TINY: dict[str, object] = {
+    "scrub": "none",
+    "model": "lstm(units=8, layers=1)",
+    "rounds": 2,
+    "cohort_size": 3,
+    "eval_every": 2,
+}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_scenario_declares_question_runs_and_table(name: str, quick: bool) -> None:
+    module = load_scenario(name)
+    study = module.study(Options(quick=quick))
+    assert module.QUESTION.endswith("?") and study.question == module.QUESTION and study.name == name
+    assert f"fedlm study {name}" in module.__doc__ and "--quick" in module.__doc__
+    assert study.table == module.TABLE and set(study.table) <= set(METRICS) and study.figures and study.limits
+    jobs = grid(study, [0, 1], 2)  # every setting is valid, no two runs are the same
+    assert len({j.key for j in jobs}) == len({j.name for j in jobs}) == 2 * len(study.cases)
+    controls = [c for c in study.cases if study.control == c.condition or study.baseline == c.algorithm]
+    assert controls and all(is_public(j.corpus) for j in jobs)
+    assert len(Path(str(module.__file__)).read_text().splitlines()) <= 85
+
+
+def fake(study: Study, effect: float) -> list[dict[str, Any]]:
+    """Results whose seeds differ much more than the conditions."""
+    return [
+        {
+            "condition": c.condition,
+            "algorithm": c.algorithm,
+            "seed": s,
+            "figures": {"bits_per_char": 2.0 + s + (effect + 0.01 * (s % 2) if place else 0.0)},
+        }
+        for place, c in enumerate(study.cases)
+        for s in range(5)
+    ]
+
+
+def made(**more: Any) -> Study:
+    cases = more.pop("cases", (Case("even"), Case("skewed")))
+    return Study(
+        "made",
+        "Why?",
+        "shakespeare",
+        TINY,
+        cases,
+        "even",
+        ("bits_per_char",),
+        (Figure("line", "bits_per_char"),),
+        **more,
+    )
+
+
+def test_differences_are_paired_by_seed_and_named() -> None:
+    study = made()
+    rows = table(study, fake(study, 0.3))
+    difference = rows[1]["cells"]["bits_per_char"]["difference"]
+    assert difference["clear"] and difference["mean"] == pytest.approx(0.304)
+    assert "clearly worse over 5 seeds" in answer(study, rows)
+    nothing = [
+        {**r, "figures": {"bits_per_char": 2.0 + r["seed"] + (-1) ** r["seed"] * 0.1 * (r["condition"] == "skewed")}}
+        for r in fake(study, 0)
+    ]
+    assert "do not tell it from chance" in answer(study, table(study, nothing))
+    assert "too few" in answer(study, table(study, [r for r in fake(study, 0.3) if r["seed"] < 2]))
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    assert front([(1.0, 1.0), (2.0, 2.0), (1.5, 3.0)], (True, False)) == [0, 2]
+
+
+def people(**more: Any) -> Population:
+    clients = np.arange(1, 101, dtype=np.uint64)
+    known: dict[str, Any] = {
+        "key": bytes(32),
+        "clients": clients,
+        "tokens": {int(c): int(c) for c in clients},
+        "groups": {int(c): "a" if c <= 80 else "b" for c in clients},
+        "figures": {},
+    }
+    return Population(**(known | more))
+
+
+def test_draws_follow_their_rule() -> None:
+    rare = [available(people(), r, 100, group="b", share=0.1) for r in range(200)]
+    assert all(len(c) >= 80 for c in rare)
+    assert np.mean([len(c) - 80 for c in rare]) == pytest.approx(2, abs=0.5)  # 20 clients, a tenth of the rounds
+    kept = np.concatenate([dropout(people(), r, 100, rate=0.4) for r in range(200)])
+    assert len(kept) / 200 == pytest.approx(60, abs=2)
+    assert np.sum(kept <= 20) > 3 * np.sum(kept > 80)  # chances to stay 0.9 against 0.28 on average
+    half = balanced(people(), 1, 10)
+    assert sum(c > 80 for c in half) == 5
+    worse = {c: TextMetrics(2.0 if c <= 80 else 4.0, 0, 1, 1) for c in range(1, 101)}
+    drawn = agnostic(people(figures=worse), 1, 10, step=math.log(3) / 2)  # weights 1 to 3
+    assert sum(c > 80 for c in drawn) == 8 and len(drawn) == 10
+
+
+@pytest.mark.flower
+def test_q_fedavg_with_q_zero_is_uniform_fedavg() -> None:
+    take_identity()
+    weights = (np.array([1.0, -2.0], np.float32), np.float32([[0.5]]))
+    local = [tuple(w + d for w in weights) for d in (np.float32(0.1), np.float32(-0.4), np.float32(0.9))]
+    strategy = build_strategy("QFedAvg(client_learning_rate=0.5, q=0.0)")
+    strategy.configure_train(1, wire.weights_record(weights), ConfigRecord(), _StandInGrid())
+    losses = (1.0, 2.0, 7.0)  # with q = 0 they do not matter
+    replies = [_as_reply(w, 10, TextMetrics(loss, 0, 1, 1)) for w, loss in zip(local, losses, strict=True)]
+    arrays, _ = strategy.aggregate_train(1, replies)
+    assert arrays is not None
+    for found, w in zip(wire.record_weights(arrays), weights, strict=True):
+        np.testing.assert_allclose(found, w + np.float32(0.2), atol=1e-5)  # (0.1 - 0.4 + 0.9) / 3
+
+
+def test_planted_corpora_have_what_they_promise() -> None:
+    documents = list(open_corpus("biased(clients=10, dose=0.3, heavy=2.0, documents=4, sentences=5)"))
+    stances = {d.user: d.labels["stance"] for d in documents}
+    assert sum(s == "biased" for s in stances.values()) == 3
+    sizes = [sum(d.user == u for d in documents) for u in sorted(stances)]
+    assert sizes == [18] * 3 + [9] * 7
+    shares = planted_shares()
+    for text in stereotype_sentences(50, 1.0, np.random.default_rng(0)):
+        occupation = next(o for o in shares if f" {o} " in text)
+        assert (" she " in text) == (shares[occupation] > 50)
+    canaries = list(open_corpus("canaries(corpus='synthetic(clients=3, messages=2)', secrets=2, repeats=3)"))
+    assert sum(d.text.startswith("write to me at ") for d in canaries) == 3
+    assert not is_public("mix(corpora=['shakespeare', 'mine.jsonl'])") and is_public("canaries(repeats=2)")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("nothing", Options(), "There is no study 'nothing'"),
+        ("minority_voice", Options(True, "mine.jsonl"), "needs --group"),
+        ("minority_voice", Options(True, "mine.jsonl", "dialect"), "the label 'dialect'; the corpus has: part"),
+    ],
+)
+def test_bad_input_is_one_sentence(name: str, options: Options, says: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps({"user": f"u{i}", "text": "hello there", "part": "ab"[i % 2]}) for i in range(20)]
+    Path("mine.jsonl").write_text("\n".join(lines))
+    with pytest.raises(Exception, match=says) as caught:
+        run_study(name, options, 1, tmp_path / "out", None)
+    assert "\n" not in str(caught.value)
+
+
+def test_group_with_one_client_and_label_that_clients_lack(tmp_path: Path) -> None:
+    lines = [json.dumps({"user": f"u{i % 5}", "text": "hello there", "kind": "a" if i % 5 else "b"}) for i in range(20)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    for group, says in (("kind", "kind=b .* has one client only"), ("dialect", "they have: kind")):
+        study = made(cases=(Case("even", corpus=str(tmp_path / "mine.jsonl")),), group=group)
+        with pytest.raises(CorpusError, match=says):
+            run_job(make_job(study, study.cases[0], 0, 1), tmp_path, Vaults(tmp_path / group), threading.Event(), print)
+    with pytest.raises(ConfigError, match="two cases of one name"):
+        grid(made(cases=(Case("a"), Case("a"))), [0], 2)
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+def test_iid_equals_the_control_and_a_failed_run_does_not_sink_the_study(tmp_path: Path) -> None:
+    even = {"partition": "quantity(gini=0.0, clients=6, documents=180)"}
+    broken = {"partition": "quantity(gini=0.99, clients=6, documents=20)"}
+    cases = (Case("even", even), Case("other draw", {**even, "min_documents": 3}), Case("broken", broken))
+    study = made(cases=cases, alone=1)
+    said: list[str] = []
+    report = Runner(study, [0], tmp_path / "s", echo=said.append).run()
+    content = json.loads((tmp_path / "s" / "study.json").read_text())
+    one, two = content["runs"]
+    low, high = one["over_clients"]["bits_per_char"]
+    assert low <= two["figures"]["bits_per_char"] <= high
+    assert len(content["failed"]) == 1 and "reach Gini" in next(iter(content["failed"].values()))
+    page = report.read_text()
+    assert "Why?" in page and not re.search(r"""(src|href)="?(https?:|//)|url\(["']?(http|//)|@import""", page)
+    from pyarrow import parquet
+
+    rows = parquet.read_table(tmp_path / "s" / "results.parquet").to_pylist()
+    assert {r["client"] for r in rows} == {-1, *range(6)} and "alone_bits_per_char" in {r["metric"] for r in rows}
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").rglob("result.json")}
+    Runner(study, [0], tmp_path / "s", echo=said.append).run()
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").rglob("result.json")}
+    assert any("2 of 3 runs are done already" in s for s in said)
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+def test_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    even = {"partition": "quantity(gini=0.0, clients=4, documents=40)", "rounds": 3}
+    study, never, stop = made(cases=(Case("even", even),)), threading.Event(), threading.Event()
+    job, vaults = make_job(study, study.cases[0], 0, 1), Vaults(tmp_path / "v")
+    whole = run_job(job, tmp_path / "whole", vaults, never, lambda line: None)
+    with pytest.raises(Stopped):
+        run_job(job, tmp_path / "cut", vaults, stop, lambda line: stop.set() if line["round"] == 1 else None)
+    again = run_job(job, tmp_path / "cut", vaults, never, lambda line: None)
+    assert again["weights_sha256"] == whole["weights_sha256"] and again["figures"] == whole["figures"]
+
+
+def train_on(strength: float | None) -> BiasScore:
+    """Trains on planted sentences of a strength, or not at all, and scores their templates."""
+    from fedlm.config import RunConfig
+    from fedlm.evaluate import scorer, train_alone
+    from fedlm.train import LocalTrainer
+
+    trainer = LocalTrainer(RunConfig(model="lstm(units=64, layers=1)", seq_len=60))
+    if strength is not None:
+        rng = np.random.default_rng(0)
+        texts = stereotype_sentences(1500, strength, rng)
+        trainer.assign(train_alone(trainer, trainer.weights, texts, 10, rng))
+    return bias_score(template_pairs(TEMPLATES, planted_shares()), scorer(trainer))
+
+
+@pytest.mark.slow
+def test_planted_bias_of_twice_the_strength_scores_higher_and_an_untrained_model_has_none() -> None:
+    untrained, weak, strong = train_on(None), train_on(0.75), train_on(1.0)
+    assert untrained.raw.includes_zero()
+    assert strong.raw.mean > weak.raw.mean > 0  # 1.0 is twice as far from an even 0.5 as 0.75 is
+    assert strong.preferred > 0.8
+
+
+def test_measures_load_no_tensorflow() -> None:
+    for file in (Path(__file__).parent.parent / "fedlm" / "measure").glob("*.py"):
+        names = {n.module or "" for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)}
+        assert not any(n.startswith(("tensorflow", "keras", "fedlm.train", "fedlm.models")) for n in names)
+    code = "import sys, scenarios.runner; assert 'tensorflow' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert set(OWN) == {"quantity", "minority"}

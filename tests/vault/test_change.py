@@ -1,0 +1,174 @@
+"""Rotation, deletion and addition leave what they say, and nothing else."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fedlm.add import add
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError, VaultError
+from fedlm.prepare import prepare
+from fedlm.vault.change import check_receipt, forget, rotate
+from fedlm.vault.format import Part
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+
+RULES = RunConfig.checked({"scrub": "none", "holdout_fraction": 0.25})
+
+
+def corpus(path: Path, texts: dict[str, list[str]]) -> str:
+    path.write_text("".join(json.dumps({"user": u, "text": t}) + "\n" for u, ts in texts.items() for t in ts))
+    return str(path)
+
+
+def texts(*users: str, first: int = 0, last: int = 5) -> dict[str, list[str]]:
+    return {u: [f"{u} says {i}, and that is it." for i in range(first, last)] for u in users}
+
+
+def make(folder: Path, content: dict[str, list[str]], name: str = "v") -> tuple[Path, KeySource]:
+    vault, source = folder / f"{name}.db", KeySource(folder / f"{name}.key")
+    prepare(corpus(folder / f"{name}.jsonl", content), vault, source, RULES, lambda *_: None)
+    return vault, source
+
+
+def content(vault: Path, source: KeySource) -> dict[str, tuple[list[str], list[str], int, int]]:
+    opened = Vault(vault, source)
+    assert opened.verify() == [] and opened.strangers() == 0
+    found = {}
+    for name, _ in opened.names():
+        client = opened.pseudonym(name)
+        parts = [opened.documents(client, p) for p in (Part.TRAIN, Part.HELD_OUT)]
+        found[name] = (*parts, opened.tokens(client), opened.tokens(client, Part.HELD_OUT))
+    opened.close()
+    return found
+
+
+def key_of(source: KeySource) -> str:
+    assert source.file is not None
+    (entry,) = json.loads(source.file.read_text())["vaults"].values()
+    assert set(entry) == {"key", "epoch"}
+    return str(entry["key"])
+
+
+def test_rotation_changes_the_key_and_no_text(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b", "c"))
+    before, old_key, old_file = content(vault, source), key_of(source), vault.read_bytes()
+    said = rotate(vault, source)
+    assert content(vault, source) == before and said["epoch"] == 2 and said["old_key"] != said["new_key"]
+    assert key_of(source) != old_key
+    vault.write_bytes(old_file)
+    with pytest.raises(VaultError, match="does not open"):
+        Vault(vault, source)
+
+
+def test_added_in_two_parts_is_as_if_it_came_at_once(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b", last=3))
+    more = {**texts("a", first=3), **texts("c"), "few": ["one"]}
+    done = add(corpus(tmp_path / "more.jsonl", more), vault, source, lambda *_: None)
+    assert (done.clients, done.left_out, done.documents) == (2, 1, 7)
+    assert content(vault, source) == content(*make(tmp_path, {**texts("a", "c"), **texts("b", last=3)}, "at-once"))
+    about = Vault(vault, source).about
+    assert (about["clients"], about["documents"], about["additions"]) == (3, 13, 1)
+
+
+def test_added_text_takes_a_new_data_key(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b"))
+    before = Vault(vault, source).index["wrapped"].tolist()
+    add(corpus(tmp_path / "more.jsonl", texts("b", first=5, last=6)), vault, source, lambda *_: None)
+    after = Vault(vault, source).index["wrapped"].tolist()
+    assert sorted(x == y for x, y in zip(before, after, strict=True)) == [False, True]
+
+
+def test_forgotten_client_is_gone_and_the_receipt_says_so(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b", "c"))
+    before, old_key = content(vault, source), key_of(source)
+    sealed = _sealed(vault)
+    receipt = forget(vault, source, "b")
+    assert content(vault, source) == {k: v for k, v in before.items() if k != "b"}
+    assert key_of(source) != old_key
+    gone = sealed[receipt["row_id"]]
+    assert not any(piece in vault.read_bytes() for piece in gone)
+    assert not [p.name for p in tmp_path.iterdir() if p.name.endswith(("-wal", "-shm", "-journal"))]
+    opened = Vault(vault, source)
+    check_receipt(receipt, opened.public_key)
+    assert '"b"' not in json.dumps(receipt) and receipt["verification"]["free_pages"] == 0
+    with pytest.raises(VaultError, match="altered"):
+        check_receipt({**receipt, "when": "2000-01-01T00:00:00Z"}, opened.public_key)
+    other, other_source = make(tmp_path, texts("a", "b"), "other")
+    with pytest.raises(VaultError, match="another vault"):
+        check_receipt(receipt, Vault(other, other_source).public_key)
+
+
+def _sealed(vault: Path) -> dict[str, tuple[bytes, ...]]:
+    import sqlite3
+
+    db = sqlite3.connect(vault)
+    rows = db.execute("SELECT row_id, wrapped_key, train, held_out FROM client NATURAL JOIN shard").fetchall()
+    db.close()
+    return {r[0].hex(): tuple(blob[9:40] for blob in r[1:]) for r in rows}
+
+
+def test_forgetting_again_changes_nothing_and_strangers_are_refused(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b", "c"))
+    first = forget(vault, source, "b")
+    assert forget(vault, source, "b") == first
+    with pytest.raises(VaultError, match="no client of this name"):
+        forget(vault, source, "nobody")
+
+
+def test_forgotten_client_does_not_come_back_with_new_text(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b", "c"))
+    forget(vault, source, "b")
+    done = add(corpus(tmp_path / "more.jsonl", texts("b", "d")), vault, source, lambda *_: None)
+    assert (done.clients, done.left_out) == (1, 1)
+    assert Counter(content(vault, source).keys()) == Counter("acd")
+
+
+def test_last_client_can_be_forgotten(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b"))
+    forget(vault, source, "a")
+    forget(vault, source, "b")
+    assert content(vault, source) == {}
+
+
+def test_two_vaults_share_a_key_file_and_one_rotates(tmp_path: Path) -> None:
+    first, source = make(tmp_path, texts("a", "b"))
+    second = tmp_path / "second.db"
+    prepare(str(tmp_path / "v.jsonl"), second, source, RULES, lambda *_: None)
+    rotate(first, source)
+    assert content(second, source) == content(first, source)
+
+
+def test_rotation_with_a_passphrase_takes_a_new_salt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASS", "correct horse")
+    vault, source = tmp_path / "v.db", KeySource(passphrase_env="PASS")
+    prepare(corpus(tmp_path / "c.jsonl", texts("a", "b")), vault, source, RULES, lambda *_: None)
+    before = content(vault, source)
+    said = rotate(vault, source)
+    assert said["old_key"] != said["new_key"] and content(vault, source) == before
+
+
+def test_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VKEY", "11" * 32)
+    vault, source = tmp_path / "v.db", KeySource(provider="env(VKEY)")
+    prepare(corpus(tmp_path / "c.jsonl", texts("a", "b")), vault, source, RULES, lambda *_: None)
+    with pytest.raises(ConfigError, match="VKEY_NEXT"):
+        rotate(vault, source)
+    monkeypatch.setenv("VKEY_NEXT", "22" * 32)
+    rotate(vault, source)
+    monkeypatch.setenv("VKEY", "22" * 32)
+    monkeypatch.delenv("VKEY_NEXT")
+    assert set(content(vault, source)) == {"a", "b"}
+
+
+def test_rotation_over_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedlm.vault.writer.BLOCK_CLIENTS", 2)
+    monkeypatch.setattr("fedlm.vault.editor.BLOCK_CLIENTS", 2)
+    vault, source = make(tmp_path, texts(*"abcdefg"))
+    add(corpus(tmp_path / "more.jsonl", texts(*"hijk")), vault, source, lambda *_: None)
+    forget(vault, source, "c")
+    forget(vault, source, "d")
+    rotate(vault, source)
+    assert set(content(vault, source)) == set("abefghijk")

@@ -1,0 +1,136 @@
+"""Killed at every step to the disk, a change leaves the old vault or the new one, and can be made again.
+
+A step is a SQL statement, a rename, an fsync, an unlink or an overwrite. The change runs in a forked process that dies
+by SIGKILL before, or right after, its n-th step.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedlm.add import add
+from fedlm.errors import VaultError
+from fedlm.prepare import prepare
+from fedlm.vault import tables
+from fedlm.vault.change import forget, rotate
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+from tests.vault.test_change import RULES, content, corpus, key_of, make, texts
+
+QUIET: dict[str, Any] = {"progress": lambda *_: None}
+
+
+def count_steps(stop: int) -> Callable[[], int]:
+    """Makes this process die at its step `stop`; returns the count so far."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            step()
+            result = function(*args, **kwargs)
+            step()
+            return result
+
+        return call
+
+    class Connection(sqlite3.Connection):
+        execute = counted(sqlite3.Connection.execute)
+        executemany = counted(sqlite3.Connection.executemany)
+
+    connect = sqlite3.connect
+    tables.sqlite3.connect = lambda *a, **k: connect(*a, **{**k, "factory": Connection})  # type: ignore[attr-defined]
+    for owner, names in ((os, ("fsync", "pwrite")), (Path, ("replace", "unlink"))):
+        for name in names:
+            setattr(owner, name, counted(getattr(owner, name)))
+    return lambda: steps
+
+
+def run_and_kill(stop: int, what: str, folder: Path) -> int:
+    """Returns the number of steps if the change ended, minus the signal if it was killed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            steps = count_steps(stop)
+            again(what, folder / "v.db", KeySource(folder / "v.key"))
+            os.write(write, str(steps()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else int(said)
+
+
+def again(what: str, vault: Path, source: KeySource) -> None:
+    if what == "prepare":
+        if not vault.exists():
+            prepare(str(vault.with_suffix(".jsonl")), vault, source, RULES, **QUIET)
+    elif what == "add":
+        add(str(vault.with_name("more.jsonl")), vault, source, **QUIET)
+    elif what == "rotate":
+        rotate(vault, source)
+    else:
+        forget(vault, source, "b")
+
+
+@pytest.mark.parametrize("what", ["prepare", "add", "rotate", "forget"])
+def test_killed_at_every_step(tmp_path: Path, what: str) -> None:
+    start = tmp_path / "start"
+    start.mkdir()
+    corpus(start / "v.jsonl", texts("a", "b", "c"))
+    corpus(start / "more.jsonl", texts("b", "d", first=5, last=9))
+    old = None
+    if what != "prepare":
+        vault, source = make(start, texts("a", "b", "c"))
+        old = content(vault, source)
+    whole = tmp_path / "whole"
+    shutil.copytree(start, whole)
+    every = run_and_kill(0, what, whole)
+    new = content(whole / "v.db", KeySource(whole / "v.key"))
+
+    def kill(stop: int) -> None:
+        folder = tmp_path / f"{what}-{stop}"
+        shutil.copytree(start, folder)
+        assert run_and_kill(stop, what, folder) == -signal.SIGKILL
+        check(folder / "v.db", KeySource(folder / "v.key"))
+        shutil.rmtree(folder)
+
+    def check(vault: Path, source: KeySource) -> None:
+        try:
+            left = content(vault, source)
+        except VaultError:
+            assert what == "prepare" and not vault.exists()
+            left = None
+        assert left in (old, new)
+        if what != "add" or left == old:
+            again(what, vault, source)
+            assert content(vault, source) == new
+            if what != "prepare":  # a killed one leaves the key of a vault that never was
+                key_of(source)  # one key, no second one beside it
+            expected = {
+                "v.db",
+                "v.key",
+                "v.jsonl",
+                "more.jsonl",
+                "v.db.spool",
+            }  # a spool: sealed, its key never written
+            assert {p.name for p in vault.parent.iterdir()} <= expected
+        assert Vault(vault, source).epoch >= 1
+
+    assert every > 20
+    for stop in range(1, every + 1):
+        kill(stop)
