@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedlm.commands import deploy, model, models, prepare, privacy, scrub, simulate, study, vault, vocabulary
+from fedlm.commands import deploy, forget, model, models, prepare, privacy, scrub, simulate, study, vault, vocabulary
 from fedlm.errors import ConfigError, FedLMError
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -23,6 +23,7 @@ for command in (
     models.models,
     vocabulary.vocabulary,
     scrub.scrub,
+    forget.forget,
     study.study,
 ):
     app.command()(command)

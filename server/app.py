@@ -20,7 +20,9 @@ from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.best import Best, part_way
 from server.checkpoint import BEST, Checkpoint, RunFolder
 from server.deployed import DEPLOYED, LOCK, holding, wait_for_nodes
+from server.forgotten import Forgotten
 from server.inner import StrategyState, accepts_mean, build_strategy
+from server.participation import Participation, ParticipationLedger, as_pseudonyms
 from server.patient_grid import PatientGrid
 from server.population import Population
 from server.private import PrivateRounds
@@ -46,6 +48,7 @@ class Federation:
         self.grid, self.config, self.folder, self.listener = grid, config, folder, listener
         self.settings = config.to_settings()
         self.figures: dict[int, TextMetrics] = {}  # held-out sums per client, of the last evaluation
+        self.forgotten, self.ledger = Forgotten.read(folder.path), ParticipationLedger(folder.path)
         self.population, self.initial = self._ask_nodes()
         self.checkpoint: Checkpoint | None = None
         self.best = Best(config.patience, config.min_gain) if config.patience else None
@@ -78,7 +81,8 @@ class Federation:
                 initial = wire.record_weights(content.array_records["arrays"])
         if initial is None:
             raise CohortError("No node gave the initial weights.")
-        return Population.merge(seen, vaults), initial
+        self.vaults = [vault for vault, _ in vaults]
+        return Population.merge(seen, vaults).without(as_pseudonyms(self.forgotten.clients)), initial
 
     def ask(self, questions: Iterable[tuple[int, str, RecordDict]]) -> list[RecordDict]:
         """Sends contents to nodes as (node, message type, content) and returns the replies' contents.
@@ -103,6 +107,7 @@ class Federation:
         if self.private is not None:
             self.private.restore(dict(self.checkpoint.privacy))
         self.folder.drop_metrics_after(self.checkpoint.round)
+        self.ledger.keep_until(self.checkpoint.round)
         if self.best is not None:
             self.best = Best.of(self.folder.metrics(), self.config)
         return self.folder.metrics()
@@ -117,6 +122,7 @@ class Federation:
                 raise ConfigError(
                     "The weights of --init do not fit this run's model and vocabulary; use the same ones."
                 )
+            self.ledger.start(self.vaults, init=initial is not None)
             self._report(0, weights, {"round": 0, "cohort": 0, "failed": 0, "tokens": 0, "seconds": 0.0})
         for server_round in range(done + 1, self.config.rounds + 1):
             if (self.best is not None and self.best.is_over) or not self._affords(server_round):
@@ -137,6 +143,7 @@ class Federation:
     def _train(self, server_round: int, weights: Weights) -> Weights:
         started = time.monotonic()
         cohort = self.cohort(server_round)
+        self.strategy.absent = self.forgotten.lost.get(server_round, frozenset())
         reached, total, figures = self.strategy.train_round(
             self.grid, server_round, weights, cohort, self.config.timeout
         )
@@ -145,6 +152,7 @@ class Federation:
                 f"Round {server_round}: {total.clients} of {len(cohort)} clients were trained, below the quorum "
                 f"{self.config.quorum}; the run goes on from its checkpoint with --resume."
             )
+        self.ledger.add(Participation(server_round, frozenset(map(int, cohort)), self.strategy.lost))
         weights = part_way(weights, reached, rate_factor(self.config.server_schedule, server_round))
         line = {
             "round": server_round,

@@ -48,6 +48,12 @@ class Population:
         train, held_out = (np.concatenate([c[k] for c in columns])[first] for k in (1, 2))
         return cls(unique, train, held_out, _group([p for p, _, _ in nodes], vaults))
 
+    def without(self, clients: Pseudonyms) -> "Population":
+        """Returns the population without some clients: a run has forgotten them, whatever a vault still holds."""
+        kept = ~np.isin(self.pseudonyms, clients)
+        vaults = tuple((nodes, np.setdiff1d(held, clients)) for nodes, held in self.vaults)
+        return Population(self.pseudonyms[kept], self.train_tokens[kept], self.held_out_tokens[kept], vaults)
+
     @property
     def is_private(self) -> bool:
         """Whether a node keeps its clients' token counts to itself, as a deployment's nodes do."""

@@ -17,6 +17,7 @@ from fedlm.errors import CohortError, ConfigError, FedLMError, VaultError
 from fedlm.sums import ExactSum
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.inner import accepts_mean
+from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import split_chunks
@@ -43,6 +44,8 @@ class CohortStrategy:
     ) -> None:
         self.inner, self._settings, self._population, self._private = inner, settings, population, private
         self.refused = 0
+        self.absent: frozenset[int] = frozenset()  # failures to replay: not asked in the next round
+        self.lost: frozenset[int] | None = frozenset()  # of the last round, see `Participation`
         self._mean = accepts_mean(inner)
 
     def train_round(
@@ -60,9 +63,10 @@ class CohortStrategy:
         # FedOpt, FedAvgM and QFedAvg remember the weights that they are given here.
         self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
         total, metrics = ExactSum.zeros_like(weights), TextMetrics()
-        replies, reasons = [], []
+        replies, reasons, usable = [], list[str](), list[Message]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
-        for reply in grid.send_and_receive(requests, timeout=timeout):
+        answers = list(grid.send_and_receive(requests, timeout=timeout))
+        for reply in answers:
             if reply.has_error():
                 reasons.append(reply.error.reason)
                 continue
@@ -74,8 +78,10 @@ class CohortStrategy:
                 continue
             if part.clients and not self._mean:
                 replies.append(_as_reply(part.mean(weights), part.weight, figures))
+            usable.append(reply)
             total.merge(part)
             metrics += figures
+        self.lost = _lost(requests, answers, usable, self.absent)
         total.failed = len(cohort) - total.clients
         if total.clients == 0:
             reason = reasons[0] if reasons else "no update was usable (not finite, or too large)."
@@ -104,8 +110,9 @@ class CohortStrategy:
         for request, reply in _pairs(requests, grid.send_and_receive(requests, timeout=timeout)):
             if reply is None or not self._merge(reply, weights, len(cohort), total, sums):
                 failed += _one_by_one(request)
-        for reply in grid.send_and_receive(failed, timeout=timeout) if failed else []:
-            self._merge(reply, weights, len(cohort), total, sums)
+        again = list(grid.send_and_receive(failed, timeout=timeout)) if failed else []
+        usable = [reply for reply in again if self._merge(reply, weights, len(cohort), total, sums)]
+        self.lost = _lost(failed, again, usable, self.absent)
         metrics = sum(sums, TextMetrics())
         total.failed = len(cohort) - total.clients
         mean = private.mean(event, total, weights)
@@ -136,13 +143,15 @@ class CohortStrategy:
         clients: Pseudonyms,
         config: ConfigRecord,
     ) -> list[Message]:
-        chunks = []
+        chunks, drawn = [], len(clients)
+        if message_type == MessageType.TRAIN and self.absent:
+            clients = np.setdiff1d(clients, as_pseudonyms(self.absent))
         for nodes, own in self._population.by_vault(clients, list(grid.get_node_ids())):
             chunks += list(zip(nodes, split_chunks(own, self._population.work_of(own), len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
         return [
-            Message(wire.request(weights, c, self._settings, server_round, len(clients), config), node, message_type)
+            Message(wire.request(weights, c, self._settings, server_round, drawn, config), node, message_type)
             for node, c in chunks
             if len(c)
         ]
@@ -174,6 +183,25 @@ def _as_reply(weights: Weights, num_examples: int, metrics: TextMetrics) -> Mess
     figures = MetricRecord({"num-examples": num_examples, "train_loss": loss})
     content = RecordDict({"arrays": wire.weights_record(weights), "metrics": figures})
     return Message(content, reply_to=Message(RecordDict(), 0, MessageType.TRAIN))
+
+
+def _lost(
+    requests: list[Message], replies: list[Message], usable: list[Message], absent: frozenset[int]
+) -> frozenset[int] | None:
+    """Returns the clients whose messages brought nothing usable, those not asked included; None if that cannot be told."""
+    nodes = [m.metadata.dst_node_id for m in requests]
+    if len(usable) == len(requests):
+        return absent
+    if [r.metadata.src_node_id for r in replies] == nodes:
+        good = {id(r) for r in usable}
+        failed = [m for m, r in zip(requests, replies, strict=True) if id(r) not in good]
+    elif len(set(nodes)) == len(nodes):
+        answered = {r.metadata.src_node_id for r in usable}
+        failed = [m for m in requests if m.metadata.dst_node_id not in answered]
+    else:
+        return None
+    sent = [wire.bytes_pseudonyms(m.content.config_records["config"]["clients"]) for m in failed]
+    return absent | {int(c) for clients in sent for c in clients}
 
 
 def _pairs(requests: list[Message], replies: Iterable[Message]) -> list[tuple[Message, Message | None]]:

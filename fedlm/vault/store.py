@@ -88,6 +88,11 @@ class Vault:
         """Returns the number of tombstones."""
         return int(self._db.execute("SELECT COUNT(*) FROM tombstone").fetchone()[0])
 
+    def has_forgotten(self, name: str) -> bool:
+        """Returns whether a client of this name was in the vault and has been forgotten."""
+        row_id = self._head.secrets.row_id(name)
+        return self._db.execute("SELECT 1 FROM tombstone WHERE row_id = ?", (row_id,)).fetchone() is not None
+
     def names(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yields each client's name and labels, in the index's order."""
         for number, blob in self._db.execute("SELECT number, names FROM block ORDER BY number"):

@@ -1,0 +1,117 @@
+"""The participation ledger of a run: who took part in which round, and whose training was lost. It lets a client be unlearned.
+
+`checkpoint/participation.jsonl`, mode 0600: a header, then a line a round. It holds pseudonyms, no names and no text; it
+is in the open for whoever may read the run's folder, as the cohort key of a private run is.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedlm.errors import FedLMError
+from fedlm.types import Pseudonyms
+
+FILE = "participation.jsonl"
+
+
+@dataclass(frozen=True)
+class Participation:
+    """One round.
+
+    Attributes:
+      round: the round, from 1.
+      clients: the cohort.
+      lost: those of it whose chunk brought no usable reply (a worker was lost, time ran out); None where a grid does
+        not say which. A client that fails by its own text fails again by itself and is not listed.
+    """
+
+    round: int
+    clients: frozenset[int]
+    lost: frozenset[int] | None = frozenset()
+
+
+class ParticipationLedger:
+    """The ledger of one run.
+
+    Args:
+      run: the run's folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "checkpoint" / FILE
+
+    def start(self, vaults: Iterable[bytes], *, init: bool) -> None:
+        """Begins anew: the ids of the run's vaults, and whether it starts from another run's weights."""
+        self.path.parent.mkdir(exist_ok=True, mode=0o700)
+        self._rewrite({"vaults": sorted({v.hex() for v in vaults}), "init": init}, [])
+
+    def add(self, entry: Participation) -> None:
+        """Writes a round down; it is on the disk before the round's checkpoint is."""
+        if not self.path.is_file():
+            return  # a run from before there was a ledger goes on without: half a ledger would mislead
+        with self.path.open("a") as file:
+            file.write(json.dumps(_as_dict(entry)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_until(self, server_round: int, *, without: int | None = None) -> None:
+        """Drops later rounds, which the checkpoint does not know, and a client from the earlier ones."""
+        if self.path.is_file():
+            self._rewrite(self.header(), [_without(e, without) for e in self.rounds() if e.round <= server_round])
+
+    def header(self) -> dict[str, Any]:
+        """Returns the first line.
+
+        Raises:
+          FedLMError: there is no ledger, or it is damaged.
+        """
+        try:
+            return dict(json.loads(self.path.read_text().splitlines()[0]))
+        except (OSError, ValueError, IndexError, TypeError):
+            raise FedLMError(
+                f"The run {self.path.parent.parent} has no participation ledger: train it anew without the client."
+            ) from None
+
+    def rounds(self) -> list[Participation]:
+        """Returns the rounds; a half-written last line is left out."""
+        lines = self.path.read_text().splitlines()[1:] if self.path.is_file() else []
+        entries = []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                entries.append(_of_dict(json.loads(line)))
+        return entries
+
+    def _rewrite(self, header: dict[str, Any], entries: Sequence[Participation]) -> None:
+        beside = self.path.with_name(f".{FILE}.new")
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in [header, *map(_as_dict, entries)]))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+
+
+def as_pseudonyms(clients: Iterable[int]) -> Pseudonyms:
+    """Returns clients as an array."""
+    return np.array(sorted(clients), np.uint64)
+
+
+def _as_dict(entry: Participation) -> dict[str, Any]:
+    lost = None if entry.lost is None else sorted(entry.lost)
+    return {"round": entry.round, "clients": sorted(entry.clients), "lost": lost}
+
+
+def _of_dict(line: dict[str, Any]) -> Participation:
+    lost = None if line["lost"] is None else frozenset(line["lost"])
+    return Participation(line["round"], frozenset(line["clients"]), lost)
+
+
+def _without(entry: Participation, client: int | None) -> Participation:
+    lost = None if entry.lost is None else entry.lost - {client}
+    return Participation(entry.round, entry.clients - {client}, lost)
