@@ -31,11 +31,14 @@ class Node:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
+      before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
-    def __init__(self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5) -> None:
+    def __init__(
+        self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5, before: "Node | None" = None
+    ) -> None:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
-        self._trainer: LocalTrainer | None = None
+        self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
 
     def query(self, message: Message) -> RecordDict:
@@ -148,7 +151,9 @@ class Node:
     def _ready(self, message: Message) -> LocalTrainer:
         settings = str(_config(message)["settings"])
         if self._trainer is None or settings != self._settings:
-            self._trainer = LocalTrainer(RunConfig.checked(json.loads(settings)))
+            config = RunConfig.checked(json.loads(settings))
+            if self._trainer is None or not self._trainer.take_over(config):
+                self._trainer = LocalTrainer(config)
             self._settings = settings
         return self._trainer
 

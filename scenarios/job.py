@@ -24,7 +24,7 @@ from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
 from server.checkpoint import RunFolder, weights_sha256
-from server.local_grid import LocalGrid, WorkerCommand
+from server.local_grid import Idle, LocalGrid, WorkerCommand
 
 _PREPARATION = (
     "seed",
@@ -78,8 +78,10 @@ def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
         {"pseudonym_key": "seed", **study.settings, **case.settings, "seed": seed, "workers": workers}
     )
     corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
-    same = {
-        "config": {k: v for k, v in config.model_dump().items() if k not in ("workers", "timeout")},
+    same = {  # without defaults: a key that a later version adds does not make a finished run another one
+        "config": {
+            k: v for k, v in config.model_dump(exclude_defaults=True).items() if k not in ("workers", "timeout")
+        },
         "corpus": fingerprint(corpus),
         "draw": case.draw,
         "pooled": case.pooled,
@@ -145,7 +147,12 @@ class Vaults:
 
 
 def run_job(
-    job: Job, out: Path, vaults: Vaults, stop: threading.Event, tell: Callable[[Mapping[str, Any]], None]
+    job: Job,
+    out: Path,
+    vaults: Vaults,
+    stop: threading.Event,
+    tell: Callable[[Mapping[str, Any]], None],
+    idle: Idle | None = None,
 ) -> dict[str, Any]:
     """Runs a job, or goes on with it; returns the content of its result.json.
 
@@ -155,6 +162,7 @@ def run_job(
       vaults: the study's data.
       stop: set when the study is interrupted.
       tell: gets each line of metrics.jsonl.
+      idle: workers that runs share one after the other; by default the run starts its own.
 
     Raises:
       Stopped: `stop` was set.
@@ -170,7 +178,7 @@ def run_job(
             raise Stopped("The study was interrupted.")
 
     folder, resume = _folder(out / job.name, job.config)
-    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers) as grid:
+    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers, idle) as grid:
         run = StudyFederation(grid, job.config, folder, listen, job.case.draw, people.groups)
         done = run.start(resume=resume)
         run.figures = folder.last_clients() if done else {}
