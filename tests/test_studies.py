@@ -254,4 +254,4 @@ def test_measures_load_no_tensorflow() -> None:
         assert not any(n.startswith(("tensorflow", "keras", "fedlm.train", "fedlm.models")) for n in names)
     code = "import sys, scenarios.runner; assert 'tensorflow' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert set(OWN) == {"quantity", "minority"}
+    assert set(OWN) == {"quantity", "topics", "minority"}
