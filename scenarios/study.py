@@ -129,6 +129,8 @@ METRICS: dict[str, tuple[str, bool | None]] = {
     "preferred": ("share of stereotyped sentences preferred", None),
     "secrets_completed": ("share of planted secrets that rank first", True),
     "secrets_exposure": ("exposure of planted secrets, bits", True),
+    "update_cosine": ("cosine of updates to their mean, mean over clients and rounds", None),
+    "update_norm": ("norm of updates, mean over clients and rounds", None),
     "size_gini": ("Gini of client sizes", None),
     "size_effective_number": ("effective number of clients", None),
     "ngram_distance": ("mean Jensen-Shannon distance of clients' trigrams", None),

@@ -1,18 +1,23 @@
 """Workers that serve one vault after the other: the same bits as fresh ones, and back again after a kill."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
+from fedlm import wire
 from fedlm.config import RunConfig
+from fedlm.errors import CohortError, ConfigError
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
 from server.app import Federation
 from server.checkpoint import RunFolder, weights_sha256
 from server.kept_workers import KeptWorkers
-from server.local_grid import Idle, LocalGrid, WorkerCommand
+from server.local_grid import Idle, LocalGrid, WorkerCommand, take_identity
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 
@@ -43,6 +48,33 @@ def test_a_kept_worker_gives_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
         assert train(tmp_path, "third", idle, **other) == fresh
         assert worker.process is not process
     assert worker.process is not None and worker.process.poll() is not None
+
+
+def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_path: Path) -> None:
+    from clients.node import Node
+
+    with KeptWorkers() as idle:
+        assert train(tmp_path, "with", idle, drift=True) == train(tmp_path, "without", idle)
+    line = RunFolder(tmp_path / "with").metrics()[-1]
+    assert -1 <= line["drift"]["cosine"] <= 1 and line["drift"]["norm"] > 0
+    settings = RunConfig(drift=True, model="lstm(units=8, layers=1)").to_settings()
+    content = wire.request((), np.ones(2, np.uint64), settings, 1, 2)
+    take_identity()
+    vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
+    with closing(vault), pytest.raises(CohortError, match="two sums"):
+        Node(vault, tells_counts=False).train(Message(content, 2, "train"))
+    with pytest.raises(ConfigError, match="drift is a figure that no noise covers"):
+        RunConfig.checked(
+            {
+                "drift": True,
+                "mechanism": "gaussian",
+                "clip_norm": 1.0,
+                "noise_multiplier": 1.0,
+                "sampling_rate": 0.1,
+                "weighting": "uniform",
+                "population_weight": 10.0,
+            }
+        )
 
 
 def test_only_what_graphs_depend_on_makes_a_trainer_anew() -> None:
