@@ -18,7 +18,7 @@ from typing import Any
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.progress import ClientProgress
 from fedlm.report.study import write_study_report
-from scenarios.analysis import answer, data_table, label_of, method, table
+from scenarios.analysis import answer, data_table, defaults, label_of, method, table
 from scenarios.job import Job, Stopped, finished, make_job, plain, run_job
 from scenarios.study import METRICS, Figure, Options, Study
 from scenarios.vaults import Vaults
@@ -174,6 +174,7 @@ class Runner:
             "group": self.study.group,
             "seeds": self.seeds,
             "settings": dict(self.study.settings),
+            "defaults": defaults(self.study),
             "design": [
                 {
                     "condition": c.condition,
