@@ -31,11 +31,14 @@ class Node:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
+      before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
-    def __init__(self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5) -> None:
+    def __init__(
+        self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5, before: "Node | None" = None
+    ) -> None:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
-        self._trainer: LocalTrainer | None = None
+        self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
 
     def query(self, message: Message) -> RecordDict:
@@ -57,9 +60,11 @@ class Node:
         if trainer.config.privacy.on:
             return self._train_privately(trainer, weights, config)
         weighting = trainer.config.spec("weighting")
+        if trainer.config.drift and not self._tells_counts:
+            raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
         server_round = int(str(config["server-round"]))
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        total, metrics = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics()
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             try:
                 documents = self._vault.documents(client)
@@ -148,7 +153,9 @@ class Node:
     def _ready(self, message: Message) -> LocalTrainer:
         settings = str(_config(message)["settings"])
         if self._trainer is None or settings != self._settings:
-            self._trainer = LocalTrainer(RunConfig.checked(json.loads(settings)))
+            config = RunConfig.checked(json.loads(settings))
+            if self._trainer is None or not self._trainer.take_over(config):
+                self._trainer = LocalTrainer(config)
             self._settings = settings
         return self._trainer
 

@@ -71,6 +71,7 @@ class RunConfig(BaseModel):
     strategy: str = "FedAvg"
     server_schedule: str = "constant"
     weighting: str = "tokens"
+    drift: bool = Field(False, description="measure norm and cosine of updates to their mean, by a second sum a round")
     # privacy (docs/differential-privacy.md)
     mechanism: str = "none"
     clip_norm: float = Field(0.0, ge=0, description="L2 bound of a client's update")
@@ -144,6 +145,8 @@ class RunConfig(BaseModel):
         self.privacy.check()
         if self.privacy.on and self.patience:
             raise ConfigError("patience reads held-out figures without noise: leave it 0 under differential privacy.")
+        if self.privacy.on and self.drift:
+            raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
         return self
 
     @property

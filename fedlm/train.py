@@ -18,6 +18,18 @@ from fedlm.models.steps import Reader, steps_of
 from fedlm.schedules import rate_factor
 from fedlm.types import Ids, TextMetrics, Weights
 
+_COMPILED = (
+    "model",
+    "vocabulary",
+    "vocabulary_text",
+    "seq_len",
+    "batch_size",
+    "client_optimizer",
+    "l1",
+    "l2",
+    "label_smoothing",
+)
+"""The keys that the compiled graphs depend on; the others are read at each call."""
 EVAL_ROWS = 16  # rows of one client, evaluated at once; fixed, so that its figures never depend on other clients
 
 
@@ -49,6 +61,18 @@ class LocalTrainer:
         self._graphs: dict[bool, Any] = {}
         self._reader: Reader | None = None
         self._eval_graph = tf.function(self._eval_batches, input_signature=[self._ids, self._ids])
+
+    def take_over(self, config: RunConfig) -> bool:
+        """Goes over to another configuration, without compiling anew; False if its graphs are others.
+
+        The weights become the initial ones of its seed, as in a new trainer.
+        """
+        if any(getattr(config, k) != getattr(self.config, k) for k in _COMPILED):
+            return False
+        self.config = config
+        fresh = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
+        self.assign(tuple(v.numpy() for v in fresh.trainable_variables))
+        return True
 
     @property
     def weights(self) -> Weights:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Federation:
         self.private: PrivateRounds | None = None
         if config.privacy.on:
             self.private = PrivateRounds(config, folder.path, self.population.pseudonyms, self.initial)
-        self.strategy = CohortStrategy(inner, self.settings, self.population, self.private)
+        self.strategy = CohortStrategy(inner, self.settings, self.population, self.private, drift=config.drift)
 
     def _ask_nodes(self) -> tuple[Population, Weights]:
         """Asks every node who is there; the first one also gives the initial weights of the seed."""
@@ -146,7 +147,7 @@ class Federation:
                 f"{self.config.quorum}; the run goes on from its checkpoint with --resume."
             )
         weights = part_way(weights, reached, rate_factor(self.config.server_schedule, server_round))
-        line = {
+        line: dict[str, Any] = {
             "round": server_round,
             "cohort": len(cohort),
             "failed": total.failed,
@@ -155,6 +156,8 @@ class Federation:
             "seconds": round(time.monotonic() - started, 4),
             "train_loss": figures.loss_sum / max(figures.tokens, 1),
         }
+        if total.drift is not None:
+            line["drift"] = {k: v for k, v in total.drift.summary(total).items() if not math.isnan(v)}
         self._report(server_round, weights, line)
         return weights
 
