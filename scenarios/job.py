@@ -20,6 +20,7 @@ from fedlm.errors import FedLMError
 from fedlm.prepare import prepare
 from fedlm.spec import parse_spec
 from fedlm.vault.keys import KeySource
+from scenarios.course import course
 from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
@@ -183,10 +184,12 @@ def run_job(
             weights = pooled
         else:
             weights = run.run()
-            figures = run.figures
+            figures = run.figures if run.best is None else run.held_out(weights)
         alone = run.alone(job.study.alone, pooled=False)[0] if job.study.alone else {}
         probe = job.study.probe
-        probed = dict(probe(lambda texts: run.score(weights, texts), job.seed)) if probe else {}
+        probed = course(folder.metrics(), weights, job.config.num_workers)
+        if probe:
+            probed |= probe(lambda texts: run.score(weights, texts), job.seed)
     result = {
         "key": job.key,
         "condition": job.case.condition,

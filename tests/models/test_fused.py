@@ -1,4 +1,4 @@
-"""The fused layer agrees with Keras' own, outputs and every gradient."""
+"""The fused layers agree with Keras' own, outputs and every gradient."""
 
 from pathlib import Path
 
@@ -7,23 +7,32 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fedlm.models.fused import FusedLayer
+from fedlm.models.fused_gru import FusedGRU
 from fedlm.models.fused_lstm import FusedLSTM
+from fedlm.models.fused_rnn import FusedRNN
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("batch", "steps", "inputs", "units", "seed"), [(1, 1, 1, 1, 0), (3, 7, 2, 5, 1), (4, 20, 9, 16, 2)]
-)
+@pytest.mark.parametrize("fused", [FusedLSTM, FusedGRU, FusedRNN])
+@pytest.mark.parametrize(("batch", "steps", "inputs", "units", "seed"), [(1, 1, 1, 1, 0), (4, 9, 3, 8, 2)])
 @pytest.mark.parametrize("return_sequences", [True, False])
 @pytest.mark.parametrize("xla", [True, False])
 def test_outputs_and_gradients_agree(
-    batch: int, steps: int, inputs: int, units: int, seed: int, return_sequences: bool, xla: bool
+    fused: type[FusedLayer],
+    batch: int,
+    steps: int,
+    inputs: int,
+    units: int,
+    seed: int,
+    return_sequences: bool,
+    xla: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     x = tf.Variable(rng.normal(size=(batch, steps, inputs)).astype("float32"))
-    theirs = keras.layers.LSTM(units, return_sequences=return_sequences)
-    ours = FusedLSTM(units, return_sequences=return_sequences)
+    theirs = fused.plain(units, return_sequences=return_sequences)
+    ours = fused(units, return_sequences=return_sequences)
     theirs.build(x.shape)
     ours.build(x.shape)
     weights = [rng.normal(size=w.shape).astype("float32") for w in theirs.get_weights()]
