@@ -11,10 +11,12 @@ private for adding or removing a client, if the Gaussian is (epsilon, delta) pri
 counter exists whatever the text, there is no threshold, and delta_words is 0.
 """
 
+import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from fedlm.data.learned import words_of
 from fedlm.errors import ConfigError
 from fedlm.privacy.accounting import ORDERS
+from fedlm.privacy.ledger import Release
 from fedlm.privacy.noise import Source, discrete_gaussian
 from fedlm.spec import Spec, parse_spec
 
@@ -128,6 +131,32 @@ def plan_words(epsilon: float, delta: float, words: int, candidates: bool = Fals
     return WordRelease(words, epsilon, delta, std, threshold, delta_words)
 
 
+def ledger_release(plan: WordRelease, *, local: bool = False) -> Release:
+    """Returns the line of a run's ledger. Under `local` neighbours differ by a whole client's text: two sets of words, so
+    the sensitivity is sqrt(2) times as large."""
+    return Release(
+        round=0,
+        mechanism="vocabulary",
+        sampling_rate=1.0,
+        noise_multiplier=plan.noise_multiplier / (math.sqrt(2) if local else 1.0),
+        clip_norm=math.sqrt(plan.words),
+        cap=1,
+        clients=0,
+        noise_std=plan.noise_std,
+        threshold=plan.threshold,
+        delta=plan.delta_words,
+    )
+
+
+def charged_before(content: str) -> WordRelease | None:
+    """Returns what the content of a vocabulary's file says that it cost; None if it was not learned privately."""
+    about = json.loads(content).get("privacy") if content else None
+    try:
+        return WordRelease(**{f.name: about[f.name] for f in fields(WordRelease)}) if about else None
+    except (KeyError, TypeError):
+        raise ConfigError("The vocabulary says that it was learned privately, but not how; learn it anew.") from None
+
+
 def tail(std: int, least: int) -> float:
     """Returns P(N >= least) of the discrete Gaussian, from its own sums.
 
@@ -152,13 +181,18 @@ def smallest_beyond(std: int, probability: float) -> int:
 def contribution(documents: Iterable[str], words: int, candidates: frozenset[str] = frozenset()) -> list[str]:
     """Returns the words of a client that are counted: its most used ones, `words` of them at most, each once.
 
+    Words used equally often come in an order of the client's own, drawn from its text: one order for all clients would
+    count the same words everywhere and never the others.
+
     Args:
       documents: the client's text.
       words: how many at most.
       candidates: a public list; other words are not counted. Empty: any word is.
     """
     counts = Counter(w for d in documents for w in words_of(d) if not candidates or w in candidates)
-    return sorted(counts, key=lambda w: (-counts[w], w))[:words]
+    names = sorted(counts)
+    order = np.random.default_rng(zlib.crc32("\n".join(names).encode("utf-8", "replace"))).permutation(len(names))
+    return [names[i] for i in sorted(order, key=lambda i: -counts[names[i]])[:words]]
 
 
 def noised_counts(

@@ -52,6 +52,33 @@ def test_outputs_and_gradients_agree(
         np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, float(tf.reduce_max(tf.abs(b)))))
 
 
+@pytest.mark.parametrize("fused", [FusedLSTM, FusedGRU, FusedRNN])
+def test_gradients_with_a_mask_are_slopes(fused: type[FusedLayer]) -> None:
+    """Recurrent dropout in the fused path: the gradient along a direction is the central difference, in float64."""
+    rng = np.random.default_rng(3)
+    layer = fused(4, dtype="float64")
+    layer.build((2, 6, 3))
+    values = [rng.normal(size=v.shape) for v in layer.trainable_variables]
+    ways = [rng.normal(size=v.shape) for v in values]
+    x, mask, mix = (
+        rng.normal(size=(2, 6, 3)),
+        tf.constant([[0.0, 2, 2, 0], [2, 0, 2, 2]], tf.float64),
+        rng.normal(size=(2, 6, 4)),
+    )
+
+    def loss(weights: list[tf.Tensor]) -> tf.Tensor:
+        return tf.reduce_sum(layer.run(tf.constant(x), tuple(weights), mask) * mix)
+
+    start = [tf.constant(v) for v in values]
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        at = loss(start)
+    slope = sum(float(tf.reduce_sum(g * w)) for g, w in zip(tape.gradient(at, start), ways, strict=True))
+    after, before = (loss([tf.constant(v + s * w) for v, w in zip(values, ways, strict=True)]) for s in (1e-5, -1e-5))
+    np.testing.assert_allclose(slope, (after - before) / 2e-5, rtol=1e-6)
+    assert not np.allclose(at, tf.reduce_sum(layer.run(tf.constant(x), tuple(start), None) * mix))
+
+
 def test_saved_model_opens_and_keras_path_serves_masks(tmp_path: Path) -> None:
     ids = keras.Input((5, 3))
     model = keras.Model(ids, FusedLSTM(4, return_sequences=True)(ids))
