@@ -88,6 +88,12 @@ def score(message: Message, context: Context) -> Message:
     return _answer(message, "score")
 
 
+@app.query("vocabulary")
+def vocabulary(message: Message, context: Context) -> Message:
+    """Counts words under differential privacy."""
+    return _answer(message, "vocabulary")
+
+
 @app.evaluate("alone")
 def alone(message: Message, context: Context) -> Message:
     """Evaluates clients under models that are trained without the others, or with all of them at one place."""

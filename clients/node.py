@@ -15,6 +15,7 @@ from fedlm.evaluate import scorer, train_alone
 from fedlm.generate import generate
 from fedlm.privacy.contribute import contribute
 from fedlm.privacy.mechanism import noise_source
+from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
 from fedlm.sums import ExactSum, client_weight
 from fedlm.train import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -52,6 +53,23 @@ class Node:
         if _config(message)["server-round"] == 0:
             content["arrays"] = wire.weights_record(self._ready(message).weights)
         return content
+
+    def vocabulary(self, message: Message) -> RecordDict:
+        """Returns noised counts of the words of the clients' training text; what is below the threshold stays here."""
+        config = _config(message)
+        run = RunConfig.checked(json.loads(str(config["settings"])))
+        options = check_private(run.vocabulary).options
+        listed = config.get("candidates") or []
+        assert isinstance(listed, list)
+        candidates = sorted({str(w) for w in listed})
+        plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
+        allowed, contributions = frozenset(candidates), []
+        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+            with contextlib.suppress(VaultError):
+                contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
+        place = int.from_bytes(self._vault.vault_id[:8], "little")
+        counts = noised_counts(contributions, plan, noise_source(run.privacy, run.seed, NOISE, 0, place), candidates)
+        return RecordDict({"config": ConfigRecord({"words": list(counts), "counts": list(counts.values())})})
 
     def train(self, message: Message) -> RecordDict:
         """Trains each client of the chunk from the global weights."""

@@ -76,6 +76,7 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
     from flwr.app import Context, Message, RecordDict
 
     from clients import app as client_app
+    from clients.allowance import Allowance
     from clients.frames import receive_message, send_message, unix_path
     from clients.node import Node
     from clients.policy import Guard, Policy
@@ -90,7 +91,7 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
         context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
         return client_app.app(message, context)
 
-    guard = Guard(policy, work)
+    guard = Guard(policy, work, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
     path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from fedlm.data.tokens import Vocabulary, vocabulary
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model
 from fedlm.privacy.settings import PrivacySettings
+from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.schedules import check_schedule
 from fedlm.spec import Spec, parse_spec
 
@@ -100,7 +101,9 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_vocabulary(cls, value: str) -> str:
         spec = parse_spec(value)
-        if not (spec.name in ("words", "bpe") and set(spec.options) - {"sha256"} == {"file"}):
+        if spec.name == NAME:
+            check_private(value)
+        elif not (spec.name in ("words", "bpe") and set(spec.options) - {"sha256"} == {"file"}):
             vocabulary(value)
         return value
 

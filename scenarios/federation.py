@@ -80,6 +80,11 @@ class StudyFederation(Federation):
             kept.setdefault(self._groups.get(client, ""), []).append(client)
         return np.array(sorted(c for group in kept.values() for c in group[:per_group]), np.uint64)
 
+    def held_out(self, weights: Weights) -> dict[int, TextMetrics]:
+        """Returns the held-out sums of every client under the weights."""
+        clients = self.population.with_held_out
+        return self.strategy.evaluate(self.grid, self.config.rounds, weights, clients, self.config.timeout)
+
     def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
         """Returns the sums of each text under the weights."""
         node = next(iter(self.grid.get_node_ids()))

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
+from scenarios.course import course
 from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
@@ -121,13 +122,15 @@ def run_job(
             weights = pooled
         else:
             weights = run.run()
-            figures = run.figures
+            figures = run.figures if run.best is None else run.held_out(weights)
         alone = {}
         if passes := job.study.alone:
             some = job.study.alone_clients
             alone = vaults.alone(job, lambda: run.alone(passes, pooled=False, per_group=some)[0])
         probe = job.study.probe
-        probed = dict(probe(lambda texts: run.score(weights, texts), job.seed)) if probe else {}
+        probed = course(folder.metrics(), weights, job.config.num_workers)
+        if probe:
+            probed |= probe(lambda texts: run.score(weights, texts), job.seed)
     result = {
         "key": job.key,
         "condition": job.case.condition,

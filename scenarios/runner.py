@@ -28,6 +28,7 @@ from server.local_grid import take_identity
 _FRAMEWORK = {
     "__init__",
     "analysis",
+    "course",
     "draws",
     "federation",
     "job",

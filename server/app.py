@@ -27,6 +27,7 @@ from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import cohort_key, draw_cohort
 from server.strategy import CohortStrategy, error_of
+from server.vocabulary import settle_vocabulary
 
 app = ServerApp()
 
@@ -215,7 +216,8 @@ def main(grid: Grid, context: Context) -> None:
         run_deployed(PatientGrid(grid), out, context.run_id)
         return
     config = RunConfig.checked(values)
-    run = Federation(grid, config, RunFolder.create(out, config), lambda line: print(line, flush=True))
+    folder = RunFolder.create(out, config)
+    run = Federation(grid, settle_vocabulary(grid, config, folder), folder, lambda line: print(line, flush=True))
     run.start()
     run.run()
 
@@ -229,7 +231,8 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
     with holding(out / LOCK, run_id):
         try:
             wait_for_nodes(grid, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
-            run = Federation(grid, folder.config, folder, lambda line: print(line, flush=True))
+            config = settle_vocabulary(grid, folder.config, folder)
+            run = Federation(grid, config, folder, lambda line: print(line, flush=True))
             folder.keep_population(run.population.pseudonyms)
             run.start(resume=True)
             model, sample = run.export(run.run())

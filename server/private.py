@@ -9,6 +9,7 @@ from fedlm.config import RunConfig
 from fedlm.privacy.ledger import FILE, Ledger, Release
 from fedlm.privacy.local import Local
 from fedlm.privacy.mechanism import build_mechanism, noise_source
+from fedlm.privacy.vocabulary import charged_before, ledger_release
 from fedlm.sums import SCALE, ExactSum
 from fedlm.types import Pseudonyms, Weights
 from server.sampling import cohort_key, poisson_cohort
@@ -36,8 +37,13 @@ class PrivateRounds:
         self.settings.check_overflow(self.settings.clip_norm, self.dimension, len(population))
         self._key = cohort_key(config.seed) if self.settings.reproducible else _secret_key(folder / "checkpoint")
         self.ledger = Ledger.open(folder / FILE, self.settings)
+        words = charged_before(config.vocabulary_text)
+        if words is not None and not any(r.mechanism == "vocabulary" for r in self.ledger.releases):
+            self.ledger.charge(
+                ledger_release(words, local=isinstance(self._mechanism, Local))
+            )  # another run's vocabulary
         if isinstance(self._mechanism, Local):
-            for release in self.ledger.releases:
+            for release in (r for r in self.ledger.releases if r.mechanism == "local"):
                 self._mechanism.took_part(self.draw(release.round))
 
     @property

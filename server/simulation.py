@@ -6,7 +6,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.privacy.ledger import FILE as LEDGER
+from fedlm.privacy.vocabulary import charged_before
 from fedlm.progress import ClientProgress
 from fedlm.report.run import write_report
 from fedlm.types import Weights
@@ -27,6 +28,7 @@ from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
+from server.vocabulary import settle_vocabulary
 
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy", "cryptography", "presidio-analyzer")
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
@@ -69,6 +71,7 @@ class Simulation:
         """
         initial = RunFolder.open(self.init).final_weights() if self.init is not None else None
         config = self._config()
+        self._check_positions(config)
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
@@ -98,7 +101,19 @@ class Simulation:
         weights = self._train(
             folder, config, WorkerCommand(vault, source.file, source.passphrase_env, source.provider), initial
         )
-        return self._finish(folder, config, weights, about, time.monotonic() - started)
+        return self._finish(folder, folder.config, weights, about, time.monotonic() - started)
+
+    def _check_positions(self, config: RunConfig) -> None:
+        """Refuses to go on from a transformer whose learned positions are others than this run's sequences need."""
+        if self.init is None:
+            return
+        first, spec = RunFolder.open(self.init).config, config.spec("model")
+        learned = spec.name == "transformer" and spec.options.get("positions", "learned") == "learned"
+        if learned and first.spec("model") == spec and first.seq_len != config.seq_len:
+            raise ConfigError(
+                f"The model of {self.init} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}; "
+                f"use seq_len={first.seq_len}, or a model with positions='rotary'."
+            )
 
     def _config(self) -> RunConfig:
         if not self.resume:
@@ -137,6 +152,7 @@ class Simulation:
                     note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
                 progress.update(line["round"], config.rounds, note)
 
+            config = settle_vocabulary(grid, config, folder)
             run = Federation(grid, config, folder, show)
             with EventLog(folder.figures, run.start(resume=self.resume)) as events:
                 weights = run.run(initial=initial)
@@ -188,6 +204,9 @@ def write_summary(
         "seconds": round(seconds, 1),
         "final": ends[-1]["eval"] if ends else {},
     }
+    if words := charged_before(config.vocabulary_text):
+        summary["private_vocabulary"] = json.loads(config.vocabulary_text)["privacy"]["statement"]
+        summary["private_vocabulary_plan"] = asdict(words)
     if best is not None:
         summary["early_stopping"] = {"best_round": best.round, "rounds": metrics[-1]["round"]}
     _write(folder, config, summary)

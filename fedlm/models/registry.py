@@ -8,7 +8,7 @@ import keras
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model
 from fedlm.models.coupled_lstm import CoupledLSTM
-from fedlm.models.fused_lstm import FusedLSTM
+from fedlm.models.fused import FusedLayer
 
 
 def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> keras.Model:
@@ -36,7 +36,7 @@ def plain_copy(model: keras.Model) -> keras.Model:
             weights.extend(layer.plain_weights())
             return layer.plain_layer()
         weights.extend(v.numpy() for v in getattr(layer, "trainable_variables", []))  # operations have none
-        kind = keras.layers.LSTM if isinstance(layer, FusedLSTM) else type(layer)
+        kind = layer.plain if isinstance(layer, FusedLayer) else type(layer)
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=plain)

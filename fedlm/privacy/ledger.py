@@ -37,6 +37,8 @@ class Release:
       clients: clients expected; the realised number is not public.
       noise_std: standard deviation that was drawn, on the integer sum.
       count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
+      threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
+        of one client alone did; it is added to the Gaussian's delta.
       compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
     """
 
@@ -50,6 +52,8 @@ class Release:
     noise_std: int
     count_multiplier: float = 0.0
     compositions: int = 1
+    threshold: int = 0
+    delta: float = 0.0
 
 
 class Ledger:
@@ -122,8 +126,18 @@ class Ledger:
         return (
             f"{kind}({self.epsilon():.4g}, {self.settings.delta:g})-differential privacy for "
             f"{neighbours(self.settings)}, against {adversary(self.settings)}; "
-            f"{len(self.releases)} releases of {_NAMES[self.settings.mechanism.name]}"
+            f"{sum(r.mechanism != 'vocabulary' for r in self.releases)} releases of "
+            f"{_NAMES[self.settings.mechanism.name]}{self._words()}"
         )
+
+    def _words(self) -> str:
+        """Returns what the statement says of vocabularies; nothing if there is none."""
+        found = [
+            f"threshold {r.threshold}" if r.threshold else "candidates"
+            for r in self.releases
+            if r.mechanism == "vocabulary"
+        ]
+        return f", and a vocabulary by the discrete Gaussian mechanism ({', '.join(found)})" if found else ""
 
     def why_none(self) -> str:
         """Returns why no guarantee can be stated; empty if one can."""
@@ -197,6 +211,8 @@ def _finite(value: float) -> float | str:
 def _read(path: Path) -> list[Release]:
     try:
         rows = json.loads(path.read_text())["releases"]
-        return [Release(**{f.name: row[f.name] for f in fields(Release)}) for row in rows]
+        later = ("threshold", "delta")  # older ledgers have no vocabulary
+        names = [f.name for f in fields(Release)]
+        return [Release(**{n: row[n] for n in names if n in row or n not in later}) for row in rows]
     except (ValueError, KeyError, TypeError):
         raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None

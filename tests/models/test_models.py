@@ -119,6 +119,8 @@ def test_learns_a_planted_sequence(spec: str, tiny_config: Any) -> None:
     trainer, rng = LocalTrainer(config), np.random.default_rng(0)
     update, _ = trainer.train(trainer.weights, [text], rng)
     trained = trainer.weights
+    trainer.train(trained, ["another client", "with other text"], rng)
+    assert trainer.traces == 1  # one compilation, whatever the clients
     figures = trainer.evaluate(trained, [text])
     assert figures.tokens == len(text) + 1
     assert (figures.correct + 1) / figures.tokens > 0.99  # the end itself cannot be foreseen
@@ -141,6 +143,20 @@ def test_dropout_is_off_in_evaluation_and_seeded_in_training(spec: str, tiny_con
     other = [u.tobytes() for u in trainer.train(start, ["hi"], np.random.default_rng(2))[0]]
     assert (one_row == other) == ("dropout" not in spec)  # one row cannot be shuffled: only masks differ
     assert trainer.traces == 1
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "lstm(cifg=True)"])
+def test_recurrent_dropout_alone_changes_training(model: str, tiny_config: Any) -> None:
+    name, _, options = model.rstrip(")").partition("(")
+    spec = f"{name}(units=8, recurrent_dropout={{}}{', ' if options else ''}{options})"
+    without, half = (LocalTrainer(tiny_config(model=spec.format(rate))) for rate in (0.0, 0.5))
+    rng = np.random.default_rng
+    assert any(
+        a.tobytes() != b.tobytes()
+        for a, b in zip(
+            without.train(without.weights, ["hi"], rng(1))[0], half.train(half.weights, ["hi"], rng(1))[0], strict=True
+        )
+    )
 
 
 @pytest.mark.parametrize(
