@@ -22,7 +22,8 @@ class Policy(BaseModel):
     """A node's rules.
 
     Attributes:
-      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update.
+      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update; above 1 the
+        node takes part in no run with differential privacy.
       max_local_epochs: passes over a client's text in one round.
       clipping_required: refuse to train without a clip norm.
       tells_counts: whether token counts and held-out sums per client may leave.
@@ -65,6 +66,11 @@ class Policy(BaseModel):
         """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
         config = message.content.config_records["config"]
         settings = RunConfig.checked(json.loads(str(config["settings"])))
+        if settings.privacy.on and self.smallest_cohort > 1:
+            # One client could decide whether its chunk is large enough, and so whether the others are in the sum.
+            raise ConfigError(
+                "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
+            )
         if message.metadata.message_type not in (MessageType.TRAIN, MessageType.EVALUATE):
             return
         clients = wire.bytes_pseudonyms(config["clients"])

@@ -146,8 +146,9 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _private_or_not(self) -> Self:
         self.privacy.check()
-        if self.privacy.on and self.patience:
-            raise ConfigError("patience reads held-out figures without noise: leave it 0 under differential privacy.")
+        for key, reads in (("patience", "held-out figures"), ("quorum", "the number of clients trained")):
+            if self.privacy.on and getattr(self, key):
+                raise ConfigError(f"{key} reads {reads} without noise: leave it 0 under differential privacy.")
         if self.privacy.on and self.drift:
             raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
         return self

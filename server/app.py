@@ -41,7 +41,7 @@ class Federation:
       grid: Flower's, or the local one.
       config: the run's configuration.
       folder: where it is kept.
-      listener: gets each round's line of metrics.jsonl.
+      listener: gets each round's line of metrics.jsonl; `folder.public(line)` is what may be shown of it.
     """
 
     def __init__(self, grid: Grid, config: RunConfig, folder: RunFolder, listener: Listener) -> None:
@@ -103,7 +103,7 @@ class Federation:
         self.checkpoint = self.folder.load_checkpoint()
         self.state.restore(dict(self.checkpoint.arrays), dict(self.checkpoint.strategy))
         if self.private is not None:
-            self.private.restore(dict(self.checkpoint.privacy))
+            self.private.restore(self.checkpoint.round, dict(self.checkpoint.privacy))
         self.folder.drop_metrics_after(self.checkpoint.round)
         if self.best is not None:
             self.best = Best.of(self.folder.metrics(), self.config)
@@ -119,6 +119,8 @@ class Federation:
                 raise ConfigError(
                     "The weights of --init do not fit this run's model and vocabulary; use the same ones."
                 )
+            if initial is not None and self.private is not None:
+                self.private.ledger.starts_from_another_run()
             self._report(0, weights, {"round": 0, "cohort": 0, "failed": 0, "tokens": 0, "seconds": 0.0})
         for server_round in range(done + 1, self.config.rounds + 1):
             if (self.best is not None and self.best.is_over) or not self._affords(server_round):
@@ -217,7 +219,8 @@ def main(grid: Grid, context: Context) -> None:
         return
     config = RunConfig.checked(values)
     folder = RunFolder.create(out, config)
-    run = Federation(grid, settle_vocabulary(grid, config, folder), folder, lambda line: print(line, flush=True))
+    config = settle_vocabulary(grid, config, folder)
+    run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
     run.start()
     run.run()
 
@@ -232,7 +235,7 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
         try:
             wait_for_nodes(grid, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
             config = settle_vocabulary(grid, folder.config, folder)
-            run = Federation(grid, config, folder, lambda line: print(line, flush=True))
+            run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
             folder.keep_population(run.population.pseudonyms)
             run.start(resume=True)
             model, sample = run.export(run.run())

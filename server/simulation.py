@@ -95,7 +95,7 @@ class Simulation:
         opened = Vault(vault, source)
         about, clients = opened.about, len(opened.pseudonyms)
         opened.close()
-        if config.cohort_size > clients and self.echo:
+        if config.cohort_size > clients and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
         started = time.monotonic()
         weights = self._train(
@@ -147,7 +147,9 @@ class Simulation:
             def show(line: dict[str, Any]) -> None:
                 nonlocal note
                 events.add(line)
-                if "eval" in line:
+                if config.privacy.on:
+                    note = f"epsilon {line['epsilon'] or 'unbounded'}"
+                elif "eval" in line:
                     figures = line["eval"]
                     note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
                 progress.update(line["round"], config.rounds, note)
@@ -170,7 +172,7 @@ class Simulation:
         if self.echo:
             if stop := summary.get("early_stopping"):
                 self.echo(f"early stopping: the weights are those of round {stop['best_round']} of {stop['rounds']}")
-            if final := summary["final"]:
+            if final := summary.get("final"):
                 figures = f"accuracy {final['accuracy']:.4f}, {final['bits_per_char']:.3f} bits per character"
                 self.echo(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")
             self.echo(f"report: {folder.path / 'report.html'}")
@@ -186,7 +188,7 @@ def write_summary(
     *,
     samples: bool,
 ) -> dict[str, Any]:
-    """Writes summary.json and the report of a finished run; returns the summary."""
+    """Writes summary.json and the report of a finished run; returns what summary.json says."""
     metrics = folder.metrics()
     train_seconds = sum(m.get("seconds", 0.0) for m in metrics)
     tokens = sum(m.get("tokens", 0) for m in metrics)
@@ -209,13 +211,13 @@ def write_summary(
         summary["private_vocabulary_plan"] = asdict(words)
     if best is not None:
         summary["early_stopping"] = {"best_round": best.round, "rounds": metrics[-1]["round"]}
-    _write(folder, config, summary)
+    summary = _write(folder, config, summary)
     write_report(folder.path, samples=samples)
     return summary
 
 
-def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> None:
-    """Writes summary.json; under differential privacy what was counted from the data stands in private/ only."""
+def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """Writes summary.json and returns it; under differential privacy what was counted from the data stands in private/."""
     if config.privacy.on:
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
@@ -224,6 +226,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> Non
         ledger = json.loads((folder.path / LEDGER).read_text())
         summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
     folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def _processor() -> str:
