@@ -162,7 +162,7 @@ class Node:
         trainer = self._ready(message)
         trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
         rng = np.random.default_rng([trainer.config.seed, SAMPLE])
-        sample = "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
+        sample = "" if trainer.is_masked else "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
         with TemporaryDirectory() as folder:
             file = Path(folder) / "model.keras"
             trainer.save(file)

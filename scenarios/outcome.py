@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.data.tokens import vocabulary
 from fedlm.errors import CorpusError
 from fedlm.measure.fairness import (
     gini,
@@ -55,7 +54,7 @@ def population(path: Path, source: KeySource, job: "Job") -> People:
     texts = [vault.documents(c) for c in clients]
     labels = [labels for _, labels in vault.names()]
     vault.close()
-    data = describe(texts, [tokens[c] for c in clients], vocabulary(job.config.vocabulary))
+    data = describe(texts, [tokens[c] for c in clients], job.config.vocab)
     groups = {}
     if job.study.group and job.case.grouped:
         groups = {c: x.get(job.study.group, "") for c, x in zip(clients, labels, strict=True)}

@@ -29,6 +29,8 @@ def generate(
     from fedlm.scrub.kinds import readable
 
     trainer = _load_model(run)
+    if trainer.is_masked:
+        raise ConfigError(f"The model of {run} fills hidden words; it cannot go on with a text.")
     if suggest:
         for word, probability in likely(trainer.next_logits, trainer.vocab, prompt, suggest):
             typer.echo(f"{readable(word)} {probability:.3f}")

@@ -78,7 +78,7 @@ class PairVocabulary(Vocabulary):
             return self.symbols[symbol].encode()
         if symbol < SPECIALS:
             return super().piece(symbol)
-        return bytes(_byte_of()[c] for c in self.symbols[symbol])
+        return bytes(byte_of()[c] for c in self.symbols[symbol])
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
@@ -102,7 +102,7 @@ def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
         pairs = all(len(pair) == 2 and "".join(pair) in set(symbols) for pair in merges[:1]) and texts
     except (ValueError, TypeError, KeyError, AttributeError):
         raise wrong from None
-    if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(_byte_of()))):
+    if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(byte_of()))):
         raise wrong
     every = ("",) * SPECIALS + tuple(symbols) + _PLACEHOLDERS
     if kind == "words":
@@ -171,7 +171,7 @@ def _learn_pairs(texts: Iterable[str], room: int) -> tuple[list[str], list[list[
 
 
 @cache
-def _byte_of() -> dict[str, int]:
+def byte_of() -> dict[str, int]:
     """Returns the byte of each character of GPT-2's alphabet, in which every byte can be seen."""
     others = [b for b in range(256) if b not in _BYTE_CHARACTERS]
     return {chr(b): b for b in _BYTE_CHARACTERS} | {chr(256 + n): b for n, b in enumerate(others)}
