@@ -41,6 +41,12 @@ class Node:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
+        self._traces = 0  # of the trainers before this one
+
+    @property
+    def traces(self) -> int:
+        """How often this process compiled a training step; once a run, whatever the clients and rounds."""
+        return self._traces + (0 if self._trainer is None else self._trainer.traces)
 
     def query(self, message: Message) -> RecordDict:
         """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
@@ -173,6 +179,7 @@ class Node:
         if self._trainer is None or settings != self._settings:
             config = RunConfig.checked(json.loads(settings))
             if self._trainer is None or not self._trainer.take_over(config):
+                self._traces = self.traces
                 self._trainer = LocalTrainer(config)
             self._settings = settings
         return self._trainer

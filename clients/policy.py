@@ -62,6 +62,19 @@ class Policy(BaseModel):
         """Returns the policy as TOML."""
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
 
+    def refusal(self, bundle: str, size_bytes: int) -> str:
+        """Returns why a message is not handed to the worker at all; empty if it is.
+
+        Args:
+          bundle: SHA-256 of the app bundle that it belongs to.
+          size_bytes: of the message.
+        """
+        if bundle not in self.bundles:
+            return f"The node's owner has not allowed the app bundle with SHA-256 {bundle}."
+        if size_bytes > self.max_message_bytes:
+            return f"The message has {size_bytes} bytes; this node's policy allows {self.max_message_bytes}."
+        return ""
+
     def check(self, message: Message) -> None:
         """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
         config = message.content.config_records["config"]

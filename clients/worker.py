@@ -85,11 +85,19 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
 
     policy = Policy.load(policy_file)
     opened = Vault(vault, KeySource(key_file, passphrase_env))
-    client_app.use_node(Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group))
+    node = Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group)
+    client_app.use_node(node)
 
     def work(message: Message) -> Message:
-        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-        return client_app.app(message, context)
+        context, traces = (
+            Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {}),
+            node.traces,
+        )
+        reply = client_app.app(message, context)
+        if node.traces != traces:
+            sys.stderr.write(f"compiled a training step: {node.traces} since this worker started\n")
+            sys.stderr.flush()
+        return reply
 
     guard = Guard(policy, work, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon))
     path.parent.mkdir(mode=0o700, exist_ok=True)

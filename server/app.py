@@ -62,15 +62,15 @@ class Federation:
 
     def _ask_nodes(self) -> tuple[Population, Weights]:
         """Asks every node who is there; the first one also gives the initial weights of the seed."""
-        nobody = np.zeros(0, np.uint64)
+        nobody, nodes = np.zeros(0, np.uint64), list(self.grid.get_node_ids())
         questions = [
             (node, MessageType.QUERY, wire.request(None, nobody, self.settings, min(place, 1), 0))
-            for place, node in enumerate(self.grid.get_node_ids())
+            for place, node in enumerate(nodes)
         ]
         seen: list[tuple[Pseudonyms, Any, Any]] = []
         vaults: list[tuple[bytes, int]] = []
         initial = None
-        for node, content in zip(self.grid.get_node_ids(), self.ask(questions), strict=True):
+        for node, content in zip(nodes, self.ask(questions), strict=True):
             told = content.config_records["config"]
             counts = dict(content.array_records.get("counts", {}))
             train, held_out = (counts[part].numpy() if counts else None for part in ("train", "held_out"))
