@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from fedlm.config import VOCABULARY_FILE, RunConfig
 from fedlm.errors import CohortError, ConfigError, FedLMError
 from fedlm.types import Pseudonyms, TextMetrics, Weights
+from server.forgotten import Forgotten
 
 
 @contextlib.contextmanager
@@ -121,14 +122,16 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """Opens the folder of an earlier run.
+    def open(cls, path: Path, *, forgetting: bool = False) -> "RunFolder":
+        """Opens the folder of an earlier run; `forgetting` goes on with an interrupted deletion.
 
         Raises:
-          ConfigError: it is not one.
+          ConfigError: it is not one, or old files of it still depend on a client that is being forgotten.
         """
         if not (path / "config.toml").is_file():
             raise ConfigError(f"{path} is not a run's folder: it has no config.toml.")
+        if not forgetting:
+            Forgotten.read(path).check_done(path)
         return cls(path)
 
     @property

@@ -26,7 +26,6 @@ from server.app import Federation
 from server.best import Best
 from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
-from server.forgotten import Forgotten
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
 from server.vocabulary import settle_vocabulary
@@ -81,7 +80,6 @@ class Simulation:
         if given:
             Vault(vault, self.source_of(vault)).close()
         folder = RunFolder.open(self.out) if self.resume else RunFolder.create(self.out, config)
-        Forgotten.read(self.out).check_done(self.out)
         folder.write_text("config.toml", config.to_toml())
         try:
             return self._run(folder, config, vault if given else folder.path / "vault.db", initial)

@@ -70,7 +70,7 @@ class CohortStrategy:
         # FedOpt, FedAvgM and QFedAvg remember the weights that they are given here.
         self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
         total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
-        replies, reasons, usable = [], list[str](), list[Message]()
+        replies, reasons, usable = [], list[str | None](), list[Message]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
         answers = list(grid.send_and_receive(requests, timeout=timeout))
         for reply in answers:

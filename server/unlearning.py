@@ -52,7 +52,7 @@ def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
       ConfigError: it is not a run's folder, not its vault, or a run that cannot be unlearned.
       VaultError: the vault is missing, does not open, or never held the client.
     """
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, forgetting=True)
     if (run / DEPLOYED).is_file():
         raise ConfigError(f"{run} is a deployment's run: forget the client at its node and start a new run.")
     ledger = ParticipationLedger(run)
@@ -108,7 +108,7 @@ def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[i
             f"the model depends on the client from round {first}, and so does the clip norm: from the start",
         )
     kept = [int(p.stem.removeprefix("round-")) for p in (folder.path / "checkpoint").glob("round-*.safetensors")]
-    restart = max((k for k in kept if k < first), default=0)
+    restart = max((k for k in [*kept, latest] if k < first), default=0)
     return restart, first, f"the model depends on the client from round {first}; round {restart} is the last one kept"
 
 
@@ -117,7 +117,7 @@ def delete(run: Path, plan: Plan) -> None:
 
     Until it is done, `forgotten.json` says so, and the run neither resumes nor is evaluated.
     """
-    folder, before = RunFolder.open(run), Forgotten.read(run)
+    folder, before = RunFolder.open(run, forgetting=True), Forgotten.read(run)
     if plan.client in before.clients and before.pending < 0:
         return
     after = Forgotten(before.clients | {plan.client}, plan.lost, plan.restart, plan.client)

@@ -1,7 +1,6 @@
 """A forgotten client: the weights have the bits of a run in which it never was, and nothing of the run mentions it."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,15 @@ from typer.testing import CliRunner
 
 from fedlm.cli import app
 from fedlm.errors import ConfigError, VaultError
-from fedlm.vault.change import forget as forget_in_vault
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
+from server import unlearning
+from server.checkpoint import RunFolder
 from server.forgotten import FILE, Forgotten
+from server.kept_workers import KeptWorkers
 from server.participation import Participation, ParticipationLedger
-from server.unlearning import plan
-
-SETS = ["scrub=none", "max_clients=6", "rounds=5", "cohort_size=3", "model=lstm(units=8)", "keep_every=1", "workers=1"]
+from server.unlearning import delete, plan
+from tests.unlearned import CLIENTS, seal, settings, train
 
 
 def test_ledger_keeps_rounds_of_the_checkpoint_and_drops_a_client(tmp_path: Path) -> None:
@@ -44,36 +44,100 @@ def test_interrupted_deletion_is_remembered(tmp_path: Path) -> None:
     Forgotten().check_done(tmp_path)
 
 
-def run(*words: object) -> Any:
-    done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+def names(vault: Path) -> dict[int, str]:
+    opened = Vault(vault, KeySource(vault.with_name("v.db.key")))
+    try:
+        return {opened.pseudonym(name): name for name, _ in opened.names()}
+    finally:
+        opened.close()
+
+
+def first_rounds(run: Path, clients: list[int]) -> dict[int, int]:
+    rounds = ParticipationLedger(run).rounds()
+    return {c: next((e.round for e in rounds if c in e.clients), 0) for c in clients}
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
+def test_forgotten_client_leaves_the_bits_of_a_run_without_it_even_if_killed(
+    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy=strategy)
+    source, who = KeySource(vault.with_name("v.db.key")), names(vault)
+    with KeptWorkers() as idle:
+        before = train(vault, run, config, idle)
+        first = first_rounds(run, list(who))
+        client = max(first, key=lambda c: (first[c], c))
+        assert first[client] > 1  # else no checkpoint is from before it
+        cost = plan(run, vault, source, who[client])
+        assert (cost.first, cost.restart, cost.rounds) == (first[client], first[client] - 1, 5 - first[client])
+        with pytest.raises(VaultError, match="no client of this name"):
+            plan(run, vault, source, "nobody")
+        for step in ("_go_back", "drop_client"):  # killed there, and repeated
+            with monkeypatch.context() as patch:
+                patch.setattr(unlearning, step, interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    delete(run, plan(run, vault, source, who[client]))
+            with pytest.raises(ConfigError, match="repeat fedlm forget"):
+                RunFolder.open(run)
+        delete(run, plan(run, vault, source, who[client]))
+        after = train(vault, run, config, idle)
+        rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
+        never = train(rest, tmp_path / "never", config, idle)
+    assert after == never != before
+    told = [(m["round"], m["cohort"], m["tokens"], m["eval"]) for m in RunFolder(run).metrics()]
+    assert told == [(m["round"], m["cohort"], m["tokens"], m["eval"]) for m in RunFolder(tmp_path / "never").metrics()]
+    assert client not in RunFolder(run).last_clients()
+    assert ParticipationLedger(run).rounds() == ParticipationLedger(tmp_path / "never").rounds()
+    again = plan(run, vault, source, who[client])
+    assert (again.rounds, again.first, again.in_vault) == (0, -1, True)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+def test_a_recorded_failure_is_replayed(tmp_path: Path) -> None:
+    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy="fedmedian", rounds=2)
+    who = names(vault)
+    with KeptWorkers() as idle:
+        train(vault, tmp_path / "whole", config, idle)
+        second = ParticipationLedger(tmp_path / "whole").rounds()[1].clients
+        client, lost = sorted(second)[:2]
+        train(vault, run, config, idle, (lost, 2))
+        assert ParticipationLedger(run).rounds()[1].lost == {lost}
+        delete(run, plan(run, vault, KeySource(vault.with_name("v.db.key")), who[client]))
+        after = train(vault, run, config, idle)  # nothing fails this time
+        rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
+        assert after == train(rest, tmp_path / "never", config, idle, (lost, 2))
+        assert after != train(rest, tmp_path / "other", config, idle)
+
+
+def fedlm(*words: object) -> Any:
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
 
 @pytest.mark.slow
 @pytest.mark.flower
-def test_forgotten_client_leaves_the_bits_of_a_run_without_it(tmp_path: Path) -> None:
-    sets = [w for s in SETS for w in ("--set", s)]
-    ran, vault = tmp_path / "run", tmp_path / "v.db"
-    before = run("simulate", "shakespeare", *sets, "--out", ran)
-    for suffix in ("", ".key"):
-        shutil.copy(ran / f"vault.db{suffix}", tmp_path / f"v.db{suffix}")
-    source = KeySource(tmp_path / "v.db.key")
-    opened = Vault(vault, source)
-    names = {opened.pseudonym(name): name for name, _ in opened.names()}
-    opened.close()
-    rounds = ParticipationLedger(ran).rounds()
-    first = {c: next((e.round for e in rounds if c in e.clients), 0) for c in names}
-    client = max(first, key=lambda c: (first[c], c))
-    assert first[client] > 1  # else nothing is kept before it
-    forget_in_vault(vault, source, names[client])
-    with pytest.raises(VaultError, match="no client of this name"):
-        plan(ran, vault, source, "nobody")
-    told = run("forget", names[client], "--run", ran, "--vault", vault)
-    assert (told["first_round"], told["restart"]) == (first[client], first[client] - 1)
-    assert told["rounds"] == 5 - told["restart"]
-    never = run("simulate", vault, *sets, "--out", tmp_path / "never")
-    assert told["weights_sha256"] == never["weights_sha256"] != before["weights_sha256"]
-    after = ParticipationLedger(ran).rounds()
-    assert after == ParticipationLedger(tmp_path / "never").rounds() and all(client not in e.clients for e in after)
-    again = run("forget", names[client], "--run", ran, "--vault", vault)
-    assert (again["rounds"], again["weights_sha256"]) == (0, told["weights_sha256"])
+def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
+    vault, run = seal(tmp_path / "all"), tmp_path / "run"
+    sets = ["scrub=none", "model=lstm(units=8, layers=1)", "seq_len=12", "rounds=1", "cohort_size=1", "workers=1"]
+    before = fedlm("simulate", vault, "--out", run, "--json", *[w for s in sets for w in ("--set", s)])
+    client, name = next((c, n) for c, n in names(vault).items() if not first_rounds(run, [c])[c])
+    assert client in RunFolder(run).last_clients()
+    told = fedlm("forget", name, "--run", run, "--vault", vault, "--json")
+    assert told == {
+        "first_round": -1, "restart": 1, "rounds": 0, "in_vault": True, "weights_sha256": before["weights_sha256"],
+    }  # fmt: skip
+    assert client not in RunFolder(run).last_clients()
+    assert (run / "model.keras").is_file() and (run / "report.html").is_file()
+    held_out = json.loads((run / "summary.json").read_text())["final"]["tokens"]
+    assert 0 < held_out < before["final"]["tokens"]
+    kept = (run / "model.keras").stat().st_mtime_ns
+    assert fedlm("forget", name, "--run", run, "--vault", vault, "--json") == told
+    assert (run / "model.keras").stat().st_mtime_ns == kept  # nothing was left to do

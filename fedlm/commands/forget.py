@@ -45,7 +45,8 @@ def forget(
         prepare=prepare_vault,
         echo=echo,
     )
-    summary = simulation.run()
+    done = run / "summary.json"  # deleted until the run is whole again
+    summary = json.loads(done.read_text()) if not plan.rounds and done.is_file() else simulation.run()
     if plan.in_vault and echo:
         echo(f"the vault still holds the client's text: fedlm vault forget {vault} CLIENT destroys it")
     if as_json:
