@@ -59,7 +59,7 @@ def first_rounds(run: Path, clients: list[int]) -> dict[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.flower
-@pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
+@pytest.mark.parametrize("strategy", ["FedAvg", "FedAdam"])
 def test_forgotten_client_leaves_the_bits_of_a_run_without_it_even_if_killed(
     tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +101,7 @@ def interrupt(*_: object) -> None:
 @pytest.mark.slow
 @pytest.mark.flower
 def test_a_recorded_failure_is_replayed(tmp_path: Path) -> None:
-    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy="fedmedian", rounds=2)
+    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy="FedMedian", rounds=2)
     who = names(vault)
     with KeptWorkers() as idle:
         train(vault, tmp_path / "whole", config, idle)
