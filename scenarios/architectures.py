@@ -1,7 +1,7 @@
 """Which architecture learns most from the same text with the same number of parameters, and does federation change the order?
 
 RNN, GRU, LSTM and Transformer of 69,000 to 70,000 parameters each (within 1 %) see the same tokens: all text at one place, documents
-dealt out evenly (IID), and one client per role. Each has its own learning rate, chosen beforehand on roles of another seed.
+dealt out evenly (IID), and one client per role. Each has its own learning rate, from an uneven search that docs/results.md describes.
 
     fedlm study architectures --seeds 3            # three seeds
     fedlm study architectures --seeds 3 --quick    # fewer rounds and roles
