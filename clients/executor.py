@@ -84,6 +84,7 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }

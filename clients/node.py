@@ -37,6 +37,7 @@ class Node:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = None
         self._settings = ""
+        self._initial: Weights = ()  # of the seed: the trainer's own are those of whatever it did last
         self._traces = 0  # of the trainers before this one
 
     @property
@@ -53,7 +54,8 @@ class Node:
             counts = {part: np.ascontiguousarray(self._vault.index[part]) for part in ("train", "held_out")}
             content["counts"] = ArrayRecord({part: Array(c) for part, c in counts.items()})
         if _config(message)["server-round"] == 0:
-            content["arrays"] = wire.weights_record(self._ready(message).weights)
+            self._ready(message)
+            content["arrays"] = wire.weights_record(self._initial)
         return content
 
     def train(self, message: Message) -> RecordDict:
@@ -156,7 +158,7 @@ class Node:
         if self._trainer is None or settings != self._settings:
             self._traces = self.traces
             self._trainer = LocalTrainer(RunConfig.checked(json.loads(settings)))
-            self._settings = settings
+            self._settings, self._initial = settings, tuple(w.copy() for w in self._trainer.weights)
         return self._trainer
 
 
