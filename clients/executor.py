@@ -71,7 +71,7 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [str(Path(sys.executable).parent / "flower-supernode"), *(w for o in options.items() for w in o)]
+        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""

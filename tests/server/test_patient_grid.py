@@ -113,3 +113,11 @@ def test_a_node_that_says_nothing_is_left_out_after_the_timeout() -> None:
     _, reply = exchange(Network(lambda n: (0, RUN)), timeout=0.3)
     assert reply.has_error() and "did not answer in time" in reply.error.reason
     assert reply.metadata.src_node_id == NODE
+
+
+def test_flowers_database_waits_for_a_lock() -> None:
+    from flwr.supercore.constant import SQLITE_PRAGMAS
+
+    from server.superlink import patient_pragmas
+
+    assert dict(patient_pragmas()) == {**dict(SQLITE_PRAGMAS), "busy_timeout": "60000"}
