@@ -71,7 +71,7 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [str(Path(sys.executable).parent / "flower-supernode"), *(w for o in options.items() for w in o)]
+        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""
@@ -84,6 +84,7 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }

@@ -1,5 +1,6 @@
 """A deployment on one machine: up, run, status, down. Processes are ours by a mark in their environment."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -128,7 +129,8 @@ class Deployment:
             try:
                 seen = self._follow(run_id, folder, seen, listener)
             except KeyboardInterrupt:
-                self.server.control.stop(run_id)
+                with contextlib.suppress(FedLMError):
+                    self.server.control.stop(run_id)  # else the ServerApp goes on alone
                 raise
             if (out / "model.keras").is_file():
                 return folder

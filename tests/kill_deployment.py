@@ -17,10 +17,10 @@ from typing import Any
 from tests.deployments import SMALL, fedlm, finish, kill_one, lines, sets, start
 
 VICTIMS = {
-    "SuperNode": "/flower-supernode",
+    "SuperNode": "clients.supernode",
     "worker": "clients.worker",
     "ServerApp": "/flwr-serverapp",
-    "SuperLink": "/flower-superlink",
+    "SuperLink": "server.superlink",
 }
 _DELAY_SECONDS = 6.0  # about a round
 
