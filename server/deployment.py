@@ -154,7 +154,7 @@ class Deployment:
 
     def _follow(self, run_id: int, folder: RunFolder, seen: int, listener: Listener) -> int:
         """Shows new rounds until the run has ended or its ServerApp was lost; returns how many rounds were shown."""
-        worked = False
+        worked, end = False, time.monotonic() + _UP_SECONDS
         while True:
             ended = self._ended(run_id)
             holds = holder(folder.path / LOCK) == run_id
@@ -164,7 +164,7 @@ class Deployment:
             seen = max(seen, len(lines))
             if ended:
                 return seen
-            if worked and not holds:  # killed, or just done
+            if not holds and (worked or time.monotonic() > end):  # killed, just done, or never begun
                 time.sleep(1.0)
                 self._patiently(lambda: self.server.control.stop(run_id))
                 return seen

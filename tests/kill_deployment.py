@@ -6,8 +6,10 @@ By hand, on a deployment of its own in a folder that is removed at the end (twen
 """
 
 import argparse
+import contextlib
 import json
 import random
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.deployments import SMALL, fedlm, finish, kill_one, lines, sets, start
+from tests.guard import guard
 
 VICTIMS = {
     "SuperNode": "clients.supernode",
@@ -77,8 +80,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     rng, settings = random.Random(arguments.seed), [*SMALL, f"rounds={arguments.rounds}", "eval_every=10"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cleaner:
         home = Path(folder)
+        cleaner.enter_context(guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home))
         simulation = start(home, "simulate", "shakespeare", *sets(settings), "--workers", 1, "--out", "s", "--json")
         made = fedlm("deploy", "init", "d", "--nodes", arguments.nodes, *sets(settings), cwd=home)
         assert made.returncode == 0, made.stderr

@@ -30,6 +30,7 @@ from server.control import Control
 from server.coordinator import ServerFolder
 from server.local_grid import take_identity
 from tests.deployments import ROUNDS, fedlm, finish, lines, processes, sets, start
+from tests.guard import guard
 from tests.kill_deployment import plan, run_with_kills
 from tests.relays import Relay, is_tls
 
@@ -73,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (user / ".flwr" / "config.toml").write_text('[superlink]\ndefault = "mine"\n')
     before = contents(user)
     simulation = start(home, "simulate", "shakespeare", *sets(), "--workers", 1, "--out", "local", "--json")
-    with pytest.MonkeyPatch.context() as patch:
+    with guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home), pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(user))
         patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))  # its list of fonts, at the first plot
         patch.delenv("FLWR_HOME", raising=False)
