@@ -39,6 +39,7 @@ from clients.children import Child
 from clients.frames import call_worker
 from clients.policy import REFUSED, Policy
 from clients.task import take_task
+from fedlm.data.preset import PRESETS
 from fedlm.errors import FedLMError, VaultError
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -83,6 +84,7 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
+            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
