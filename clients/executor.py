@@ -40,6 +40,7 @@ from clients.children import Child
 from clients.frames import call_worker
 from clients.policy import REFUSED, Policy
 from clients.task import take_task
+from fedlm.data.preset import PRESETS
 from fedlm.errors import FedLMError, VaultError
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -85,6 +86,7 @@ class NodeFolder:
         return {
             "FLWR_HOME": str(self.path / "flwr"),
             "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
+            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
