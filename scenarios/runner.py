@@ -23,7 +23,7 @@ from scenarios.job import Job, Stopped, Vaults, finished, make_job, plain, run_j
 from scenarios.study import METRICS, Figure, Options, Study
 from server.local_grid import take_identity
 
-_FRAMEWORK = {"__init__", "analysis", "draws", "federation", "job", "outcome", "privacy_audit", "runner", "study"}
+_FRAMEWORK = {"__init__", "analysis", "draws", "federation", "job", "outcome", "runner", "study"}
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
 
