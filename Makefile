@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test unit check lock clean
+.PHONY: demo test unit check lock others clean
 
 demo: .venv/ready
 	$(BIN)/fedlm simulate shakespeare --set max_clients=200 --set rounds=60 --set eval_every=10 --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -23,6 +23,11 @@ check: .venv/ready
 lock: .venv/ready
 	$(BIN)/pip-compile --quiet --all-extras --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
 
+# The systems that benchmarks/ compares with; docs/performance.md.
+others:
+	$(PYTHON) -m venv .venv-others
+	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-others.txt
+
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -30,4 +35,4 @@ lock: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache dist
+	rm -rf .venv .venv-others .mypy_cache .ruff_cache dist

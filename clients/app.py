@@ -28,6 +28,11 @@ def use_node(node: "Node") -> None:
     _NODE[:] = [node]
 
 
+def own_node() -> "Node | None":
+    """Returns the node that this process serves, if it was set."""
+    return _NODE[0] if _NODE else None
+
+
 def _own_node() -> "Node":
     """Returns this process' node; the first call opens the vault that the environment names."""
     if not _NODE:
@@ -81,6 +86,12 @@ def export(message: Message, context: Context) -> Message:
 def score(message: Message, context: Context) -> Message:
     """Scores texts under the global model."""
     return _answer(message, "score")
+
+
+@app.query("vocabulary")
+def vocabulary(message: Message, context: Context) -> Message:
+    """Counts words under differential privacy."""
+    return _answer(message, "vocabulary")
 
 
 @app.evaluate("alone")

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Error, Message
 from flwr.common.constant import SubStatus
+from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest  # pylint: disable=E0611
 from flwr.proto.runtime_pb2 import AcquireTaskRequest  # pylint: disable=E0611
 from flwr.supercore.constant import TaskType
@@ -39,6 +40,7 @@ from clients.children import Child
 from clients.frames import call_worker
 from clients.policy import REFUSED, Policy
 from clients.task import take_task
+from fedlm.data.preset import PRESETS
 from fedlm.errors import FedLMError, VaultError
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -70,7 +72,7 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [str(Path(sys.executable).parent / "flower-supernode"), *(w for o in options.items() for w in o)]
+        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""
@@ -83,6 +85,8 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
+            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
@@ -148,9 +152,10 @@ class NodeProcess:
         heartbeat.start()
         try:
             message, context, digest, whole = take_task(client)
-            if digest not in Policy.load(self._folder.path / "policy.toml").bundles:
-                reason = f"The node's owner has not allowed the app bundle with SHA-256 {digest}."
-                reply = Message(Error(REFUSED, reason), reply_to=message)
+            policy = Policy.load(self._folder.path / "policy.toml")
+            refusal = policy.refusal(digest, message_to_proto(message).ByteSize() if whole else 0)
+            if refusal:
+                reply = Message(Error(REFUSED, refusal), reply_to=message)
             elif not whole:
                 reply = Message(Error(_LOST, "The message's content did not reach the node."), reply_to=message)
             else:
@@ -164,21 +169,11 @@ class NodeProcess:
     def _work(self, message: Message) -> Message:
         """Asks the worker; once more after it was lost."""
         for _ in range(2):
-            self._worker.watch()
-            try:
-                return call_worker(self._folder.socket, message)
-            except VaultError:
-                self._wait_for_worker()
+            with contextlib.suppress(VaultError):
+                return call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
         return Message(
             Error(_LOST, "The node's worker was lost twice over one message; see its log."), reply_to=message
         )
-
-    def _wait_for_worker(self) -> None:
-        for _ in range(20):
-            if self._worker.alive:
-                return
-            self._worker.watch()
-            time.sleep(0.1)
 
     def _sign_off(self) -> None:
         """Tells the SuperLink that a killed SuperNode is gone; else it refuses the next one for a minute."""

@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flwr.app import Message
@@ -49,14 +49,19 @@ def receive_message(channel: socket.socket, max_bytes: int | None = None) -> Mes
     return message_from_proto(ProtoMessage.FromString(bytes(body)))
 
 
-def call_worker(path: Path, message: Message) -> Message:
+def call_worker(path: Path, message: Message, meanwhile: Callable[[], object] = lambda: None) -> Message:
     """Hands a message to the worker behind a Unix socket; returns its reply.
+
+    Args:
+      path: the socket.
+      message: what the worker answers.
+      meanwhile: called while nobody listens yet, for instance to start a worker that was lost.
 
     Raises:
       VaultError: the worker is not there, or was lost while it worked.
     """
     try:
-        with _connect(path) as channel:
+        with _connect(path, meanwhile) as channel:
             send_message(channel, message)
             reply = receive_message(channel)
     except OSError:
@@ -66,7 +71,7 @@ def call_worker(path: Path, message: Message) -> Message:
     return reply
 
 
-def _connect(path: Path) -> socket.socket:
+def _connect(path: Path, meanwhile: Callable[[], object]) -> socket.socket:
     """Waits for a worker that is just starting."""
     end = time.monotonic() + _CONNECT_SECONDS
     while True:
@@ -79,6 +84,7 @@ def _connect(path: Path) -> socket.socket:
             channel.close()
             if time.monotonic() > end:
                 raise
+            meanwhile()
             time.sleep(0.2)
 
 

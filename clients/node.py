@@ -15,6 +15,7 @@ from fedlm.evaluate import scorer, train_alone
 from fedlm.generate import generate
 from fedlm.privacy.contribute import contribute
 from fedlm.privacy.mechanism import noise_source
+from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
 from fedlm.sums import ExactSum, client_weight
 from fedlm.train import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -31,12 +32,22 @@ class Node:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
+      before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
-    def __init__(self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5) -> None:
+    def __init__(
+        self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5, before: "Node | None" = None
+    ) -> None:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
-        self._trainer: LocalTrainer | None = None
+        self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
+        self._initial: Weights = ()  # of the seed: the trainer's own are those of whatever it did last
+        self._traces = 0  # of the trainers before this one
+
+    @property
+    def traces(self) -> int:
+        """How often this process compiled a training step; once a run, whatever the clients and rounds."""
+        return self._traces + (0 if self._trainer is None else self._trainer.traces)
 
     def query(self, message: Message) -> RecordDict:
         """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
@@ -47,8 +58,26 @@ class Node:
             counts = {part: np.ascontiguousarray(self._vault.index[part]) for part in ("train", "held_out")}
             content["counts"] = ArrayRecord({part: Array(c) for part, c in counts.items()})
         if _config(message)["server-round"] == 0:
-            content["arrays"] = wire.weights_record(self._ready(message).weights)
+            self._ready(message)
+            content["arrays"] = wire.weights_record(self._initial)
         return content
+
+    def vocabulary(self, message: Message) -> RecordDict:
+        """Returns noised counts of the words of the clients' training text; what is below the threshold stays here."""
+        config = _config(message)
+        run = RunConfig.checked(json.loads(str(config["settings"])))
+        options = check_private(run.vocabulary).options
+        listed = config.get("candidates") or []
+        assert isinstance(listed, list)
+        candidates = sorted({str(w) for w in listed})
+        plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
+        allowed, contributions = frozenset(candidates), []
+        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+            with contextlib.suppress(VaultError):
+                contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
+        place = int.from_bytes(self._vault.vault_id[:8], "little")
+        counts = noised_counts(contributions, plan, noise_source(run.privacy, run.seed, NOISE, 0, place), candidates)
+        return RecordDict({"config": ConfigRecord({"words": list(counts), "counts": list(counts.values())})})
 
     def train(self, message: Message) -> RecordDict:
         """Trains each client of the chunk from the global weights."""
@@ -57,9 +86,11 @@ class Node:
         if trainer.config.privacy.on:
             return self._train_privately(trainer, weights, config)
         weighting = trainer.config.spec("weighting")
+        if trainer.config.drift and not self._tells_counts:
+            raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
         server_round = int(str(config["server-round"]))
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        total, metrics = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics()
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             try:
                 documents = self._vault.documents(client)
@@ -139,7 +170,7 @@ class Node:
         trainer = self._ready(message)
         trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
         rng = np.random.default_rng([trainer.config.seed, SAMPLE])
-        sample = "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
+        sample = "" if trainer.is_masked else "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
         with TemporaryDirectory() as folder:
             file = Path(folder) / "model.keras"
             trainer.save(file)
@@ -148,8 +179,11 @@ class Node:
     def _ready(self, message: Message) -> LocalTrainer:
         settings = str(_config(message)["settings"])
         if self._trainer is None or settings != self._settings:
-            self._trainer = LocalTrainer(RunConfig.checked(json.loads(settings)))
-            self._settings = settings
+            config = RunConfig.checked(json.loads(settings))
+            if self._trainer is None or not self._trainer.take_over(config):
+                self._traces = self.traces
+                self._trainer = LocalTrainer(config)
+            self._settings, self._initial = settings, tuple(w.copy() for w in self._trainer.weights)
         return self._trainer
 
 

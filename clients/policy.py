@@ -9,9 +9,11 @@ from typing import Any, Self
 from flwr.app import ConfigRecord, Error, Message, MessageType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clients.allowance import Allowance
 from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.privacy.vocabulary import check_private
 
 REFUSED = ConfigError.exit_code
 
@@ -20,12 +22,14 @@ class Policy(BaseModel):
     """A node's rules.
 
     Attributes:
-      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update.
+      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update; above 1 the
+        node takes part in no run with differential privacy.
       max_local_epochs: passes over a client's text in one round.
       clipping_required: refuse to train without a clip norm.
       tells_counts: whether token counts and held-out sums per client may leave.
       min_group: clients that a histogram must cover.
       max_message_bytes: largest message in or out.
+      vocabulary_epsilon: what vocabularies from this vault's text may cost in all; 0 allows none.
       bundles: SHA-256 of the Flower app bundles that the owner allows.
     """
 
@@ -37,6 +41,7 @@ class Policy(BaseModel):
     tells_counts: bool = False
     min_group: int = Field(5, ge=1)
     max_message_bytes: int = Field(2**29, ge=1024)
+    vocabulary_epsilon: float = Field(0.0, ge=0)
     bundles: tuple[str, ...] = ()
 
     @classmethod
@@ -57,10 +62,28 @@ class Policy(BaseModel):
         """Returns the policy as TOML."""
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
 
+    def refusal(self, bundle: str, size_bytes: int) -> str:
+        """Returns why a message is not handed to the worker at all; empty if it is.
+
+        Args:
+          bundle: SHA-256 of the app bundle that it belongs to.
+          size_bytes: of the message.
+        """
+        if bundle not in self.bundles:
+            return f"The node's owner has not allowed the app bundle with SHA-256 {bundle}."
+        if size_bytes > self.max_message_bytes:
+            return f"The message has {size_bytes} bytes; this node's policy allows {self.max_message_bytes}."
+        return ""
+
     def check(self, message: Message) -> None:
         """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
         config = message.content.config_records["config"]
         settings = RunConfig.checked(json.loads(str(config["settings"])))
+        if settings.privacy.on and self.smallest_cohort > 1:
+            # One client could decide whether its chunk is large enough, and so whether the others are in the sum.
+            raise ConfigError(
+                "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
+            )
         if message.metadata.message_type not in (MessageType.TRAIN, MessageType.EVALUATE):
             return
         clients = wire.bytes_pseudonyms(config["clients"])
@@ -87,16 +110,18 @@ class Guard:
     Args:
       policy: the owner's rules.
       work: answers a message.
+      allowance: for vocabularies; without one none is given.
     """
 
-    def __init__(self, policy: Policy, work: Callable[[Message], Message]) -> None:
-        self._policy, self._work = policy, work
+    def __init__(self, policy: Policy, work: Callable[[Message], Message], allowance: Allowance | None = None) -> None:
+        self._policy, self._work, self._allowance = policy, work, allowance
         self._last: tuple[tuple[object, ...], Message] | None = None
 
     def answer(self, message: Message) -> Message:
         """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
         try:
             self._policy.check(message)
+            self._spend(message)
         except (ConfigError, KeyError, ValueError, AssertionError) as error:
             reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
             return Message(Error(REFUSED, reason), reply_to=message)
@@ -109,6 +134,15 @@ class Guard:
         reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
         self._last = (key, reply)
         return reply
+
+    def _spend(self, message: Message) -> None:
+        """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""
+        if message.metadata.message_type != "query.vocabulary":
+            return
+        settings = RunConfig.checked(json.loads(str(message.content.config_records["config"]["settings"])))
+        if self._allowance is None or settings.reproducible:
+            raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
+        self._allowance.spend(float(check_private(settings.vocabulary).options["epsilon"]))
 
 
 def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:

@@ -6,6 +6,7 @@ Vault, key and policy come from its own arguments; the server never names a path
 
 import argparse
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -45,10 +46,28 @@ def serve(
     from fedlm.vault.keys import KeySource
     from fedlm.vault.store import Vault
 
-    client_app.use_node(Node(Vault(vault, KeySource(key_file, passphrase_env, key_provider))))
-    while (message := receive_message(channel)) is not None:
-        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-        send_message(channel, client_app.app(message, context))
+    with contextlib.closing(Vault(vault, KeySource(key_file, passphrase_env, key_provider))) as opened:
+        client_app.use_node(Node(opened, before=client_app.own_node()))
+        while (message := receive_message(channel)) is not None:
+            context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+            send_message(channel, client_app.app(message, context))
+
+
+def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> None:
+    """Serves one vault after the other until the other side closes the control socket; the compiled model is kept.
+
+    Args:
+      control: brings for each vault the words that say what to open, as JSON, and the channel to serve.
+      parser: of those words.
+    """
+    load_tensorflow()
+    while True:
+        words, channels, _, _ = socket.recv_fds(control, 2**16, 1)
+        if not channels:
+            return
+        args = parser.parse_args(json.loads(words))
+        with socket.socket(fileno=channels[0]) as channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
 
 
 def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, passphrase_env: str | None) -> None:
@@ -57,6 +76,7 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
     from flwr.app import Context, Message, RecordDict
 
     from clients import app as client_app
+    from clients.allowance import Allowance
     from clients.frames import receive_message, send_message, unix_path
     from clients.node import Node
     from clients.policy import Guard, Policy
@@ -65,13 +85,21 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
 
     policy = Policy.load(policy_file)
     opened = Vault(vault, KeySource(key_file, passphrase_env))
-    client_app.use_node(Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group))
+    node = Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group)
+    client_app.use_node(node)
 
     def work(message: Message) -> Message:
-        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-        return client_app.app(message, context)
+        context, traces = (
+            Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {}),
+            node.traces,
+        )
+        reply = client_app.app(message, context)
+        if node.traces != traces:
+            sys.stderr.write(f"compiled a training step: {node.traces} since this worker started\n")
+            sys.stderr.flush()
+        return reply
 
-    guard = Guard(policy, work)
+    guard = Guard(policy, work, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
     path.unlink(missing_ok=True)
@@ -103,18 +131,24 @@ def is_own_user(channel: socket.socket) -> bool:
 
 def main() -> None:
     """Runs the worker on an inherited socket, or on one of its own."""
-    parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.")
+    vault = argparse.ArgumentParser(add_help=False)
+    vault.add_argument("--vault", type=Path)
+    vault.add_argument("--key-file", type=Path)
+    vault.add_argument("--passphrase-env")
+    vault.add_argument("--key-provider")
+    parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.", parents=[vault])
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--channel", type=int, help="file descriptor of an open socket")
+    where.add_argument("--control", type=int, help="file descriptor of a socket that brings vaults and their channels")
     where.add_argument("--socket", type=Path, help="Unix socket to listen on")
     parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")
-    parser.add_argument("--vault", type=Path, required=True)
-    parser.add_argument("--key-file", type=Path)
-    parser.add_argument("--passphrase-env")
-    parser.add_argument("--key-provider")
     args = parser.parse_args()
+    if args.control is None and args.vault is None:
+        parser.error("--vault is needed")
     try:
-        if args.socket is not None:
+        if args.control is not None:
+            serve_in_turn(socket.socket(fileno=args.control), vault)
+        elif args.socket is not None:
             listen(args.socket, args.policy, args.vault, args.key_file, args.passphrase_env)
         else:
             channel = socket.socket(fileno=args.channel)

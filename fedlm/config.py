@@ -11,10 +11,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from fedlm.data.preset import PRESETS, Preset, open_preset
 from fedlm.data.tokens import Vocabulary, vocabulary
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import check_model
+from fedlm.models.catalog import check_model, is_pretrained
 from fedlm.privacy.settings import PrivacySettings
+from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.schedules import check_schedule
 from fedlm.spec import Spec, parse_spec
 
@@ -28,6 +30,10 @@ CLIENT_OPTIMIZERS = {
 
 VOCABULARY_FILE = "vocabulary.json"
 """Where a run's folder keeps a learned vocabulary."""
+
+
+PRESET_VOCABULARY = "preset"
+"""The vocabulary of a pretrained model: its preset's."""
 
 
 class RunConfig(BaseModel):
@@ -71,6 +77,7 @@ class RunConfig(BaseModel):
     strategy: str = "FedAvg"
     server_schedule: str = "constant"
     weighting: str = "tokens"
+    drift: bool = Field(False, description="measure norm and cosine of updates to their mean, by a second sum a round")
     # privacy (docs/differential-privacy.md)
     mechanism: str = "none"
     clip_norm: float = Field(0.0, ge=0, description="L2 bound of a client's update")
@@ -89,6 +96,14 @@ class RunConfig(BaseModel):
     holdout_fraction: float = Field(0.2, ge=0, lt=1)
     pseudonym_key: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _vocabulary_of_a_preset(cls, values: Any) -> Any:
+        model = values.get("model") if isinstance(values, dict) else None
+        if isinstance(model, str) and is_pretrained(check_model(model).name):
+            return {"vocabulary": PRESET_VOCABULARY, **values}
+        return values
+
     @field_validator("model")
     @classmethod
     def _known_model(cls, value: str) -> str:
@@ -99,7 +114,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_vocabulary(cls, value: str) -> str:
         spec = parse_spec(value)
-        if not (spec.name in ("words", "bpe") and set(spec.options) - {"sha256"} == {"file"}):
+        if value == PRESET_VOCABULARY:
+            return value
+        if spec.name == NAME:
+            check_private(value)
+        elif not (spec.name in ("words", "bpe") and set(spec.options) - {"sha256"} == {"file"}):
             vocabulary(value)
         return value
 
@@ -140,10 +159,22 @@ class RunConfig(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _vocabulary_fits(self) -> Self:
+        if (self.vocabulary == PRESET_VOCABULARY) != is_pretrained(self.spec("model").name):
+            raise ConfigError(
+                f"The vocabulary {self.vocabulary!r} does not go with the model {self.spec('model').name}: "
+                "pretrained models have that of their preset (leave the key away), and others never have."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _private_or_not(self) -> Self:
         self.privacy.check()
-        if self.privacy.on and self.patience:
-            raise ConfigError("patience reads held-out figures without noise: leave it 0 under differential privacy.")
+        for key, reads in (("patience", "held-out figures"), ("quorum", "the number of clients trained")):
+            if self.privacy.on and getattr(self, key):
+                raise ConfigError(f"{key} reads {reads} without noise: leave it 0 under differential privacy.")
+        if self.privacy.on and self.drift:
+            raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
         return self
 
     @property
@@ -176,7 +207,10 @@ class RunConfig(BaseModel):
                 raise ConfigError(f"--set {override!r} is not key=value.")
             values[key.strip().replace("-", "_")] = value.strip()
             folder = Path() if key.strip() == "vocabulary" else folder
-        return cls.checked(_with_vocabulary(values, folder))
+        config = cls.checked(_with_preset(_with_vocabulary(values, folder), folder))
+        if config.vocabulary == PRESET_VOCABULARY and _is_here(config.spec("model")):
+            config.vocab  # noqa: B018 - what is wrong with a preset is said before anything is made
+        return config
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
@@ -201,6 +235,8 @@ class RunConfig(BaseModel):
     @property
     def vocab(self) -> Vocabulary:
         """The vocabulary."""
+        if self.vocabulary == PRESET_VOCABULARY:
+            return _preset(self.spec("model"), self.seq_len).vocabulary
         return vocabulary(self.vocabulary, self.vocabulary_text)
 
     def to_settings(self) -> str:
@@ -234,3 +270,30 @@ def _with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     kept = f"{spec.name}(file={VOCABULARY_FILE!r}, sha256={digest!r})"  # as in the run's folder
     vocabulary(kept, decoded)
     return {**values, "vocabulary_text": decoded, "vocabulary": kept}
+
+
+def _with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Pins the preset of a pretrained model by its hash; a preset's folder is found from `folder`.
+
+    A run that names the hash needs no preset of its own where it is only coordinated: nodes check theirs.
+    """
+    text = values.get("model")
+    spec = check_model(text) if isinstance(text, str) else Spec("", {})
+    if not (spec.name and is_pretrained(spec.name)):
+        return values
+    name = str(spec.options.get("preset", ""))
+    if name and (folder / name).is_dir():
+        spec.options["preset"] = str((folder / name).resolve())
+    if _is_here(spec):
+        spec.options["sha256"] = _preset(spec).sha256
+    return {**values, "model": str(spec)}
+
+
+def _is_here(spec: Spec) -> bool:
+    """Returns whether a preset must be on this machine: where only its hash is known, nodes alone have it."""
+    name = str(spec.options.get("preset", ""))
+    return "sha256" not in spec.options or Path(name).is_dir() or PRESETS in os.environ
+
+
+def _preset(spec: Spec, seq_len: int = 1) -> Preset:
+    return open_preset(spec.name, spec.options.get("preset", ""), spec.options.get("sha256", ""), seq_len)

@@ -13,6 +13,7 @@ from pathlib import Path
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.partition import partition
+from fedlm.data.tokens import vocabulary
 from fedlm.errors import ConfigError, CorpusError, VaultError
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.scrub.pseudonyms import Pseudonyms
@@ -212,7 +213,8 @@ def held_out_documents(documents: int, config: RunConfig) -> int:
 
 def count_targets(texts: list[str], config: RunConfig) -> int:
     """Returns the number of training targets in documents: their symbols, and one end each."""
-    vocab = config.vocab
+    private = config.spec("vocabulary").name == "private"  # not learned yet
+    vocab = vocabulary("chars") if private else config.vocab
     return sum(len(vocab.encode(t)) + 1 for t in texts)
 
 

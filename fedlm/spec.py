@@ -18,6 +18,15 @@ class Spec:
     name: str
     options: dict[str, Any]
 
+    def __str__(self) -> str:
+        """Returns the spec string.
+
+        >>> str(Spec("lstm", {"units": 64}))
+        'lstm(units=64)'
+        """
+        options = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
 
 def parse_spec(text: str) -> Spec:
     """Reads a spec string. Only literals are evaluated, never code.

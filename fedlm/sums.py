@@ -3,6 +3,7 @@
 A contribution is rint(weight * update * 2**24) as int64, the weight a whole number.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,54 @@ from fedlm.types import IntSums, Weights
 
 SCALE = 2.0**24
 LIMIT = 2**62
+
+
+@dataclass
+class Drift:
+    """A second exact sum, of the unit updates: how far clients pull apart, with no single update in it.
+
+    The mean over clients of cos(u_i, m) is (sum of u_i / |u_i|) . m / (clients |m|), so a sum is all it takes.
+
+    Attributes:
+      units: sum of rint(update / |update| * 2**24), int64, shapes of the weights.
+      norms: sum of rint(|update| * 2**24).
+      clients: updates in it; one of length 0 has no direction and is left out.
+    """
+
+    units: IntSums
+    norms: int = 0
+    clients: int = 0
+
+    def add(self, update: Weights) -> None:
+        """Adds a finite update in place."""
+        norm = math.sqrt(sum(float(np.sum(np.square(u, dtype=np.float64))) for u in update))
+        if norm > 0:
+            for total, u in zip(self.units, update, strict=True):
+                total += np.rint(u.astype(np.float64) * (SCALE / norm)).astype(np.int64)
+            self.norms += round(norm * SCALE)
+            self.clients += 1
+
+    def merge(self, other: "Drift") -> None:
+        """Adds another one in place."""
+        for total, u in zip(self.units, other.units, strict=True):
+            total += u
+        self.norms += other.norms
+        self.clients += other.clients
+
+    def summary(self, total: "ExactSum") -> dict[str, float]:
+        """Returns the updates' mean norm, the norm of their mean, and their mean cosine to it (1: all one way; NaN: no mean).
+
+        Args:
+          total: the sum of the same updates under their weights.
+        """
+        mean = [s.astype(np.float64) / SCALE / max(total.weight, 1) for s in total.sums]
+        length = math.sqrt(sum(float(np.sum(m * m)) for m in mean))
+        along = sum(float(np.sum(u * m)) for u, m in zip(self.units, mean, strict=True)) / SCALE
+        return {
+            "norm": self.norms / SCALE / max(self.clients, 1),
+            "mean_norm": length,
+            "cosine": along / (self.clients * length) if self.clients and length else math.nan,
+        }
 
 
 @dataclass
@@ -23,6 +72,7 @@ class ExactSum:
       clients: contributions in the sum.
       failed: contributions refused or clients that failed.
       below: contributions that kept the clip norm unclipped, where one is set.
+      drift: the sum of their directions, where a run asks for it.
     """
 
     sums: IntSums
@@ -30,11 +80,13 @@ class ExactSum:
     clients: int = 0
     failed: int = 0
     below: int = 0
+    drift: Drift | None = None
 
     @classmethod
-    def zeros_like(cls, weights: Weights) -> "ExactSum":
-        """Returns the empty sum."""
-        return cls(tuple(np.zeros(w.shape, np.int64) for w in weights))
+    def zeros_like(cls, weights: Weights, *, drift: bool = False) -> "ExactSum":
+        """Returns the empty sum, with one for the drift if asked for."""
+        empty = [tuple(np.zeros(w.shape, np.int64) for w in weights) for _ in range(1 + drift)]
+        return cls(empty[0], drift=Drift(empty[1]) if drift else None)
 
     def add(self, update: Weights, weight: int, cohort_size: int) -> bool:
         """Adds a client's update in place.
@@ -56,6 +108,8 @@ class ExactSum:
             total += s.astype(np.int64)
         self.weight += weight
         self.clients += 1
+        if self.drift is not None:
+            self.drift.add(update)
         return True
 
     def add_integers(self, contribution: IntSums, weight: int, *, below: bool = False, counts: bool = True) -> None:
@@ -74,6 +128,8 @@ class ExactSum:
         self.clients += other.clients
         self.failed += other.failed
         self.below += other.below
+        if self.drift is not None and other.drift is not None:
+            self.drift.merge(other.drift)
 
     def mean(self, weights: Weights, denominator: float | None = None) -> Weights:
         """Returns float32(weights + sum / 2**24 / denominator); the weights themselves if nothing was added.

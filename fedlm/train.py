@@ -11,13 +11,29 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
+from fedlm.data.masked import hide, num_hidden, whole_rows
+from fedlm.data.pieces import PieceVocabulary
 from fedlm.data.tokens import windows
+from fedlm.models.catalog import is_masked
 from fedlm.models.optimizers import ClientOptimizer
-from fedlm.models.registry import build_model, plain_copy
+from fedlm.models.registry import build_model, save_model
 from fedlm.models.steps import Reader, steps_of
 from fedlm.schedules import rate_factor
 from fedlm.types import Ids, TextMetrics, Weights
 
+_COMPILED = (
+    "model",
+    "vocabulary",
+    "vocabulary_text",
+    "seq_len",
+    "batch_size",
+    "client_optimizer",
+    "l1",
+    "l2",
+    "label_smoothing",
+)
+"""The keys that the compiled graphs depend on; the others are read at each call."""
+MASKS = 5  # the purpose of evaluation's masks, in default_rng([seed, purpose]): the same in every round
 EVAL_ROWS = 16  # rows of one client, evaluated at once; fixed, so that its figures never depend on other clients
 
 
@@ -29,6 +45,7 @@ class LocalTrainer:
 
     Attributes:
       traces: how often a training step was compiled; one per process, whatever the clients.
+      is_masked: the model fills hidden symbols and cannot go on with a text.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -36,6 +53,7 @@ class LocalTrainer:
         self.traces = 0
         self.vocab = config.vocab
         self.model = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
+        self.is_masked = is_masked(config.spec("model").name)
         self._variables = self.model.trainable_variables
         spec = config.spec("client_optimizer")
         options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
@@ -49,6 +67,18 @@ class LocalTrainer:
         self._graphs: dict[bool, Any] = {}
         self._reader: Reader | None = None
         self._eval_graph = tf.function(self._eval_batches, input_signature=[self._ids, self._ids])
+
+    def take_over(self, config: RunConfig) -> bool:
+        """Goes over to another configuration, without compiling anew; False if its graphs are others.
+
+        The weights become the initial ones of its seed, as in a new trainer.
+        """
+        if any(getattr(config, k) != getattr(self.config, k) for k in _COMPILED):
+            return False
+        self.config = config
+        fresh = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
+        self.assign(tuple(v.numpy() for v in fresh.trainable_variables))
+        return True
 
     @property
     def weights(self) -> Weights:
@@ -75,7 +105,7 @@ class LocalTrainer:
         Returns:
           The update (local - global) and the sums of the training loss over all epochs.
         """
-        inputs, targets = windows(documents, self.vocab, self.config.seq_len)
+        inputs, targets = self._rows(documents)
         kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
         orders = [rng.permutation(kept) for _ in range(self.config.local_epochs)]
         self.assign(weights)
@@ -86,7 +116,8 @@ class LocalTrainer:
         graph = self._train_graph(weights, mu)
 
         def run(epochs: list[npt.NDArray[np.int64]]) -> TextMetrics:
-            rows, nexts = ([self._batches(part[o]) for o in epochs] for part in (inputs, targets))
+            drawn = [self._drawn(inputs[o], targets[o], rng) for o in epochs]
+            rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
             return self._metrics(graph(np.concatenate(rows), np.concatenate(nexts), np.float32(rate), np.float32(mu)))
 
         metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
@@ -113,11 +144,12 @@ class LocalTrainer:
         """Returns the sums over one client's documents; `weights` None keeps those of the last call."""
         if weights is not None:
             self.assign(weights)
-        inputs, targets = windows(documents, self.vocab, self.config.seq_len)
-        return self._evaluated(inputs, targets)
+        return self._evaluated(*self._rows(documents))
 
     def num_tokens(self, documents: list[str]) -> int:
         """Returns the training targets of one epoch in the run's own vocabulary (a vault may be sealed with another)."""
+        if self.is_masked:
+            return num_hidden(documents, self._pieces, self.config.seq_len)
         return sum(len(self.vocab.encode(d)) + 1 for d in documents)
 
     def next_logits(self, ids: list[int]) -> npt.NDArray[np.float32]:
@@ -127,8 +159,8 @@ class LocalTrainer:
         return self._reader.logits(ids)
 
     def save(self, path: Path) -> None:
-        """Writes the model as a `.keras` file that plain Keras opens."""
-        plain_copy(self.model).save(path)
+        """Writes the model as a `.keras` file that plain Keras opens; of a pretrained model, with `keras_hub` imported."""
+        save_model(self.model, path)
 
     def assign(self, weights: Weights) -> None:
         """Sets the weights and clears what the optimizer remembers."""
@@ -137,7 +169,22 @@ class LocalTrainer:
         self._optimizer.reset()
         self._reader = None
 
+    @property
+    def _pieces(self) -> PieceVocabulary:
+        assert isinstance(self.vocab, PieceVocabulary)
+        return self.vocab
+
+    def _rows(self, documents: list[str]) -> tuple[Ids, Ids]:
+        if self.is_masked:
+            return whole_rows(documents, self._pieces, self.config.seq_len)
+        return windows(documents, self.vocab, self.config.seq_len)
+
+    def _drawn(self, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        """Returns rows as the model sees them in one epoch: for masked prediction, some of their tokens hidden."""
+        return hide(inputs, targets, self._pieces, rng) if self.is_masked else (inputs, targets)
+
     def _evaluated(self, inputs: Ids, targets: Ids) -> TextMetrics:
+        inputs, targets = self._drawn(inputs, targets, np.random.default_rng([self.config.seed, MASKS]))
         return self._metrics(self._eval_graph(self._batches(inputs, EVAL_ROWS), self._batches(targets, EVAL_ROWS)))
 
     def _train_graph(self, weights: Weights, mu: float) -> Any:

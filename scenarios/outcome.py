@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.data.tokens import vocabulary
 from fedlm.errors import CorpusError
 from fedlm.measure.fairness import (
     gini,
@@ -55,7 +54,7 @@ def population(path: Path, source: KeySource, job: "Job") -> People:
     texts = [vault.documents(c) for c in clients]
     labels = [labels for _, labels in vault.names()]
     vault.close()
-    data = describe(texts, [tokens[c] for c in clients], vocabulary(job.config.vocabulary))
+    data = describe(texts, [tokens[c] for c in clients], job.config.vocab)
     groups = {}
     if job.study.group and job.case.grouped:
         groups = {c: x.get(job.study.group, "") for c, x in zip(clients, labels, strict=True)}
@@ -94,7 +93,7 @@ def outcome(
     Args:
       people: the population.
       figures: held-out sums of each client under the run's model.
-      alone: the same under a model of the client's own text; may be empty.
+      alone: the same under a model of the client's own text, for some clients or none.
       probed: further figures.
     """
     clients = [c for c in sorted(figures) if figures[c].characters > 0]
@@ -104,6 +103,8 @@ def outcome(
         **summary(sum((figures[c] for c in clients), TextMetrics())),
         "best_tenth": best,
         "worst_tenth": worst,
+        "worst_tenth_perplexity": 2**worst,
+        "small_clients": _smallest(people, figures, clients),
         "client_mean": float(bits.mean()) if len(bits) else math.nan,
         "client_deviation": standard_deviation(bits),
         "client_gini": gini(bits),
@@ -111,10 +112,13 @@ def outcome(
         **probed,
     }
     groups = [people.groups.get(c, "") for c in clients]
-    own = _bits(alone, clients) if alone else np.zeros(0)
-    if alone:
-        measured["worse_than_local"] = share_worse_than_local(bits, own)
-        measured["personal_gap"] = float(np.mean(own - bits))
+    known = [c for c in clients if c in alone]
+    own = np.full(len(clients), np.nan)
+    own[np.isin(clients, known)] = _bits(alone, known)
+    if known:
+        has = np.isfinite(own)
+        measured["worse_than_local"] = share_worse_than_local(bits[has], own[has])
+        measured["personal_gap"] = float(np.mean(own[has] - bits[has]))
     if people.minority:
         measured |= _group_figures(people, figures, clients, groups, bits, own)
     losses = np.array([figures[c].loss_sum / math.log(2) for c in clients])
@@ -127,12 +131,19 @@ def outcome(
             "train_tokens": people.tokens[client],
             "held_out_tokens": figures[client].tokens,
             "bits_per_char": float(bits[place]),
-            **({"alone_bits_per_char": float(own[place])} if alone else {}),
+            **({"alone_bits_per_char": float(own[place])} if client in alone else {}),
         }
         for place, client in enumerate(clients)
     ]
     over_clients = {"bits_per_char": [interval.low, interval.high]}
     return {"figures": measured | people.data, "over_clients": over_clients, "clients": rows}
+
+
+def _smallest(people: People, figures: Mapping[int, TextMetrics], clients: list[int]) -> float:
+    """Bits per character over the quarter of clients with the least training text: sums first, the ratio last."""
+    few = sorted(clients, key=lambda c: (people.tokens[c], c))[: max(1, len(clients) // 4)]
+    total = sum((figures[c] for c in few), TextMetrics())
+    return total.loss_sum / math.log(2) / total.characters if few else math.nan
 
 
 def _group_figures(
@@ -148,7 +159,8 @@ def _group_figures(
     by_group = group_losses(losses, characters, groups)
     gap, worst = group_gap(by_group)
     found = {"group_gap": gap, "worst_group": by_group[worst], "minority": by_group[people.minority]}
-    if len(own):
-        inside = np.array([g == people.minority for g in groups])
+    inside = np.array([g == people.minority for g in groups]) & np.isfinite(own)
+    if inside.any():
         found["minority_worse_than_local"] = share_worse_than_local(bits[inside], own[inside])
+        found["minority_personal_gap"] = float(np.mean(own[inside] - bits[inside]))
     return found | {f"group:{name}": value for name, value in by_group.items()}

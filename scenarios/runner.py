@@ -18,18 +18,19 @@ from typing import Any
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.progress import ClientProgress
 from fedlm.report.study import write_study_report
-from scenarios.analysis import answer, data_table, label_of, method, table
-from scenarios.job import Job, Stopped, Vaults, finished, make_job, plain, run_job
+from scenarios.analysis import answer, data_table, defaults, label_of, method, table
+from scenarios.job import Job, Stopped, finished, make_job, plain, run_job
 from scenarios.study import METRICS, Figure, Options, Study
+from scenarios.vaults import Vaults
+from server.kept_workers import KeptWorkers
 from server.local_grid import take_identity
 
-_FRAMEWORK = {"__init__", "analysis", "draws", "federation", "job", "outcome", "privacy_audit", "runner", "study"}
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
 
 def scenario_names() -> list[str]:
-    """Returns the names of the scenarios: each is a file of this folder."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _FRAMEWORK)
+    """Returns the names of the scenarios: the files of this folder that define `study`."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if "\ndef study(" in p.read_text())
 
 
 def load_scenario(name: str) -> Any:
@@ -114,9 +115,9 @@ class Runner:
         take_identity()
         total = sum(j.config.rounds for j in left)
         ended = len(done)
-        with ThreadPoolExecutor(self.cores) as pool:
+        with KeptWorkers() as idle, ThreadPoolExecutor(self.cores) as pool:
             waiting: dict[Future[dict[str, Any]], Job] = {
-                pool.submit(run_job, j, self.out / "runs", vaults, self._stop, self._count): j for j in left
+                pool.submit(run_job, j, self.out / "runs", vaults, self._stop, self._count, idle): j for j in left
             }
             try:
                 while waiting:
@@ -161,6 +162,7 @@ class Runner:
             "group": self.study.group,
             "seeds": self.seeds,
             "settings": dict(self.study.settings),
+            "defaults": defaults(self.study),
             "design": [
                 {
                     "condition": c.condition,

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 
 from fedlm.data.planted import planted_secrets
-from scenarios.study import Case, Figure, Options, Score, Study
+from scenarios.study import SMALL, Case, Figure, Options, Score, Study
 
 QUESTION = "What does scrubbing take from the model, and how much less does the model know of a planted secret?"
 TABLE = ("secrets_exposure", "bits_per_char", "secrets_completed", "accuracy")
@@ -37,7 +37,7 @@ def probe(score: Score, seed: int) -> Mapping[str, float]:
 
 def study(options: Options) -> Study:
     """Returns the grid: the profile of scrubbing."""
-    clients, rounds = (20, 40) if options.quick else (60, 150)
+    clients, rounds = (20, 20) if options.quick else (60, 80)
     inner = options.corpus or f"synthetic(clients={clients}, messages=20)"
     profiles = ("none", "patterns", "full")
     return Study(
@@ -45,9 +45,8 @@ def study(options: Options) -> Study:
         question=QUESTION,
         corpus=f"canaries(corpus={inner!r}, secrets={SECRETS}, repeats=10, seed={{seed}})",
         settings={
-            "model": "lstm(units=64, layers=1)" if options.quick else "lstm(units=128, layers=1)",
+            **SMALL,
             "rounds": rounds,
-            "cohort_size": 5 if options.quick else 10,
             "eval_every": rounds,
         },
         cases=tuple(Case(f"scrub {profile}", {"scrub": profile}) for profile in profiles),
@@ -58,6 +57,7 @@ def study(options: Options) -> Study:
         probe=probe,
         limits=(
             "Held-out text is scrubbed as the training text is: placeholders are easier to predict than what they replace.",
+            "The model has one layer of 64 units and 80 rounds of 8 of 60 clients.",
             "Ten repeats of a secret are many; without differential privacy the figure says nothing about rarer text.",
         ),
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,6 +27,7 @@ from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import cohort_key, draw_cohort
 from server.strategy import CohortStrategy, error_of
+from server.vocabulary import settle_vocabulary
 
 app = ServerApp()
 
@@ -39,7 +41,7 @@ class Federation:
       grid: Flower's, or the local one.
       config: the run's configuration.
       folder: where it is kept.
-      listener: gets each round's line of metrics.jsonl.
+      listener: gets each round's line of metrics.jsonl; `folder.public(line)` is what may be shown of it.
     """
 
     def __init__(self, grid: Grid, config: RunConfig, folder: RunFolder, listener: Listener) -> None:
@@ -56,19 +58,19 @@ class Federation:
         self.private: PrivateRounds | None = None
         if config.privacy.on:
             self.private = PrivateRounds(config, folder.path, self.population.pseudonyms, self.initial)
-        self.strategy = CohortStrategy(inner, self.settings, self.population, self.private)
+        self.strategy = CohortStrategy(inner, self.settings, self.population, self.private, drift=config.drift)
 
     def _ask_nodes(self) -> tuple[Population, Weights]:
         """Asks every node who is there; the first one also gives the initial weights of the seed."""
-        nobody = np.zeros(0, np.uint64)
+        nobody, nodes = np.zeros(0, np.uint64), list(self.grid.get_node_ids())
         questions = [
             (node, MessageType.QUERY, wire.request(None, nobody, self.settings, min(place, 1), 0))
-            for place, node in enumerate(self.grid.get_node_ids())
+            for place, node in enumerate(nodes)
         ]
         seen: list[tuple[Pseudonyms, Any, Any]] = []
         vaults: list[tuple[bytes, int]] = []
         initial = None
-        for node, content in zip(self.grid.get_node_ids(), self.ask(questions), strict=True):
+        for node, content in zip(nodes, self.ask(questions), strict=True):
             told = content.config_records["config"]
             counts = dict(content.array_records.get("counts", {}))
             train, held_out = (counts[part].numpy() if counts else None for part in ("train", "held_out"))
@@ -101,7 +103,7 @@ class Federation:
         self.checkpoint = self.folder.load_checkpoint()
         self.state.restore(dict(self.checkpoint.arrays), dict(self.checkpoint.strategy))
         if self.private is not None:
-            self.private.restore(dict(self.checkpoint.privacy))
+            self.private.restore(self.checkpoint.round, dict(self.checkpoint.privacy))
         self.folder.drop_metrics_after(self.checkpoint.round)
         if self.best is not None:
             self.best = Best.of(self.folder.metrics(), self.config)
@@ -117,6 +119,8 @@ class Federation:
                 raise ConfigError(
                     "The weights of --init do not fit this run's model and vocabulary; use the same ones."
                 )
+            if initial is not None and self.private is not None:
+                self.private.ledger.starts_from_another_run()
             self._report(0, weights, {"round": 0, "cohort": 0, "failed": 0, "tokens": 0, "seconds": 0.0})
         for server_round in range(done + 1, self.config.rounds + 1):
             if (self.best is not None and self.best.is_over) or not self._affords(server_round):
@@ -146,7 +150,7 @@ class Federation:
                 f"{self.config.quorum}; the run goes on from its checkpoint with --resume."
             )
         weights = part_way(weights, reached, rate_factor(self.config.server_schedule, server_round))
-        line = {
+        line: dict[str, Any] = {
             "round": server_round,
             "cohort": len(cohort),
             "failed": total.failed,
@@ -155,6 +159,8 @@ class Federation:
             "seconds": round(time.monotonic() - started, 4),
             "train_loss": figures.loss_sum / max(figures.tokens, 1),
         }
+        if total.drift is not None:
+            line["drift"] = {k: v for k, v in total.drift.summary(total).items() if not math.isnan(v)}
         self._report(server_round, weights, line)
         return weights
 
@@ -212,7 +218,9 @@ def main(grid: Grid, context: Context) -> None:
         run_deployed(PatientGrid(grid), out, context.run_id)
         return
     config = RunConfig.checked(values)
-    run = Federation(grid, config, RunFolder.create(out, config), lambda line: print(line, flush=True))
+    folder = RunFolder.create(out, config)
+    config = settle_vocabulary(grid, config, folder)
+    run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
     run.start()
     run.run()
 
@@ -226,7 +234,8 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
     with holding(out / LOCK, run_id):
         try:
             wait_for_nodes(grid, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
-            run = Federation(grid, folder.config, folder, lambda line: print(line, flush=True))
+            config = settle_vocabulary(grid, folder.config, folder)
+            run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
             folder.keep_population(run.population.pseudonyms)
             run.start(resume=True)
             model, sample = run.export(run.run())

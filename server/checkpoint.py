@@ -94,10 +94,6 @@ class Checkpoint:
             raise FedLMError(f"The checkpoint {path} is damaged; restore it, or start the run anew.") from None
 
 
-def _public(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: line[k] for k in ("round", "epsilon", "clip_norm") if k in line}
-
-
 class RunFolder:
     """The folder of one run, mode 0700.
 
@@ -148,6 +144,12 @@ class RunFolder:
         folder = self.path / "private"
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
+
+    def public(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what may be shown of a round's line: all of it, or under differential privacy what the ledger covers."""
+        if self.figures == self.path:
+            return dict(line)
+        return {k: line[k] for k in ("round", "epsilon", "clip_norm") if k in line}
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file of the folder, whole or not at all."""
@@ -214,7 +216,7 @@ class RunFolder:
         """Returns the held-out sums per client of the last evaluation in clients.parquet; empty if there is none."""
         from pyarrow import parquet
 
-        file = self.path / "clients.parquet"
+        file = self.figures / "clients.parquet"
         rows = parquet.read_table(file).to_pylist() if file.is_file() else []
         last = max((row["round"] for row in rows), default=0)
         kept = [row for row in rows if row["round"] == last]
@@ -226,22 +228,22 @@ class RunFolder:
         Raises:
           CohortError: they are others now.
         """
-        digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.path / "population.sha256"
+        digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.figures / "population.sha256"
         if not self.has_checkpoint or not file.is_file():
-            self.write_text(file.name, digest)
+            self.write_text(str(file.relative_to(self.path)), digest)
         elif file.read_text() != digest:
             raise CohortError("The nodes have other clients than when the run started; start a new run.")
 
     def start_metrics(self, lines: Sequence[dict[str, Any]] = ()) -> None:
         """Writes metrics.jsonl anew."""
-        contents = {self.path: map(_public, lines)} if self.figures != self.path else {}
+        contents = {self.path: map(self.public, lines)} if self.figures != self.path else {}
         for folder, kept in {**contents, self.figures: lines}.items():
             with replacing(folder / "metrics.jsonl") as beside:
                 beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; under differential privacy only what the ledger covers stands in the open one."""
-        lines = {self.figures: line} | ({self.path: _public(line)} if self.figures != self.path else {})
+        lines = {self.figures: line} | ({self.path: self.public(line)} if self.figures != self.path else {})
         for folder, content in lines.items():
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(content) + "\n")

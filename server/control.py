@@ -78,8 +78,9 @@ class Control:
 
     def stop(self, run: int) -> None:
         """Ends a run; one that has ended stays so."""
-        with contextlib.suppress(FedLMError), self._client() as client:
-            client.StopRun(StopRunRequest(run_id=run))
+        if self.status(run)[0] != "finished":
+            with self._client() as client:
+                client.StopRun(StopRunRequest(run_id=run))
 
     def status(self, run: int) -> tuple[str, str]:
         """Returns a run's status, and the details of its end."""

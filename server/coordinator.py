@@ -32,6 +32,7 @@ class ServerFolder:
         settings = tomllib.loads((path / "server.toml").read_text())
         self.host, self.port, self.superlink_port = settings["host"], settings["port"], settings["superlink_port"]
         self.max_message_bytes = int(settings["max_message_bytes"])
+        self.has_door = bool(settings.get("door", True))  # false: nginx or Caddy is the door
 
     @property
     def control(self) -> Control:
@@ -53,7 +54,7 @@ class ServerFolder:
             "--ssl-ca-certfile": str(self.path / "ca.pem"),
             "--database": str(self.path / "state.db"),
         }
-        words = [str(Path(sys.executable).parent / "flower-superlink"), *(w for o in options.items() for w in o)]
+        words = [sys.executable, "-P", "-m", "server.superlink", *(w for o in options.items() for w in o)]
         return [*words, "--enable-supernode-auth", "--disable-runtime-dependency-installation"]
 
     @property
@@ -76,7 +77,8 @@ def run(folder: ServerFolder) -> None:
     """Serves until a signal ends the process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     superlink = Child(folder.superlink(), folder.path / "superlink.log", folder.environment)
-    threading.Thread(target=lambda: asyncio.run(_serve(folder)), daemon=True).start()
+    if folder.has_door:
+        threading.Thread(target=lambda: asyncio.run(_serve(folder)), daemon=True).start()
     registered = False
     try:
         while True:

@@ -21,5 +21,5 @@ def train(
     run = deployment.run(out, config, listener, resume=resume)
     about = {"corpus": "a deployment", "clients": 0, "scrub": config.scrub, "findings": {}, "documents": 0}
     about |= {"partition": "", "holdout_fraction": config.holdout_fraction, "left_out": 0, "characters": 0}
-    weights = run.load_checkpoint().weights
+    weights = run.final_weights()
     return write_summary(run, run.config, weights, about, time.monotonic() - started, samples=False)

@@ -1,5 +1,6 @@
 """A deployment on one machine: up, run, status, down. Processes are ours by a mark in their environment."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clients.children import MARK, marked
 from fedlm.config import RunConfig
@@ -19,9 +20,10 @@ from server.checkpoint import RunFolder
 from server.coordinator import ServerFolder
 from server.deployed import DEPLOYED, LOCK, holder, wait_for
 
-_UP_SECONDS, _DOWN_SECONDS = 180.0, 20.0
+_UP_SECONDS, _DOWN_SECONDS = 300.0, 20.0
 _SUBMISSIONS = 50
 Listener = Callable[[dict[str, Any]], None]
+Result = TypeVar("Result")
 
 
 class Deployment:
@@ -45,7 +47,8 @@ class Deployment:
         """Starts the coordinator and the nodes, and waits until all are connected; returns how many."""
         if not self._running():
             self._start("server.coordinator", self.path / "server")
-            for node in self.nodes:
+            wait_for(self._answers, _UP_SECONDS, f"The SuperLink of {self.path} did not come up")
+            for node in self.nodes:  # not before: Flower waits longer after each attempt that fails
                 self._start("clients.executor", node)
         keys = sorted((self.path / "server" / "nodes").glob("*.pub"))
         wait_for(lambda: self.online() >= len(keys), _UP_SECONDS, f"Not all {len(keys)} nodes of {self.path} came up")
@@ -64,6 +67,12 @@ class Deployment:
 
     def _running(self) -> list[int]:
         return marked(self.path)
+
+    def _answers(self) -> bool:
+        try:
+            return self.server.control.nodes() is not None
+        except FedLMError:
+            return False
 
     def online(self) -> int:
         """Returns how many admitted nodes are connected; 0 if the SuperLink is not there."""
@@ -106,8 +115,9 @@ class Deployment:
         """Trains; submits the app anew, from its checkpoint, whenever the ServerApp or the SuperLink was lost.
 
         Raises:
-          FedLMError: what the ServerApp says; the run's folder stays, and `resume` goes on with it.
+          FedLMError: what the ServerApp says (the run's folder stays, and `resume` goes on with it), or nothing is up.
         """
+        self.server.control.nodes()  # it is up, and says so if not
         folder = RunFolder.open(out) if resume else RunFolder.create(out, config)
         for name in ("error.json", "model.keras"):
             (out / name).unlink(missing_ok=True)
@@ -116,7 +126,12 @@ class Deployment:
         bundle, seen = build_bundle(), 0
         for _ in range(_SUBMISSIONS):
             run_id = self._submit(bundle, folder)
-            seen = self._follow(run_id, folder, seen, listener)
+            try:
+                seen = self._follow(run_id, folder, seen, listener)
+            except KeyboardInterrupt:
+                with contextlib.suppress(FedLMError):
+                    self.server.control.stop(run_id)  # else the ServerApp goes on alone
+                raise
             if (out / "model.keras").is_file():
                 return folder
             if (out / "error.json").is_file():
@@ -124,18 +139,22 @@ class Deployment:
         raise FedLMError(f"The run was lost {_SUBMISSIONS} times; see {self.server.path / 'superlink.log'}.")
 
     def _submit(self, bundle: bytes, folder: RunFolder) -> int:
+        return self._patiently(lambda: self.server.control.start(bundle, folder.path.resolve()))
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        """Returns what the call returns, once a SuperLink that was killed is back."""
         end = time.monotonic() + _UP_SECONDS
         while True:
             try:
-                return self.server.control.start(bundle, folder.path.resolve())
+                return call()
             except FedLMError:
-                if not self._running() or time.monotonic() > end:
+                if time.monotonic() > end:
                     raise
                 time.sleep(0.5)
 
     def _follow(self, run_id: int, folder: RunFolder, seen: int, listener: Listener) -> int:
         """Shows new rounds until the run has ended or its ServerApp was lost; returns how many rounds were shown."""
-        worked = False
+        worked, end = False, time.monotonic() + _UP_SECONDS
         while True:
             ended = self._ended(run_id)
             holds = holder(folder.path / LOCK) == run_id
@@ -145,20 +164,15 @@ class Deployment:
             seen = max(seen, len(lines))
             if ended:
                 return seen
-            if worked and not holds:  # killed, or just done
+            if not holds and (worked or time.monotonic() > end):  # killed, just done, or never begun
                 time.sleep(1.0)
-                self.server.control.stop(run_id)
+                self._patiently(lambda: self.server.control.stop(run_id))
                 return seen
             worked |= holds
             time.sleep(0.3)
 
     def _ended(self, run_id: int) -> bool:
-        try:
-            return self.server.control.status(run_id)[0] == "finished"
-        except FedLMError:
-            if not self._running():
-                raise
-            return False  # the coordinator starts the SuperLink again
+        return self._patiently(lambda: self.server.control.status(run_id)[0]) == "finished"
 
 
 def _signal(process: int, number: int) -> None:

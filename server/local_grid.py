@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -37,7 +38,11 @@ class WorkerCommand:
 
     def arguments(self, channel: int) -> list[str]:
         """Returns the worker's command line."""
-        words = [sys.executable, "-P", "-m", "clients.worker", "--channel", str(channel), "--vault", str(self.vault)]
+        return [sys.executable, "-P", "-m", "clients.worker", "--channel", str(channel), *self.options()]
+
+    def options(self) -> list[str]:
+        """Returns the part of it that says what to open."""
+        words = ["--vault", str(self.vault)]
         if self.key_file is not None:
             words += ["--key-file", str(self.key_file)]
         if self.passphrase_env is not None:
@@ -47,12 +52,19 @@ class WorkerCommand:
         return words
 
 
-class _Worker:
+class Worker:
+    """A worker process and the channel to it.
+
+    Args:
+      command: what it opens.
+    """
+
     def __init__(self, command: WorkerCommand) -> None:
         self._command = command
         self.start()
 
     def start(self) -> None:
+        """Starts the process anew."""
         self.channel, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -64,6 +76,7 @@ class _Worker:
             )
 
     def stop(self) -> None:
+        """Closes the channel, which ends the process."""
         self.channel.close()
         try:
             self.process.wait(timeout=5)
@@ -72,12 +85,23 @@ class _Worker:
             self.process.wait()
 
     def call(self, message: Message, deadline: float | None) -> Message | None:
+        """Returns the reply; None if the process was lost or took too long."""
         try:
             self.channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
             send_message(self.channel, message)
             return receive_message(self.channel)
         except OSError:
             return None
+
+
+class Idle(Protocol):
+    """Workers that outlive a grid."""
+
+    def take(self, command: WorkerCommand) -> Worker:
+        """Returns a worker that has opened what the command says."""
+
+    def give(self, worker: Worker) -> None:
+        """Takes a worker back."""
 
 
 def take_identity() -> None:
@@ -91,11 +115,14 @@ class LocalGrid(Grid):
     Args:
       command: what each worker opens.
       workers: how many processes.
+      idle: where they come from and go to; by default each is started here and stopped at the end.
     """
 
-    def __init__(self, command: WorkerCommand, workers: int) -> None:
+    def __init__(self, command: WorkerCommand, workers: int, idle: Idle | None = None) -> None:
         take_identity()
-        self._workers = {node: _Worker(command) for node in range(2, workers + 2)}
+        take: Callable[[WorkerCommand], Worker] = Worker if idle is None else idle.take
+        self._give: Callable[[Worker], object] = Worker.stop if idle is None else idle.give
+        self._workers = {node: take(command) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
         self._replies: dict[str, Message] = {}
 
@@ -104,7 +131,7 @@ class LocalGrid(Grid):
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():
-            worker.stop()
+            self._give(worker)
         self._pool.shutdown(cancel_futures=True)
 
     def set_run(self, run: Run) -> None:
@@ -152,7 +179,7 @@ class LocalGrid(Grid):
         list(self._pool.map(serve, by_node))
         return [replies[place] for place in range(len(sent))]
 
-    def _serve(self, worker: _Worker, message: Message, deadline: float | None) -> Message:
+    def _serve(self, worker: Worker, message: Message, deadline: float | None) -> Message:
         for _ in range(2):
             reply = worker.call(message, deadline)
             if reply is not None:

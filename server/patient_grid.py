@@ -14,6 +14,7 @@ from flwr.supercore.run import Run
 from fedlm.errors import ConfigError
 
 _POLL_SECONDS, _LOOK_SECONDS = 0.25, 2.0
+_SILENCE_SECONDS = 60.0
 _MAX_ERRORS = 3
 
 
@@ -24,6 +25,7 @@ class _Chunk:
     Attributes:
       ids: Flower's ids of all attempts.
       activated: when the node had come online, at the last attempt; another time means that it was started anew.
+      sent_at: `time.monotonic()` of the last attempt.
     """
 
     name: str
@@ -32,8 +34,18 @@ class _Chunk:
     errors: int = 0
     ids: set[str] = field(default_factory=set)
     activated: str | None = None
+    sent_at: float = 0.0
     wants_sending: bool = True
     reply: Message | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing came for long: a message or reply that was under way when a connection broke is lost.
+
+        The wait doubles with each attempt; a node that still works answers the second message from what it keeps.
+        """
+        doublings = max(self.attempt - 1, 0)
+        return time.monotonic() > self.sent_at + _SILENCE_SECONDS * float(2**doublings)
 
 
 class PatientGrid(Grid):
@@ -107,12 +119,13 @@ class PatientGrid(Grid):
         activations = self._activations()
         for chunk in chunks:
             there = activations.get(chunk.message.metadata.dst_node_id)
-            if chunk.reply is None and there is not None and (chunk.wants_sending or there != chunk.activated):
+            wanted = chunk.wants_sending or there != chunk.activated or chunk.is_silent
+            if chunk.reply is None and there is not None and wanted:
                 chunk.activated = there
                 self._send_one(chunk)
 
     def _send_one(self, chunk: _Chunk) -> None:
-        chunk.attempt += 1
+        chunk.attempt, chunk.sent_at = chunk.attempt + 1, time.monotonic()
         self.resent += chunk.attempt > 1
         meta, content = chunk.message.metadata, chunk.message.content
         content.config_records["config"].update(

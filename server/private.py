@@ -3,17 +3,22 @@
 import math
 import os
 import secrets
+from collections import Counter
 from pathlib import Path
 
 from fedlm.config import RunConfig
+from fedlm.errors import FedLMError
 from fedlm.privacy.ledger import FILE, Ledger, Release
 from fedlm.privacy.local import Local
 from fedlm.privacy.mechanism import build_mechanism, noise_source
+from fedlm.privacy.vocabulary import charged_before, ledger_release
 from fedlm.sums import SCALE, ExactSum
 from fedlm.types import Pseudonyms, Weights
 from server.sampling import cohort_key, poisson_cohort
 
 _NOISE = 4  # the purpose, where noise is seeded
+_KEY_BYTES = 32
+_ATTEMPT = 2**40  # rounds are fewer; the hash of a round's second cohort is that of a round beyond all rounds
 
 
 class PrivateRounds:
@@ -36,9 +41,16 @@ class PrivateRounds:
         self.settings.check_overflow(self.settings.clip_norm, self.dimension, len(population))
         self._key = cohort_key(config.seed) if self.settings.reproducible else _secret_key(folder / "checkpoint")
         self.ledger = Ledger.open(folder / FILE, self.settings)
+        words = charged_before(config.vocabulary_text)
+        if words is not None and not any(r.mechanism == "vocabulary" for r in self.ledger.releases):
+            self.ledger.charge(
+                ledger_release(words, local=isinstance(self._mechanism, Local))
+            )  # another run's vocabulary
         if isinstance(self._mechanism, Local):
-            for release in self.ledger.releases:
-                self._mechanism.took_part(self.draw(release.round))
+            seen = Counter[int]()
+            for release in (r for r in self.ledger.releases if r.mechanism == "local"):
+                self._mechanism.took_part(self._draw(release.round, seen[release.round]))
+                seen[release.round] += 1
 
     @property
     def clip_norm(self) -> float:
@@ -50,16 +62,32 @@ class PrivateRounds:
         """What the checkpoint keeps."""
         return self._mechanism.state()
 
-    def restore(self, state: dict[str, float]) -> None:
-        """Puts back what the checkpoint kept."""
+    def restore(self, done: int, state: dict[str, float]) -> None:
+        """Puts back what the checkpoint after `done` rounds kept.
+
+        Raises:
+          FedLMError: the ledger lacks a round that the checkpoint has: it is gone, or an old one was put back.
+        """
+        if not set(range(1, done + 1)) <= {r.round for r in self.ledger.releases}:
+            raise FedLMError(
+                f"{FILE} lacks rounds that the checkpoint has; put it back, without it the run cannot go on."
+            )
         self._mechanism.restore(state)
 
     def draw(self, server_round: int) -> Pseudonyms:
-        """Returns a round's cohort; a simulated one is as large as was asked for on average, whatever its rate."""
+        """Returns the cohort of a round's next release.
+
+        A round that was charged and has to be run again draws other clients: nodes may have seen its first result, and
+        two releases over one sample cost more than the two independent ones that the ledger then has.
+        """
+        return self._draw(server_round, sum(r.round == server_round for r in self.ledger.releases))
+
+    def _draw(self, server_round: int, attempt: int) -> Pseudonyms:
+        """Returns a cohort; a simulated one is as large as was asked for on average, whatever its rate."""
         rate = self.settings.sampling_rate
         if self.settings.simulated:
             rate = min(1.0, self.settings.cohort_size / max(len(self._population), 1))
-        return poisson_cohort(self._key, server_round, self._population, rate)
+        return poisson_cohort(self._key, server_round + attempt * _ATTEMPT, self._population, rate)
 
     def affords(self, server_round: int) -> bool:
         """Returns whether the budget allows a round."""
@@ -97,13 +125,22 @@ class PrivateRounds:
 
 
 def _secret_key(folder: Path) -> bytes:
-    """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once."""
+    """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once, whole.
+
+    Raises:
+      FedLMError: the file is there and holds something else.
+    """
     path = folder / "cohort.key"
     if not path.is_file():
         folder.mkdir(exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        beside = folder / f".cohort.key.{os.getpid()}"
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as out:
-            out.write(secrets.token_bytes(32))
+            out.write(secrets.token_bytes(_KEY_BYTES))
             out.flush()
             os.fsync(out.fileno())
-    return path.read_bytes()
+        beside.rename(path)
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:  # a short key could be guessed, and the sampling would hide nobody
+        raise FedLMError(f"The cohort key {path} is damaged; restore it, or start the run anew.")
+    return key

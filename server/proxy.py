@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _REQUEST = re.compile(rb"POST /v1/fleet/[a-z]+(-[a-z]+)* HTTP/1\.1")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
 _NOT_PASSED = {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"expect", b"host"}
 _HEAD_BYTES, _BLOCK = 16384, 65536
-_IDLE_SECONDS = 75.0
+_IDLE_SECONDS, _START_SECONDS = 75.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Proxy:
                     writer.write(f"HTTP/1.1 {problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
                     await writer.drain()
                     return
+                if backend is not None and backend[0].at_eof():  # the SuperLink hangs up after 5 quiet seconds
+                    backend[1].close()
+                    backend = None
                 if backend is None:
                     backend = await self._connect()
                 backend[1].write(rewritten(head))
@@ -69,8 +73,15 @@ class Proxy:
                     await open_writer.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
-        return await asyncio.open_connection("127.0.0.1", self.backend_port, ssl=context, limit=_HEAD_BYTES)
+        """Waits a while for a SuperLink that is being started: nodes wait longer after each attempt that fails."""
+        context, end = ssl.create_default_context(cafile=str(self.folder / "ca.pem")), time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", self.backend_port, ssl=context, limit=_HEAD_BYTES)
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.2)
 
 
 def check_request(head: bytes, max_body_bytes: int) -> tuple[str, int]:
@@ -131,23 +142,3 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, leng
         writer.write(block)
         await writer.drain()
     await writer.drain()
-
-
-NGINX = """# The same door with nginx: the SuperLink listens on 127.0.0.1:{backend_port}, the world sees the fleet API only.
-server {{
-    listen {port} ssl;
-    ssl_certificate {folder}/server.pem;
-    ssl_certificate_key {folder}/server.key;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    client_max_body_size {megabytes}m;
-    location ~ ^/v1/fleet/[a-z-]+$ {{
-        limit_except POST {{ deny all; }}
-        proxy_pass https://127.0.0.1:{backend_port};
-        proxy_ssl_trusted_certificate {folder}/ca.pem;
-        proxy_ssl_verify on;
-        proxy_ssl_name 127.0.0.1;
-        proxy_http_version 1.1;
-    }}
-    location / {{ return 403; }}
-}}
-"""

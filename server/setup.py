@@ -1,5 +1,6 @@
 """Makes the folders of a deployment: the coordinator's, and one for each owner."""
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -16,7 +17,9 @@ from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
 from server.bundle import bundle_sha256
 from server.certificates import create_authority, create_node_key, create_server_certificate, write_private
-from server.proxy import NGINX
+from server.doors import write_configurations
+
+_FIRST_PORT, _PORTS = 20000, 10000
 
 Progress = Callable[[int, int], None]
 
@@ -79,11 +82,15 @@ def make_server(path: Path, hosts: Sequence[str], host: str, port: int, max_mess
     create_authority(path)
     create_server_certificate(path, hosts)
     port, superlink = port or free_port(), free_port()
-    settings = {"host": host, "port": port, "superlink_port": superlink, "max_message_bytes": max_message_bytes}
+    settings: dict[str, object] = {
+        "host": host,
+        "port": port,
+        "superlink_port": superlink,
+        "max_message_bytes": max_message_bytes,
+        "door": True,
+    }
     (path / "server.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
-    megabytes = -(-max_message_bytes // 2**20)
-    nginx = NGINX.format(port=port, backend_port=superlink, folder=path.resolve(), megabytes=megabytes)
-    (path / "nginx.conf").write_text(nginx)
+    write_configurations(path, port, superlink, max_message_bytes)
     return port
 
 
@@ -108,7 +115,9 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
 
 
 def free_port() -> int:
-    """Returns a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns a port of loopback that is free now, below those that Linux gives to outgoing connections."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -6,7 +6,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.privacy.ledger import FILE as LEDGER
+from fedlm.privacy.vocabulary import charged_before
 from fedlm.progress import ClientProgress
 from fedlm.report.run import write_report
 from fedlm.types import Weights
@@ -27,6 +28,7 @@ from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
+from server.vocabulary import settle_vocabulary
 
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy", "cryptography", "presidio-analyzer")
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
@@ -69,6 +71,7 @@ class Simulation:
         """
         initial = RunFolder.open(self.init).final_weights() if self.init is not None else None
         config = self._config()
+        self._check_positions(config)
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
@@ -92,13 +95,25 @@ class Simulation:
         opened = Vault(vault, source)
         about, clients = opened.about, len(opened.pseudonyms)
         opened.close()
-        if config.cohort_size > clients and self.echo:
+        if config.cohort_size > clients and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
         started = time.monotonic()
         weights = self._train(
             folder, config, WorkerCommand(vault, source.file, source.passphrase_env, source.provider), initial
         )
-        return self._finish(folder, config, weights, about, time.monotonic() - started)
+        return self._finish(folder, folder.config, weights, about, time.monotonic() - started)
+
+    def _check_positions(self, config: RunConfig) -> None:
+        """Refuses to go on from a transformer whose learned positions are others than this run's sequences need."""
+        if self.init is None:
+            return
+        first, spec = RunFolder.open(self.init).config, config.spec("model")
+        learned = spec.name == "transformer" and spec.options.get("positions", "learned") == "learned"
+        if learned and first.spec("model") == spec and first.seq_len != config.seq_len:
+            raise ConfigError(
+                f"The model of {self.init} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}; "
+                f"use seq_len={first.seq_len}, or a model with positions='rotary'."
+            )
 
     def _config(self) -> RunConfig:
         if not self.resume:
@@ -132,11 +147,14 @@ class Simulation:
             def show(line: dict[str, Any]) -> None:
                 nonlocal note
                 events.add(line)
-                if "eval" in line:
+                if config.privacy.on:
+                    note = f"epsilon {line['epsilon'] or 'unbounded'}"
+                elif "eval" in line:
                     figures = line["eval"]
                     note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
                 progress.update(line["round"], config.rounds, note)
 
+            config = settle_vocabulary(grid, config, folder)
             run = Federation(grid, config, folder, show)
             with EventLog(folder.figures, run.start(resume=self.resume)) as events:
                 weights = run.run(initial=initial)
@@ -154,7 +172,7 @@ class Simulation:
         if self.echo:
             if stop := summary.get("early_stopping"):
                 self.echo(f"early stopping: the weights are those of round {stop['best_round']} of {stop['rounds']}")
-            if final := summary["final"]:
+            if final := summary.get("final"):
                 figures = f"accuracy {final['accuracy']:.4f}, {final['bits_per_char']:.3f} bits per character"
                 self.echo(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")
             self.echo(f"report: {folder.path / 'report.html'}")
@@ -170,7 +188,7 @@ def write_summary(
     *,
     samples: bool,
 ) -> dict[str, Any]:
-    """Writes summary.json and the report of a finished run; returns the summary."""
+    """Writes summary.json and the report of a finished run; returns what summary.json says."""
     metrics = folder.metrics()
     train_seconds = sum(m.get("seconds", 0.0) for m in metrics)
     tokens = sum(m.get("tokens", 0) for m in metrics)
@@ -188,15 +206,18 @@ def write_summary(
         "seconds": round(seconds, 1),
         "final": ends[-1]["eval"] if ends else {},
     }
+    if words := charged_before(config.vocabulary_text):
+        summary["private_vocabulary"] = json.loads(config.vocabulary_text)["privacy"]["statement"]
+        summary["private_vocabulary_plan"] = asdict(words)
     if best is not None:
         summary["early_stopping"] = {"best_round": best.round, "rounds": metrics[-1]["round"]}
-    _write(folder, config, summary)
+    summary = _write(folder, config, summary)
     write_report(folder.path, samples=samples)
     return summary
 
 
-def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> None:
-    """Writes summary.json; under differential privacy what was counted from the data stands in private/ only."""
+def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """Writes summary.json and returns it; under differential privacy what was counted from the data stands in private/."""
     if config.privacy.on:
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
@@ -205,6 +226,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> Non
         ledger = json.loads((folder.path / LEDGER).read_text())
         summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
     folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def _processor() -> str:

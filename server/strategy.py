@@ -36,13 +36,20 @@ class CohortStrategy:
       settings: the run's configuration as JSON, for the nodes.
       population: all clients, whose token counts balance the chunks.
       private: differential privacy, or None.
+      drift: whether nodes are asked for the sum of unit updates too.
     """
 
     def __init__(
-        self, inner: Strategy, settings: str, population: Population, private: PrivateRounds | None = None
+        self,
+        inner: Strategy,
+        settings: str,
+        population: Population,
+        private: PrivateRounds | None = None,
+        *,
+        drift: bool = False,
     ) -> None:
         self.inner, self._settings, self._population, self._private = inner, settings, population, private
-        self.refused = 0
+        self.refused, self._drift = 0, drift
         self._mean = accepts_mean(inner)
 
     def train_round(
@@ -59,7 +66,7 @@ class CohortStrategy:
         config = ConfigRecord()
         # FedOpt, FedAvgM and QFedAvg remember the weights that they are given here.
         self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
-        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
+        total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
         replies, reasons = [], []
         requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
         for reply in grid.send_and_receive(requests, timeout=timeout):

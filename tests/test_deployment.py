@@ -4,165 +4,213 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from flwr.app import ConfigRecord, Message, MessageType
+
+from clients.frames import call_worker, unix_path
+from clients.policy import Policy
+from fedlm import wire
+from fedlm.config import RunConfig
+from fedlm.errors import FedLMError
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+from server.bundle import build_bundle
+from server.certificates import create_authority, create_node_key, load_public_key
+from server.control import Control
+from server.coordinator import ServerFolder
+from server.local_grid import take_identity
+from tests.deployments import ROUNDS, fedlm, finish, lines, processes, sets, start
+from tests.guard import guard
+from tests.kill_deployment import plan, run_with_kills
+from tests.relays import Relay, is_tls
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
-ROUNDS = 5
-SMALL = [
-    "scrub=patterns",
-    "max_clients=8",
-    f"rounds={ROUNDS}",
-    "cohort_size=4",
-    "eval_every=5",
-    "model=lstm(units=8)",
-    "timeout=120",
-]
+MEGABYTES = 64
+ROOT = Path(__file__).parent.parent
 
 
-def fedlm(*arguments: object, cwd: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "fedlm", *map(str, arguments)]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+def contents(folder: Path) -> dict[str, str]:
+    """Returns the hash of every file of a folder, by its name there."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def sets(*more: str) -> list[str]:
-    return [w for s in [*SMALL, *more] for w in ("--set", s)]
+class Place:
+    """A deployment `d` of three nodes in a folder, up; and the same training as a simulation, `local`.
 
+    Node 1 reaches the coordinator through a relay that keeps what is on the wire; node 2 through one that opens it.
+    """
 
-def processes(folder: Path) -> dict[int, str]:
-    from clients.children import marked
+    def __init__(self, home: Path, simulation: subprocess.Popen[str]) -> None:
+        self.home, self.folder = home, home / "d"
+        made = fedlm("deploy", "init", "d", *sets(), "--max-message-bytes", MEGABYTES * 2**20, cwd=home)
+        assert made.returncode == 0, made.stderr
+        self.local = json.loads(finish(simulation))
+        self.server = ServerFolder(self.folder / "server")
+        self.wire, self.opened = Relay(self.server.port), Relay(self.server.port, self.server.path)
+        for node, relay in ((1, self.wire), (2, self.opened)):
+            settings = self.node(node) / "node.toml"
+            settings.write_text(settings.read_text().replace(f":{self.server.port}", f":{relay.port}"))
 
-    found = {}
-    for process in marked(folder):
-        try:
-            found[process] = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-    return found
-
-
-def kill_one(folder: Path, words: str) -> int:
-    """Kills one process of the deployment whose command has the words; returns its id."""
-    (victim, *_) = [p for p, command in sorted(processes(folder).items()) if words in command]
-    os.kill(victim, signal.SIGKILL)
-    return victim
+    def node(self, number: int) -> Path:
+        return self.folder / "nodes" / str(number)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A deployment that is up: two nodes; and the simulation's summary beside it."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home = tmp_path_factory.mktemp("deploy")
-    done = fedlm("simulate", "shakespeare", *sets(), "--workers", 1, "--out", "local", "--json", cwd=home)
+    user = tmp_path_factory.mktemp("user")
+    (user / ".flwr").mkdir()
+    (user / ".flwr" / "config.toml").write_text('[superlink]\ndefault = "mine"\n')
+    before = contents(user)
+    simulation = start(home, "simulate", "shakespeare", *sets(), "--workers", 1, "--out", "local", "--json")
+    with guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(user))
+        patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))  # its list of fonts, at the first plot
+        patch.delenv("FLWR_HOME", raising=False)
+        place = Place(home, simulation)
+        try:
+            up = fedlm("deploy", "up", "d", cwd=home)
+            assert up.returncode == 0, up.stderr
+            yield place
+        finally:
+            down = fedlm("deploy", "down", "d", cwd=home)
+            place.wire.close()
+            place.opened.close()
+    assert down.returncode == 0, down.stderr
+    assert processes(place.folder) == {}
+    assert not list(place.server.path.glob("state.db*"))
+    assert contents(user) == before
+
+
+def test_same_bits_as_the_simulation_and_no_figure_per_client(place: Place) -> None:
+    done = fedlm("deploy", "run", "d", "--out", "first", "--json", cwd=place.home)
     assert done.returncode == 0, done.stderr
-    (home / "local.json").write_text(done.stdout)
-    made = fedlm("deploy", "init", "d", "--nodes", 2, *sets(), "--max-message-bytes", 2**26, cwd=home)
-    assert made.returncode == 0, made.stderr
+    summary = json.loads(done.stdout)
+    assert summary["weights_sha256"] == place.local["weights_sha256"]
+    assert summary["final"] == pytest.approx(place.local["final"])  # sums of floats in another order
+    assert not (place.home / "first" / "clients.parquet").exists()
+    assert (place.home / "first" / "report.html").is_file()
+    logs = [(place.node(n) / "worker.log").read_text() for n in (1, 2, 3)]
+    assert sum("compiled a training step: 1 " in log for log in logs) >= 2  # those that were in a cohort
+    assert not any("retracing" in log or "training step: 2 " in log for log in logs)
+
+
+def test_what_crosses_the_wire_is_tls_and_what_it_carries_is_no_text(place: Place) -> None:
+    on_the_wire, carried = (b"".join(map(bytes, relay.streams)) for relay in (place.wire, place.opened))
+    assert len(on_the_wire) > 2**16
+    assert all(is_tls(bytes(stream)) for stream in place.wire.streams)
+    assert b"/v1/fleet/push-object" in carried and b"lstm(units=8)" in carried  # the other relay does see messages
+    assert b"lstm(units=8)" not in on_the_wire
+    node, vocab = place.node(2), RunConfig.checked({}).vocab
+    vault = Vault(node / "vault.db", KeySource(node / "vault.db.key"))
     try:
-        up = fedlm("deploy", "up", "d", cwd=home)
-        assert up.returncode == 0, up.stderr
-        yield home
+        documents = [d for client in map(int, vault.pseudonyms) for d in vault.documents(client)]
+        names = [name for name, _ in vault.names() if len(name) > 6]
     finally:
-        fedlm("deploy", "down", "d", cwd=home)
-    assert processes(home / "d") == {}
-    assert not list((home / "d" / "server").glob("state.db*"))
+        vault.close()
+    markers = [text[:24] for text in documents if len(text) >= 12]
+    assert len(markers) >= 10
+    for marker in markers:
+        ids = np.asarray(vocab.encode(marker))
+        forms = [marker.encode(), marker.encode("utf-16-le"), *(ids.astype(t).tobytes() for t in ("u1", "<i4", "<i8"))]
+        assert not any(form in stream for form in forms for stream in (carried, on_the_wire))
+    assert not any(name.encode() in carried for name in names)
 
 
-def expected(home: Path) -> str:
-    return str(json.loads((home / "local.json").read_text())["weights_sha256"])
+def test_kills_lose_nothing(place: Place) -> None:
+    rng = random.Random(6)
+    kills = plan(rng, ["SuperNode", "worker", "ServerApp", "SuperLink"], ROUNDS - 1)
+    summary = run_with_kills(place.home, "killed", kills)
+    assert sum(line["failed"] for line in lines(place.home / "killed")) == 0
+    assert summary["weights_sha256"] == place.local["weights_sha256"]
 
 
-def lines(run: Path) -> list[dict[str, Any]]:
-    file = run / "metrics.jsonl"
-    found = []
-    for text in file.read_text().splitlines() if file.is_file() else []:
-        if text.endswith("}"):
-            found.append(json.loads(text))
-    return found
-
-
-def test_same_bits_as_the_simulation_and_no_figure_per_client(place: Path) -> None:
-    done = fedlm("deploy", "run", "d", "--out", "first", "--json", cwd=place)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["weights_sha256"] == expected(place)
-    assert not (place / "first" / "clients.parquet").exists()
-    final, local = json.loads(done.stdout)["final"], json.loads((place / "local.json").read_text())["final"]
-    assert final == pytest.approx(local)  # sums of floats in another order
-    assert (place / "first" / "report.html").is_file()
-    for worker in (place / "d" / "nodes").glob("*/worker.log"):
-        assert "retracing" not in worker.read_text()
-
-
-def test_kills_lose_nothing(place: Path) -> None:
-    run = place / "killed"
-    words = [sys.executable, "-m", "fedlm", "deploy", "run", "d", "--out", "killed", "--json"]
-    with subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for rounds, victim in ((1, "clients.worker"), (2, "flower-supernode"), (3, "flwr-serverapp")):
-            while len(lines(run)) <= rounds:
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.05)
-            time.sleep(random.random())
-            kill_one(place / "d", victim)
-        out, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    assert json.loads(out)["weights_sha256"] == expected(place)
-    rounds = lines(run)
-    assert [line["round"] for line in rounds] == list(range(ROUNDS + 1))
-    assert sum(line["failed"] for line in rounds) == 0
-
-
-def port(place: Path) -> int:
-    found = re.search(r"^port = (\d+)", (place / "d" / "server" / "server.toml").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1])
-
-
-def test_the_open_door_passes_the_fleet_api_only(place: Path) -> None:
-    authority = str(place / "d" / "server" / "ca.pem")
-    context = ssl.create_default_context(cafile=authority)
-    with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{port(place)}") as client:
-        for path in (
-            "/v1/control/start-run",
-            "/v1/control/register-node",
-            "/v1/runtime/acquire-task",
-            "/docs",
-            "/health",
-        ):
+def test_the_open_door_passes_the_fleet_api_only(place: Place) -> None:
+    address = f"127.0.0.1:{place.server.port}"
+    context = ssl.create_default_context(cafile=str(place.server.path / "ca.pem"))
+    with httpx.Client(verify=context, base_url=f"https://{address}", timeout=60) as client:
+        for path in ("/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/health"):
             assert client.post(path, content=b"").status_code == 403, path
         for path in ("/v1/fleet/../control/start-run", "/v1/fleet/%2e%2e/control/start-run", "/v1/fleet//x"):
-            request = httpx.Request("POST", f"https://127.0.0.1:{port(place)}/x", content=b"")
+            request = httpx.Request("POST", f"https://{address}/x", content=b"")
             request.extensions["target"] = path.encode()
             assert client.send(request).status_code == 403, path
         assert client.get("/v1/fleet/pull-messages").status_code == 403
         assert client.post("/v1/fleet/pull-messages", content=b"").status_code in (400, 401, 415, 422)
-        assert client.post("/v1/fleet/push-object", content=b"x" * (2**26 + 1)).status_code == 413
-        chunked = client.post("/v1/fleet/pull-messages", content=iter([b"x"]))
-        assert chunked.status_code == 400
-    with pytest.raises(httpx.ConnectError):  # a server of another authority
-        httpx.post(f"https://127.0.0.1:{port(place)}/v1/fleet/get-run", content=b"")
+        too_large = b"x" * (MEGABYTES * 2**20 + 1)
+        assert client.post("/v1/fleet/push-object", content=too_large).status_code == 413
+        assert client.post("/v1/fleet/pull-messages", content=iter([b"x"])).status_code == 400  # chunked
+    with pytest.raises(httpx.ConnectError):  # a server of an authority that the caller does not know
+        httpx.post(f"https://{address}/v1/fleet/get-run", content=b"")
     with pytest.raises(httpx.HTTPError):
-        httpx.post(f"http://127.0.0.1:{port(place)}/v1/fleet/get-run", content=b"")
+        httpx.post(f"http://{address}/v1/fleet/get-run", content=b"")
 
 
-def supernode(place: Path, key: Path, cwd: Path, **changes: str) -> str:
+def test_a_stranger_submits_no_bundle_and_registers_no_node(place: Place, tmp_path: Path) -> None:
+    stranger = Control(place.server.port, place.server.path / "ca.pem")
+    public = load_public_key(create_node_key(tmp_path))
+    for call in (lambda: stranger.start(build_bundle(), tmp_path), lambda: stranger.register(public), stranger.nodes):
+        with pytest.raises(FedLMError, match="refused"):
+            call()
+    assert public not in admitted(place)
+
+
+def admitted(place: Place) -> list[bytes]:
+    return [key for key, _ in place.server.control.nodes().values()]
+
+
+def test_the_coordinator_admits_a_node_and_expels_it(place: Place, tmp_path: Path) -> None:
+    file = create_node_key(tmp_path)
+    assert fedlm("deploy", "add", "d", file, cwd=place.home).returncode == 0
+    assert load_public_key(file) in admitted(place)
+    assert fedlm("deploy", "add", "d", file, "--expel", cwd=place.home).returncode == 0
+    assert load_public_key(file) not in admitted(place)
+    assert len(list((place.server.path / "nodes").glob("*.pub"))) == 3
+
+
+def listening(process: int) -> set[str]:
+    """Returns the local addresses (hexadecimal, as the kernel writes them) on which a process listens with TCP."""
+    try:
+        links = [os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
+    except OSError:
+        return set()
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_every_port_but_the_door_is_on_loopback_only(place: Place) -> None:
+    found = set().union(*map(listening, processes(place.folder)))
+    assert found == {"0100007F"}  # 127.0.0.1; `init` binds the door there too
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return  # a machine without a network
+        outside = probe.getsockname()[0]
+    with pytest.raises(OSError):
+        socket.create_connection((outside, place.server.superlink_port), timeout=10)
+
+
+def supernode(place: Place, key: Path, cwd: Path, **changes: str) -> str:
     """Starts a SuperNode with a key; returns what it says when it gives up."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
     options = {
-        "--superlink": f"127.0.0.1:{port(place)}",
-        "--root-certificates": str(place / "d" / "server" / "ca.pem"),
+        "--superlink": f"127.0.0.1:{place.server.port}",
+        "--root-certificates": str(place.server.path / "ca.pem"),
         "--auth-supernode-private-key": str(key),
         "--isolation": "process",
         "--port": str(free),
@@ -170,51 +218,65 @@ def supernode(place: Path, key: Path, cwd: Path, **changes: str) -> str:
     }
     words = [str(Path(sys.executable).parent / "flower-supernode"), *(w for o in options.items() for w in o)]
     environment = {**os.environ, "FLWR_HOME": str(cwd), "FLWR_TELEMETRY_ENABLED": "0"}
-    with subprocess.Popen(
-        [*words, "--max-retries", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            return process.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return "still running " + process.communicate()[0]
+    done = subprocess.run([*words, "--max-retries", "0"], env=environment, capture_output=True, text=True, timeout=300)
+    return done.stdout + done.stderr
 
 
-def test_strangers_are_refused(place: Path, tmp_path: Path) -> None:
-    from server.certificates import create_authority, create_node_key
-
+def test_strangers_are_refused(place: Place, tmp_path: Path) -> None:
     create_node_key(tmp_path)
     assert "could not be activated" in (said := supernode(place, tmp_path / "node.key", tmp_path)) or "2004" in said
-    second = supernode(place, place / "d" / "nodes" / "1" / "node.key", tmp_path)
+    second = supernode(place, place.node(1) / "node.key", tmp_path)
     assert "Failed to initialize" in second, second
     create_authority(tmp_path)
-    other = supernode(
-        place, place / "d" / "nodes" / "1" / "node.key", tmp_path, **{"--root-certificates": str(tmp_path / "ca.pem")}
-    )
+    other = supernode(place, place.node(1) / "node.key", tmp_path, **{"--root-certificates": str(tmp_path / "ca.pem")})
     assert "CERTIFICATE_VERIFY_FAILED" in other, other
 
 
-def test_a_changed_bundle_and_a_greedy_request_are_refused_by_the_node(place: Path) -> None:
-    policies = list((place / "d" / "nodes").glob("*/policy.toml"))
-    kept = [p.read_text() for p in policies]
-    for policy, text in zip(policies, kept, strict=True):
-        policy.write_text(re.sub(r"bundles = .*", f'bundles = ["{hashlib.sha256(b"x").hexdigest()}"]', text))
-    try:
-        done = fedlm("deploy", "run", "d", "--out", "bundle", cwd=place)
-    finally:
-        for policy, text in zip(policies, kept, strict=True):
-            policy.write_text(text)
-    assert done.returncode == 2
-    assert "has not allowed the app bundle" in done.stderr
-    greedy = fedlm("deploy", "run", "d", "--out", "greedy", "--set", "local_epochs=9", cwd=place)
-    assert (greedy.returncode, "allows 5 local epochs" in greedy.stderr) == (4, True), greedy.stderr
+def test_a_changed_bundle_is_refused_by_the_node(place: Place, tmp_path: Path) -> None:
+    for package in ("fedlm", "clients", "server", "scenarios"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "clients" / "app.py").open("a") as file:
+        file.write("# one line more\n")
+    words = [sys.executable, "-m", "fedlm", "deploy", "run", str(place.folder), "--out", str(tmp_path / "bundle")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, "has not allowed the app bundle" in done.stderr) == (2, True), done.stderr
 
 
-def test_a_key_that_others_may_read_is_refused(place: Path, tmp_path: Path) -> None:
+def request(clients: list[int], **settings: object) -> Message:
+    """Returns a message as the server would send it, for a node's worker."""
+    take_identity()
+    config = RunConfig.checked({"model": "lstm(units=8)", **settings})
+    content = wire.request(None, np.array(clients, np.uint64), config.to_settings(), 1, 4, ConfigRecord())
+    return Message(content, 2, MessageType.TRAIN)
+
+
+def test_a_bundle_and_a_message_are_measured_before_the_worker_sees_them() -> None:
+    policy = Policy(bundles=("a",), max_message_bytes=MEGABYTES * 2**20)
+    assert policy.refusal("a", MEGABYTES * 2**20) == ""
+    assert "has 67108865 bytes" in policy.refusal("a", MEGABYTES * 2**20 + 1)
+    assert "has not allowed" in policy.refusal("b", 0)
+
+
+def test_the_worker_refuses_what_its_policy_does_not_allow_and_says_why(place: Place) -> None:
+    path = place.node(3) / "socket" / "worker.sock"
+    greedy = call_worker(path, request([1], local_epochs=9))
+    assert (greedy.error.code, "allows 5 local epochs" in greedy.error.reason) == (2, True)
+    nobody = call_worker(path, request([]))
+    assert "at least 1 different clients" in nobody.error.reason
+    with socket.socket(socket.AF_UNIX) as channel:
+        with unix_path(path) as name:
+            channel.connect(name)
+        channel.sendall((MEGABYTES * 2**20 + 1).to_bytes(8, "little"))
+        assert channel.recv(1) == b""  # hung up, nothing read
+    assert call_worker(path, request([])).has_error()  # and still there
+
+
+def test_a_key_that_others_may_read_is_refused(place: Place, tmp_path: Path) -> None:
     node = tmp_path / "node"
-    shutil.copytree(place / "d" / "nodes" / "1", node, ignore=shutil.ignore_patterns("socket"))
+    shutil.copytree(place.node(1), node, ignore=shutil.ignore_patterns("socket"))
     (node / "vault.db.key").chmod(0o644)
     words = ["-P", "-m", "clients.worker", "--socket", str(node / "s" / "w"), "--policy", str(node / "policy.toml")]
     words += ["--vault", str(node / "vault.db"), "--key-file", str(node / "vault.db.key")]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
     assert (done.returncode, "Others may read the key file" in done.stderr) == (3, True), done.stderr

@@ -68,6 +68,22 @@ def test_suggests_whole_words_and_the_rest_of_one() -> None:
     assert suggest(model, VOCAB, "! a", 1) == [("ab", pytest.approx(0.5))]
 
 
+def test_streams_symbol_by_symbol_and_repeats_with_the_seed() -> None:
+    asked = []
+
+    def model(ids: list[int]) -> np.ndarray:
+        asked.append(len(ids))
+        return logits(a=0.5, b=0.3, c=0.2)
+
+    stream = generate(model, VOCAB, "", np.random.default_rng(0), length=30)
+    assert next(stream) in "abc" and len(asked) == 1  # shown before the next one is computed
+
+    def text(seed: int) -> str:
+        return "".join(generate(model, VOCAB, "", np.random.default_rng(seed), length=30))
+
+    assert text(1) == text(1) != text(2)
+
+
 def test_streams_whole_characters() -> None:
     vocab = vocabulary("bytes")
     wanted = [START, *map(int, vocab.encode("é€!"))]

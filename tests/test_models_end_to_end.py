@@ -19,8 +19,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.flower]
 def test_same_bits_with_one_worker_and_two(model: str, tmp_path: Path) -> None:
     settings = [*SMALL, f"model={model}", "client_optimizer=adam(learning_rate=0.01)", "label_smoothing=0.1"]
     settings += ["proximal_mu=0.1", "client_schedule=exponential(factor=0.5)", "local_epochs=2", "client_patience=1"]
+    settings += ["server_schedule=linear(rounds=4)"]
     one = simulate("one", tmp_path, "--workers", 1, settings=settings)
-    two = simulate("two", tmp_path, "--workers", 2, settings=settings)
+    if model.startswith("rnn"):  # cut after the first round: schedules go on where they were
+        simulate("two", tmp_path, "--workers", 2, settings=[*settings, "rounds=1"])
+        done = fedlm("simulate", "shakespeare", "--out", "two", "--resume", "--set", "rounds=2", "--json", cwd=tmp_path)
+        two = json.loads(done.stdout)
+    else:
+        two = simulate("two", tmp_path, "--workers", 2, settings=settings)
     assert one["weights_sha256"] == two["weights_sha256"] and one["final"] == two["final"]
 
 
@@ -40,6 +46,15 @@ def test_early_stopping_ends_in_the_best_rounds_weights(tmp_path: Path) -> None:
     kept = load_file(tmp_path / "run" / "checkpoint" / f"round-{best['round']:06d}.safetensors")
     weights = tuple(kept[k] for k in sorted(kept) if k.startswith("weights."))
     assert summary["weights_sha256"] == weights_sha256(weights)
+
+
+def test_a_sequence_longer_than_the_models_positions_is_one_sentence(tmp_path: Path) -> None:
+    settings = [*SMALL, "model=transformer(width=8, layers=1, heads=2)", "rounds=0"]
+    simulate("first", tmp_path, settings=[*settings, "seq_len=20"])
+    sets = [w for s in [*settings, "seq_len=30"] for w in ("--set", s)]
+    done = fedlm("simulate", "first/vault.db", *sets, "--out", "longer", "--init", "first", cwd=tmp_path)
+    assert done.returncode == 2 and "has positions for 20 symbols, not for seq_len=30" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "longer").exists()
 
 
 @pytest.mark.parametrize("kind", ["bpe", "words"])

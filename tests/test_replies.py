@@ -16,7 +16,7 @@ WEIGHTS = (np.zeros((2, 3), np.float32), np.zeros(4, np.float32))
 
 
 def reply() -> RecordDict:
-    total = ExactSum.zeros_like(WEIGHTS)
+    total = ExactSum.zeros_like(WEIGHTS, drift=True)
     total.add(tuple(np.ones_like(w) for w in WEIGHTS), 3, 2)
     return wire.sum_content(total, TextMetrics(1.5, 1, 3, 3))
 
@@ -49,14 +49,29 @@ def too_many_clients(content: RecordDict) -> None:
     content.metric_records["metrics"]["clients"] = 9
 
 
+def drift_of_too_many(content: RecordDict) -> None:
+    content.metric_records["metrics"]["drift-clients"] = 2
+
+
+def drift_longer_than_units(content: RecordDict) -> None:
+    content["drift"] = ArrayRecord({str(i): Array(np.full(w.shape, 2**25)) for i, w in enumerate(WEIGHTS)})
+
+
+def drift_without_figures(content: RecordDict) -> None:
+    del content.metric_records["metrics"]["drift-norms"]
+
+
+DAMAGES = [not_a_number, floats, other_shape, other_key, no_figures, negative_weight, too_many_clients]
+DAMAGES += [drift_of_too_many, drift_longer_than_units, drift_without_figures]
+
+
 def test_an_honest_reply_is_taken() -> None:
     total, metrics = wire.checked_sum(reply(), WEIGHTS, 2)
+    assert total.drift is not None and total.drift.summary(total)["cosine"] == pytest.approx(1, abs=1e-6)
     assert (total.weight, total.clients, metrics.tokens) == (3, 1, 3)
 
 
-@pytest.mark.parametrize(
-    "damage", [not_a_number, floats, other_shape, other_key, no_figures, negative_weight, too_many_clients]
-)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_reply_is_refused(damage: Callable[[RecordDict], None]) -> None:
     content = reply()
     damage(content)

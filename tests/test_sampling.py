@@ -74,3 +74,13 @@ def test_population_counts_a_pseudonym_of_two_vaults_once() -> None:
     assert merged.train_tokens.tolist() == [30, -1, 90]
     assert merged.with_held_out.tolist() == [5, 9]
     assert merged.work_of(np.array([9, 5], np.uint64)).tolist() == [90, 1]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=20), st.integers(0, 40))
+def test_clients_are_found_in_their_vault_as_a_search_through_all_finds_them(others: list[int], size: int) -> None:
+    held = population(size)
+    clients = np.array([*held[::2].tolist(), *others], np.uint64)
+    everybody = Population.merge([(held, None, None)], [(b"v", 2)])
+    ((nodes, found),) = everybody.by_vault(clients, [2])
+    assert nodes == (2,)
+    assert found.tolist() == [c for c in clients.tolist() if c in set(held.tolist())]

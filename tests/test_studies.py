@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from fedlm.report.figures import front
 from fedlm.types import TextMetrics
 from scenarios.analysis import answer, table
 from scenarios.draws import Population, agnostic, available, balanced, dropout
-from scenarios.job import Stopped, Vaults, make_job, run_job
+from scenarios.job import Stopped, make_job, run_job
 from scenarios.runner import Runner, grid, load_scenario, run_study, scenario_names
 from scenarios.study import METRICS, Case, Figure, Options, Study
+from scenarios.vaults import Vaults
 from server.inner import build_strategy
 from server.local_grid import take_identity
 from server.strategy import _as_reply, _StandInGrid
@@ -193,20 +195,22 @@ def test_iid_equals_the_control_and_a_failed_run_does_not_sink_the_study(tmp_pat
     even = {"partition": "quantity(gini=0.0, clients=6, documents=180)"}
     broken = {"partition": "quantity(gini=0.99, clients=6, documents=20)"}
     cases = (Case("even", even), Case("other draw", {**even, "min_documents": 3}), Case("broken", broken))
-    study = made(cases=cases, alone=1)
+    study = replace(made(cases=cases, alone=1, alone_clients=4), settings={**TINY, "drift": True})
     said: list[str] = []
     report = Runner(study, [0], tmp_path / "s", echo=said.append).run()
     content = json.loads((tmp_path / "s" / "study.json").read_text())
     one, two = content["runs"]
     low, high = one["over_clients"]["bits_per_char"]
     assert low <= two["figures"]["bits_per_char"] <= high
+    assert -1 <= one["figures"]["update_cosine"] <= 1 and one["figures"]["update_norm"] > 0
     assert len(content["failed"]) == 1 and "reach Gini" in next(iter(content["failed"].values()))
     page = report.read_text()
     assert "Why?" in page and not re.search(r"""(src|href)="?(https?:|//)|url\(["']?(http|//)|@import""", page)
     from pyarrow import parquet
 
     rows = parquet.read_table(tmp_path / "s" / "results.parquet").to_pylist()
-    assert {r["client"] for r in rows} == {-1, *range(6)} and "alone_bits_per_char" in {r["metric"] for r in rows}
+    assert {r["client"] for r in rows} == {-1, *range(6)}
+    assert sum(r["metric"] == "alone_bits_per_char" for r in rows) == 2 * 4  # runs that ended well, clients asked for
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").rglob("result.json")}
     Runner(study, [0], tmp_path / "s", echo=said.append).run()
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").rglob("result.json")}
@@ -254,4 +258,4 @@ def test_measures_load_no_tensorflow() -> None:
         assert not any(n.startswith(("tensorflow", "keras", "fedlm.train", "fedlm.models")) for n in names)
     code = "import sys, scenarios.runner; assert 'tensorflow' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert set(OWN) == {"quantity", "minority"}
+    assert set(OWN) == {"quantity", "topics", "minority"}

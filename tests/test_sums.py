@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,3 +57,29 @@ def test_no_client_leaves_the_weights_as_they_are() -> None:
 
 def test_client_weight() -> None:
     assert [client_weight(w, 100, 250) for w in ("tokens", "uniform", "capped")] == [250, 1, 100]
+
+
+def test_drift_by_hand() -> None:
+    total = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
+    for update, weight in (((3.0, 0.0), 1), ((0.0, 4.0), 2), ((0.0, 0.0), 1)):  # the last one has no direction
+        assert total.add((np.array(update, np.float32),), weight, 3)
+    assert total.drift is not None
+    found = total.drift.summary(total)
+    # The mean is (3, 8) / 4; the two cosines to it are 3 / sqrt(73) and 8 / sqrt(73).
+    assert found["cosine"] == pytest.approx((3 + 8) / 2 / math.sqrt(73), abs=1e-6)
+    assert found["norm"] == pytest.approx((3 + 4) / 2) and found["mean_norm"] == pytest.approx(math.sqrt(73) / 4)
+
+
+@pytest.mark.parametrize(
+    ("updates", "cosine"), [([(1, 2), (2, 4)], 1.0), ([(1, 0), (-1, 0)], math.nan), ([], math.nan)]
+)
+def test_drift_of_clients_that_agree_cancel_or_are_not_there(updates: list[tuple[int, int]], cosine: float) -> None:
+    whole, parts = (ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True) for _ in range(2))
+    for update in updates:
+        whole.add((np.array(update, np.float32),), 1, 2)
+        part = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
+        part.add((np.array(update, np.float32),), 1, 2)
+        parts.merge(part)
+    assert whole.drift is not None and parts.drift is not None
+    assert parts.drift.summary(parts) == pytest.approx(whole.drift.summary(whole), nan_ok=True)
+    assert whole.drift.summary(whole)["cosine"] == pytest.approx(cosine, abs=1e-6, nan_ok=True)

@@ -63,6 +63,9 @@ def run(
     from server.deployed_run import train
 
     def show(line: dict[str, Any]) -> None:
+        if line.get("epsilon", False) is not False:  # under differential privacy nothing else may be shown
+            typer.echo(f"round {line['round']}: epsilon {line['epsilon'] or 'unbounded'}")
+            return
         figures = line.get("eval", {})
         held_out = f", held-out accuracy {figures['accuracy']:.4f}" if figures else ""
         left_out = f", {line['failed']} left out" if line["failed"] else ""

@@ -14,12 +14,12 @@ from fedlm.errors import ConfigError
 def generate(
     run: Path,
     prompt: str = "",
-    length: Annotated[int, typer.Option(help="Symbols at most.")] = 400,
+    length: Annotated[int, typer.Option(help="Symbols at most.", min=0)] = 400,
     temperature: float = 0.8,
     top_k: int = 0,
     top_p: float = 1.0,
-    seed: int = 0,
-    suggest: Annotated[int, typer.Option(help="Print so many likely next words instead of text.")] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    suggest: Annotated[int, typer.Option(help="Print so many likely next words instead of text.", min=0)] = 0,
 ) -> None:
     """Writes text from a run's model, or suggests what comes next."""
     import numpy as np
@@ -29,6 +29,8 @@ def generate(
     from fedlm.scrub.kinds import readable
 
     trainer = _load_model(run)
+    if trainer.is_masked:
+        raise ConfigError(f"The model of {run} fills hidden words; it cannot go on with a text.")
     if suggest:
         for word, probability in likely(trainer.next_logits, trainer.vocab, prompt, suggest):
             typer.echo(f"{readable(word)} {probability:.3f}")

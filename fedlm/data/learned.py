@@ -1,4 +1,4 @@
-"""Vocabularies learned from a public file: words, and byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
+"""Vocabularies learned from a public file (or, `privacy/vocabulary.py`, privately): words, and byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
 
 A vocabulary is one JSON file of text (`kind`, `symbols`, `merges`); nothing in it is executed. Ids: four specials, the
 symbols, and last the placeholders that scrubbing leaves. Words carry the blank in front of them, so that decoding gives
@@ -8,7 +8,7 @@ the text again; a word that is not there is unknown, and counts as one character
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -78,7 +78,7 @@ class PairVocabulary(Vocabulary):
             return self.symbols[symbol].encode()
         if symbol < SPECIALS:
             return super().piece(symbol)
-        return bytes(_byte_of()[c] for c in self.symbols[symbol])
+        return bytes(byte_of()[c] for c in self.symbols[symbol])
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
@@ -102,7 +102,7 @@ def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
         pairs = all(len(pair) == 2 and "".join(pair) in set(symbols) for pair in merges[:1]) and texts
     except (ValueError, TypeError, KeyError, AttributeError):
         raise wrong from None
-    if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(_byte_of()))):
+    if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(byte_of()))):
         raise wrong
     every = ("",) * SPECIALS + tuple(symbols) + _PLACEHOLDERS
     if kind == "words":
@@ -133,11 +133,27 @@ def learn(texts: Iterable[str], kind: str, size: int) -> str:
         raise ConfigError(f"A vocabulary is of kind {' or '.join(KINDS)}; {kind} has at least {least} symbols.")
     content: dict[str, Any] = {"format": FORMAT, "kind": kind}
     if kind == "words":
-        counts = Counter(w for t in texts for w in _WORD.findall(t) if w not in _PLACEHOLDERS)
-        words = sorted((w for w in counts if w not in _BLANKS), key=lambda word: (-counts[word], word))
-        content["symbols"] = [*_BLANKS, *words[: room - len(_BLANKS)]]
-    else:
-        content["symbols"], content["merges"] = _learn_pairs(texts, room)
+        counts = Counter(w for t in texts for w in words_of(t))
+        return words_content(sorted(counts, key=lambda word: (-counts[word], word)), size)
+    content["symbols"], content["merges"] = _learn_pairs(texts, room)
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def words_of(text: str) -> list[str]:
+    """Returns the words and signs of a text that a vocabulary of words can hold; placeholders and blanks always are there."""
+    return [w for w in _WORD.findall(text) if w not in _PLACEHOLDERS and w not in _BLANKS]
+
+
+def words_content(words: Sequence[str], size: int, **about: object) -> str:
+    """Returns the content of the file of a vocabulary of words, the most used first, of `size` symbols at most.
+
+    Args:
+      words: see `words_of`.
+      size: with specials, blanks and placeholders.
+      about: what else the file shall say.
+    """
+    room = size - SPECIALS - PLACEHOLDERS - len(_BLANKS)
+    content = {"format": FORMAT, "kind": "words", **about, "symbols": [*_BLANKS, *words[:room]]}
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
@@ -155,7 +171,7 @@ def _learn_pairs(texts: Iterable[str], room: int) -> tuple[list[str], list[list[
 
 
 @cache
-def _byte_of() -> dict[str, int]:
+def byte_of() -> dict[str, int]:
     """Returns the byte of each character of GPT-2's alphabet, in which every byte can be seen."""
     others = [b for b in range(256) if b not in _BYTE_CHARACTERS]
     return {chr(b): b for b in _BYTE_CHARACTERS} | {chr(256 + n): b for n, b in enumerate(others)}

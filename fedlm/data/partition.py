@@ -16,7 +16,7 @@ def partition(spec: str, labels: Iterable[Mapping[str, str]], seed: int) -> npt.
 
     Args:
       spec: `iid`, `dirichlet(...)`, `pathological(...)`, ...: the partitioner's class name without "Partitioner", in
-        snake_case, with its own options; or one of `fedlm.data.skew`'s (`quantity(...)`, `minority(...)`). `num_partitions` is 100 and `partition_by` the first label unless given.
+        snake_case, with its own options; or one of `fedlm.data.skew`'s (`quantity`, `topics`, `minority`). `num_partitions` is 100 and `partition_by` the first label unless given.
       labels: of each document, `user` among them; never its text.
       seed: of the split; documents are shuffled first, since some partitioners do not.
 

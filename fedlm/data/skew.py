@@ -1,6 +1,6 @@
-"""Partitions of our own, for studies: sizes of a chosen Gini coefficient, and groups of a chosen share.
+"""Partitions of our own, for studies: sizes of a chosen Gini coefficient, topics of a chosen concentration, groups of a share.
 
-Both deal documents out at random; the number of clients and (nearly) the text in total stay the same over conditions, so
+All deal documents out at random; the number of clients and (nearly) the text in total stay the same over conditions, so
 that nothing but the skew changes.
 """
 
@@ -62,6 +62,41 @@ def quantity(rows: Sequence[Mapping[str, str]], seed: int, *, gini: float, clien
     sizes = lognormal_sizes(gini, clients, documents)
     found = np.full(len(rows), -1, np.int64)
     found[rng.permutation(len(rows))[:documents]] = np.repeat(rng.permutation(clients), sizes)
+    return found
+
+
+def topics(
+    rows: Sequence[Mapping[str, str]], seed: int, *, by: str, alpha: float, clients: int, documents: int
+) -> Parts:
+    """Deals `documents` to each client, their labels drawn from a distribution of its own: q ~ Dirichlet(alpha p).
+
+    p is the corpus' own distribution of the label; sizes are equal, so that only content differs (Hsu, Qi and Brown 2019,
+    section 3, https://arxiv.org/abs/1909.06335). A label that is used up is left out of the draws that follow.
+
+    Args:
+      rows: labels of each document.
+      seed: of the draws.
+      by: the label.
+      alpha: towards 0 each client has one label, towards infinity everybody has the corpus' mix.
+      clients, documents: how many, and of what size.
+    """
+    names = sorted(label_values(rows, by))
+    if not (alpha > 0 and clients >= 2 and documents >= LEAST):
+        raise ConfigError(f"topics(alpha={alpha}, clients={clients}, documents={documents}) is out of range.")
+    rng = np.random.default_rng([seed, 9])
+    held = {name: [i for i, row in enumerate(rows) if row.get(by) == name] for name in names}
+    left = [[places[i] for i in rng.permutation(len(places))] for places in held.values()]
+    share = np.array([len(places) for places in left], np.float64)
+    if share.sum() < clients * documents:
+        raise ConfigError(f"The corpus has {share.sum():.0f} documents with {by}, fewer than {clients} x {documents}.")
+    found = np.full(len(rows), -1, np.int64)
+    mixes = rng.dirichlet(np.maximum(alpha * share / share.sum(), 1e-3), clients)  # (clients, labels)
+    for _ in range(documents):  # all clients in turn, so that what runs out does so for everybody
+        for client in range(clients):
+            chances = mixes[client] * [bool(places) for places in left]
+            if chances.sum() == 0:
+                chances = np.array([len(places) for places in left], np.float64)
+            found[left[rng.choice(len(names), p=chances / chances.sum())].pop()] = client
     return found
 
 
@@ -145,5 +180,5 @@ def minority_value(rows: Sequence[Mapping[str, str]], label: str) -> str:
     return sorted(values, key=lambda v: (-values[v], v))[1]
 
 
-OWN: dict[str, Callable[..., Parts]] = {"quantity": quantity, "minority": minority}
+OWN: dict[str, Callable[..., Parts]] = {"quantity": quantity, "topics": topics, "minority": minority}
 """Partitions of this file, by the name in a spec string."""

@@ -30,6 +30,18 @@ def model_options(name: str) -> dict[str, Any]:
     return dict(_models()[name])
 
 
+@cache
+def is_masked(name: str) -> bool:
+    """Returns whether a model fills hidden symbols (its file says `MASKED = True`) instead of going on with a text."""
+    body = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MASKED" for node in body)
+
+
+def is_pretrained(name: str) -> bool:
+    """Returns whether a model comes from a preset, which also gives its vocabulary."""
+    return "preset" in model_options(name)
+
+
 def check_model(spec: str) -> Spec:
     """Returns the parsed spec of a model that exists, with options that it takes.
 

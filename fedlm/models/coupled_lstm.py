@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fedlm.models.fused_lstm import fused_lstm, recurrent_mask
+from fedlm.models.fused import recurrent_mask
+from fedlm.models.fused_lstm import fused_lstm
 
 
 @keras.saving.register_keras_serializable(package="fedlm")

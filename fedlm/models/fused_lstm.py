@@ -1,8 +1,6 @@
-"""An LSTM layer whose training path on the CPU is one custom gradient.
+"""An LSTM layer whose training path on the CPU is one custom gradient (see `fused.py`).
 
-The input projection of all steps is one matrix product, the recurrence one scan, and each weight gradient one product
-after the backward scan; Keras' own loop makes three small products per step and direction instead. Equations: Hochreiter and Schmidhuber
-1997 with forget gates (Gers et al. 2000), gates in Keras' order i, f, c, o:
+Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000), gates in Keras' order i, f, c, o:
 
   z_t = x_t W + h_(t-1) U + b;  i, f, o = sigmoid(z);  g = tanh(z);  c_t = f c_(t-1) + i g;  h_t = o tanh(c_t)
 """
@@ -11,58 +9,21 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 
-Tensors = tuple[tf.Tensor, ...]
+from fedlm.models.fused import FusedLayer, Tensors
 
 
 @keras.saving.register_keras_serializable(package="fedlm")
-class FusedLSTM(keras.layers.LSTM):
-    """`keras.layers.LSTM` with the same weights, names and configuration.
+class FusedLSTM(FusedLayer, keras.layers.LSTM):
+    """`keras.layers.LSTM` with the same weights, names and configuration."""
 
-    Masks, given initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout draws one
-    mask per sequence for all gates (Gal and Ghahramani 2016, https://arxiv.org/abs/1512.05287); Keras draws four.
-    """
+    plain = keras.layers.LSTM
 
-    def call(
-        self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: bool | None = False
-    ) -> tf.Tensor:
-        """Returns states (batch, steps, units), or the last one (batch, units)."""
-        if initial_state is not None or mask is not None or not self._is_plain():
-            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-        if training and self.cell.dropout:
-            dropout_mask = self.cell.get_dropout_mask(sequences[:, 0])
-            sequences = sequences * dropout_mask[:, None]
-        sequences = tf.cast(sequences, self.compute_dtype)
-        kernel, recurrent = self.cell.kernel, self.cell.recurrent_kernel
-        bias = self.cell.bias if self.cell.use_bias else tf.zeros((4 * self.units,), self.compute_dtype)
-        states = fused_lstm(
-            sequences,
-            tf.convert_to_tensor(kernel),
-            tf.convert_to_tensor(recurrent),
-            tf.convert_to_tensor(bias),
-            recurrent_mask(self.cell, sequences, training),
-        )
-        return states if self.return_sequences else states[:, -1]
-
-    def compute_output_spec(
-        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = False
-    ) -> Any:
-        """Returns Keras' own spec."""
-        return super().compute_output_spec(sequences, initial_state=initial_state, mask=mask, training=training)
-
-    def _is_plain(self) -> bool:
-        cell = self.cell
-        standard = cell.activation is keras.activations.tanh and cell.recurrent_activation is keras.activations.sigmoid
-        options = self.return_state or self.stateful or self.go_backwards
-        return standard and not options and not tf.config.list_physical_devices("GPU")
-
-
-def recurrent_mask(cell: Any, sequences: tf.Tensor, training: bool | None) -> tf.Tensor | None:
-    """Returns a dropout mask (batch, units) for the state that goes back in, drawn from the cell's seed; None if there is none."""
-    if not (training and cell.recurrent_dropout):
-        return None
-    ones = tf.ones((tf.shape(sequences)[0], cell.units), sequences.dtype)
-    return keras.random.dropout(ones, cell.recurrent_dropout, seed=cell.seed_generator)
+    def run(self, x: tf.Tensor, weights: Tensors, mask: tf.Tensor | None) -> tf.Tensor:
+        """Returns states (batch, steps, units)."""
+        kernel, recurrent, bias = weights
+        return fused_lstm(x, kernel, recurrent, bias, mask)
 
 
 def fused_lstm(
@@ -129,8 +90,13 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         dz = tf.scan(backward, (dh_by_time, c, c_before, gates), start, reverse=True)[2]
         flat = tf.reshape(dz, (-1, 4 * units))
         dx = tf.transpose(tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
-        d_kernel = tf.matmul(tf.reshape(by_time, (-1, inputs)), flat, transpose_a=True)
-        d_recurrent = tf.matmul(tf.reshape(h_before, (-1, units)), flat, transpose_a=True)
+        d_kernel = tf.matmul(_turned(tf.reshape(by_time, (-1, inputs))), flat)
+        d_recurrent = tf.matmul(_turned(tf.reshape(h_before, (-1, units))), flat)
         return dx, d_kernel, d_recurrent, tf.reduce_sum(flat, axis=0)
 
     return tf.transpose(h, (1, 0, 2)), gradient
+
+
+def _turned(matrix: tf.Tensor) -> tf.Tensor:
+    """Returns the transpose as a matrix of its own: XLA would fold it into the product, which then runs at half the speed."""
+    return xla_optimization_barrier([tf.transpose(matrix)])[0]

@@ -5,6 +5,7 @@ Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 201
 
 import keras
 
+from fedlm.models.fused_gru import FusedGRU
 from fedlm.models.recurrent import build_stack, check_rates, check_sizes
 
 
@@ -25,7 +26,7 @@ def build(
     check_sizes(units=units, layers=layers, embedding=embedding)
     check_rates(recurrent_dropout=recurrent_dropout)
     return build_stack(
-        lambda: keras.layers.GRU(units, return_sequences=True, recurrent_dropout=recurrent_dropout),
+        lambda: FusedGRU(units, return_sequences=True, recurrent_dropout=recurrent_dropout),
         vocab_size=vocab_size,
         seq_len=seq_len,
         layers=layers,

@@ -1,6 +1,7 @@
 """Models by name: the file's name is the model's name, options stand in the spec string."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,7 +9,8 @@ import keras
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model
 from fedlm.models.coupled_lstm import CoupledLSTM
-from fedlm.models.fused_lstm import FusedLSTM
+from fedlm.models.fused import FusedLayer
+from fedlm.models.pretrained import pretrained_part
 
 
 def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> keras.Model:
@@ -23,6 +25,8 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
         return import_module(f"fedlm.models.{parsed.name}").build(
             vocab_size=vocab_size, seq_len=seq_len, **parsed.options
         )
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The model {spec!r} does not build: {error}") from None
 
@@ -36,10 +40,18 @@ def plain_copy(model: keras.Model) -> keras.Model:
             weights.extend(layer.plain_weights())
             return layer.plain_layer()
         weights.extend(v.numpy() for v in getattr(layer, "trainable_variables", []))  # operations have none
-        kind = keras.layers.LSTM if isinstance(layer, FusedLSTM) else type(layer)
+        kind = layer.plain if isinstance(layer, FusedLayer) else type(layer)
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=plain)
     for variable, value in zip(copy.trainable_variables, weights, strict=True):
         variable.assign(value)
     return copy
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Writes a `.keras` file that opens without this package; of a pretrained model it is KerasHub's own task."""
+    if (pretrained := pretrained_part(model)) is not None:
+        pretrained.save(path)
+    else:
+        plain_copy(model).save(path)

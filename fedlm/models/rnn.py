@@ -5,6 +5,7 @@ Elman, Finding Structure in Time, Cognitive Science 14, 1990.
 
 import keras
 
+from fedlm.models.fused_rnn import FusedRNN
 from fedlm.models.recurrent import build_stack, check_rates, check_sizes
 
 
@@ -25,7 +26,7 @@ def build(
     check_sizes(units=units, layers=layers, embedding=embedding)
     check_rates(recurrent_dropout=recurrent_dropout)
     return build_stack(
-        lambda: keras.layers.SimpleRNN(units, return_sequences=True, recurrent_dropout=recurrent_dropout),
+        lambda: FusedRNN(units, return_sequences=True, recurrent_dropout=recurrent_dropout),
         vocab_size=vocab_size,
         seq_len=seq_len,
         layers=layers,

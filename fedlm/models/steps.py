@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
+from fedlm.models.pretrained import Pretrained, pretrained_part, reorder
 from fedlm.models.registry import plain_copy
 from fedlm.models.transformer import attend, rotary_angles, rotate
 
@@ -42,6 +43,8 @@ class Steps(Protocol):
 
 def steps_of(model: keras.Model) -> Steps:
     """Returns what reads a model; one of unknown layers is run over its whole window for every symbol."""
+    if (pretrained := pretrained_part(model)) is not None:
+        return PretrainedSteps(pretrained, int(model.input_shape[1]))
     plain = plain_copy(model)
     kinds = (keras.layers.RNN, keras.layers.Embedding, keras.layers.Dense, keras.layers.Dropout)
     if all(isinstance(layer, kinds) for layer in plain.layers[1:]):
@@ -135,6 +138,31 @@ class CachedSteps:
         x = layers["norm"](x)
         logits = layers["logits"](x) if "logits" in layers else layers["symbols"](x, reverse=True)
         return logits, (place + 1, tf.stack(kept_keys), tf.stack(kept_values))
+
+
+class PretrainedSteps:
+    """Reads GPT-2 by its own cache; a state is (place, keys and values), (1, layers, 2, limit, heads, size)."""
+
+    def __init__(self, pretrained: Pretrained, limit: int) -> None:
+        self.count, self.limit, self._pretrained = 0, limit, pretrained
+        self._run = tf.function(self._step)
+
+    def start(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns an empty cache."""
+        backbone = self._pretrained.task.backbone
+        size = backbone.hidden_dim // backbone.num_heads
+        return tf.constant(0), tf.zeros((1, backbone.num_layers, 2, self.limit, backbone.num_heads, size))
+
+    def step(self, state: Any, symbol: int) -> tuple[Logits, Any]:
+        """Returns the logits after a symbol, and the cache."""
+        self.count += 1
+        logits, after = self._run(tf.constant([[symbol]], tf.int32), *state)
+        return logits.numpy()[0, 0], after
+
+    def _step(self, ids: tf.Tensor, place: tf.Tensor, cache: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        with self._pretrained.adapted():
+            logits, _, after = self._pretrained.task.call_with_cache(self._pretrained.tokens(ids), cache, place)
+        return reorder(logits, self._pretrained.order), (place + 1, after)
 
 
 class WindowSteps:

@@ -73,6 +73,9 @@ def epsilon(releases: Iterable["Release"], delta: float, method: Method = "rdp")
     counts: Counter[_Key] = Counter()
     for release in releases:
         counts[_key(release)] += release.compositions
+        delta -= release.delta  # of a vocabulary's threshold; the deltas add
+    if delta <= 0:
+        return math.inf
     return _epsilon(frozenset((k, n) for k, n in counts.items() if n), delta, method)
 
 

@@ -16,6 +16,8 @@ from fedlm.privacy.accounting import Method, epsilon
 from fedlm.privacy.settings import PrivacySettings
 
 FILE = "ledger.json"
+_FROM_SEED = "drawn from the seed"
+_FROM_RUN = "weights of another run, which this ledger does not cover"
 _NOT_COVERED = (
     "held-out figures and their spread over clients (private/metrics.jsonl, private/clients.parquet)",
     "training loss, token counts, the realised cohort, failures and seconds of each round (private/metrics.jsonl)",
@@ -37,6 +39,8 @@ class Release:
       clients: clients expected; the realised number is not public.
       noise_std: standard deviation that was drawn, on the integer sum.
       count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
+      threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
+        of one client alone did; it is added to the Gaussian's delta.
       compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
     """
 
@@ -50,6 +54,8 @@ class Release:
     noise_std: int
     count_multiplier: float = 0.0
     compositions: int = 1
+    threshold: int = 0
+    delta: float = 0.0
 
 
 class Ledger:
@@ -59,22 +65,34 @@ class Ledger:
       path: the file; None keeps it in memory.
       settings: what the run asked for.
       releases: what was charged before.
+      initial: where the first weights came from.
     """
 
-    def __init__(self, path: Path | None, settings: PrivacySettings, releases: list[Release] | None = None) -> None:
-        self._path, self.settings, self.releases = path, settings, list(releases or [])
+    def __init__(
+        self,
+        path: Path | None,
+        settings: PrivacySettings,
+        releases: list[Release] | None = None,
+        initial: str = _FROM_SEED,
+    ) -> None:
+        self._path, self.settings, self.releases, self._initial = path, settings, list(releases or []), initial
 
     @classmethod
     def open(cls, path: Path, settings: PrivacySettings) -> "Ledger":
         """Opens the ledger of a run, or starts one and writes it."""
-        ledger = cls(path, settings, _read(path) if path.is_file() else [])
+        ledger = cls(path, settings, *(_read(path) if path.is_file() else ()))
         ledger._write()
         return ledger
 
     @classmethod
     def read(cls, path: Path, settings: PrivacySettings) -> "Ledger":
         """Reads the ledger of a run and writes nothing."""
-        return cls(None, settings, _read(path))
+        return cls(None, settings, *_read(path))
+
+    def starts_from_another_run(self) -> None:
+        """Writes down that the first weights are another run's, which this ledger knows nothing of."""
+        self._initial = _FROM_RUN
+        self._write()
 
     def epsilon(self, more: Release | None = None, *, method: Method = "rdp", first: int | None = None) -> float:
         """Returns epsilon at the settings' delta of all releases (or the first ones), and of one more."""
@@ -107,8 +125,9 @@ class Ledger:
             "accountant": "dp-accounting: Renyi DP at integer orders, which holds for the discrete Gaussian",
             "neighbours": neighbours(self.settings),
             "adversary": adversary(self.settings),
+            "initial_weights": self._initial,
             "assumptions": assumptions(self.settings),
-            "not_covered": list(_NOT_COVERED),
+            "not_covered": [*([f"initial weights: {_FROM_RUN}"] if self._initial == _FROM_RUN else []), *_NOT_COVERED],
             "settings": {k: v for k, v in asdict(self.settings).items() if k not in ("mechanism", "weighting")},
             "releases": [asdict(r) for r in self.releases],
         }
@@ -119,11 +138,22 @@ class Ledger:
         if none:
             return f"no guarantee: {none}"
         kind = "simulated " if self.settings.simulated else ""
+        since = f", counted from {_FROM_RUN}" if self._initial == _FROM_RUN else ""
         return (
             f"{kind}({self.epsilon():.4g}, {self.settings.delta:g})-differential privacy for "
             f"{neighbours(self.settings)}, against {adversary(self.settings)}; "
-            f"{len(self.releases)} releases of {_NAMES[self.settings.mechanism.name]}"
+            f"{sum(r.mechanism != 'vocabulary' for r in self.releases)} releases of "
+            f"{_NAMES[self.settings.mechanism.name]}{self._words()}{since}"
         )
+
+    def _words(self) -> str:
+        """Returns what the statement says of vocabularies; nothing if there is none."""
+        found = [
+            f"threshold {r.threshold}" if r.threshold else "candidates"
+            for r in self.releases
+            if r.mechanism == "vocabulary"
+        ]
+        return f", and a vocabulary by the discrete Gaussian mechanism ({', '.join(found)})" if found else ""
 
     def why_none(self) -> str:
         """Returns why no guarantee can be stated; empty if one can."""
@@ -176,8 +206,13 @@ def adversary(settings: PrivacySettings) -> str:
 
 def assumptions(settings: PrivacySettings) -> list[str]:
     """Returns what has to be true for the statement to hold."""
-    lines = ["nodes run this code; the operating system's random numbers cannot be predicted"]
-    if settings.mechanism.name != "local":
+    lines = [
+        "nodes run this code; the operating system's random numbers cannot be predicted",
+        "settings, vocabulary and split were not chosen by looking at the clients' text",
+    ]
+    if settings.mechanism.name == "local":
+        lines.append("the server asks each client once a round, and does not change what nodes send")
+    else:
         lines.append("the cohort key stays with the server; every client is drawn by itself with the sampling rate")
         lines.append(f"the public population of {settings.population:,.0f} clients was not counted from the data")
     if settings.simulated:
@@ -194,9 +229,12 @@ def _finite(value: float) -> float | str:
     return value if math.isfinite(value) else "infinite"
 
 
-def _read(path: Path) -> list[Release]:
+def _read(path: Path) -> tuple[list[Release], str]:
     try:
-        rows = json.loads(path.read_text())["releases"]
-        return [Release(**{f.name: row[f.name] for f in fields(Release)}) for row in rows]
+        content = json.loads(path.read_text())
+        rows, initial = content["releases"], content.get("initial_weights", _FROM_SEED)
+        later = ("threshold", "delta")  # older ledgers have no vocabulary
+        names = [f.name for f in fields(Release)]
+        return [Release(**{n: row[n] for n in names if n in row or n not in later}) for row in rows], str(initial)
     except (ValueError, KeyError, TypeError):
         raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None

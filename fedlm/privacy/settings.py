@@ -9,6 +9,7 @@ from fedlm.spec import Spec
 from fedlm.sums import LIMIT, SCALE
 
 MECHANISMS = ("none", "gaussian", "adaptive", "local")
+MAX_MULTIPLIER = 1e6
 ADAPTIVE_OPTIONS = ("quantile", "learning_rate", "count_noise")
 
 
@@ -57,7 +58,7 @@ class PrivacySettings:
         """What the noised sum is divided by: public, and the same every round."""
         if self.weighting.name == "uniform":
             return self.cohort_size
-        return self.sampling_rate * self.population_weight
+        return self.sampling_rate * self.population_weight * self._scale
 
     @property
     def simulated(self) -> bool:
@@ -70,6 +71,11 @@ class PrivacySettings:
         return self.noise_cohort_size or self.cohort_size
 
     @property
+    def _scale(self) -> float:
+        """What a simulated cohort's sum and noise are, as a share of those of the cohort that it stands for."""
+        return self.cohort_size / self.expected_cohort
+
+    @property
     def population(self) -> float:
         """The public population: expected cohort over rate."""
         return self.expected_cohort / self.sampling_rate
@@ -80,8 +86,7 @@ class PrivacySettings:
 
     def noise_std(self, clip_norm: float, dimension: int) -> int:
         """Returns the whole-number standard deviation of the noise on the integer sum; 0 is none."""
-        scale = self.cohort_size / self.expected_cohort if self.mechanism.name != "local" else 1.0
-        return math.ceil(self.noise_multiplier * self.sensitivity(clip_norm, dimension) * scale)
+        return math.ceil(self.noise_multiplier * self.sensitivity(clip_norm, dimension) * self._scale)
 
     def check(self, *, accepts_mean: bool = True) -> None:
         """Refuses what no guarantee could be stated for.
@@ -100,9 +105,14 @@ class PrivacySettings:
         _refuse(name not in MECHANISMS, f"there is no mechanism {name!r}; they are: {', '.join(MECHANISMS)}")
         unknown = set(self.mechanism.options) - (set(ADAPTIVE_OPTIONS) if name == "adaptive" else set())
         _refuse(bool(unknown), f"mechanism {name!r} has no option {', '.join(sorted(unknown))}")
+        numbers = all(type(v) in (int, float) and math.isfinite(v) for v in self.mechanism.options.values())
+        _refuse(not numbers, f"the options of mechanism {name!r} are numbers")
         _refuse(self.clip_norm <= 0, f"mechanism={name} adds noise, which means nothing without a clip_norm > 0")
         _refuse(not 0 < self.sampling_rate <= 1, f"mechanism={name} needs sampling_rate, above 0 and at most 1")
         _refuse(not 0 < self.delta < 1, "delta must lie between 0 and 1")
+        finite = all(map(math.isfinite, (self.clip_norm, self.noise_multiplier, self.population_weight)))
+        _refuse(not finite, "clip_norm, noise_multiplier and population_weight must be finite")
+        _refuse(self.noise_multiplier > MAX_MULTIPLIER, f"noise_multiplier must be at most {MAX_MULTIPLIER:g}")
         plain = self.weighting.name == "tokens"
         _refuse(plain, "token weights have no bound: under privacy use weighting=uniform or capped(tokens=N)")
         weighted = self.weighting.name == "capped" and self.population_weight <= 0

@@ -78,7 +78,7 @@ def line(rows: Rows, metric: str, label: str, x_label: str) -> Callable[[Any], N
         if only_names:
             axes.set_xticks(range(len(names)), names, rotation=25 if max(map(len, names)) > 9 else 0)
         axes.set(xlabel=x_label, ylabel=label)
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=9, frameon=False)
 
     return draw
 

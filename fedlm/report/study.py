@@ -29,6 +29,7 @@ def write_study_report(study: Path) -> Path:
         **content,
         "svgs": [(title, Markup(svg)) for title, svg in figures],  # noqa: S704 - our own SVG
         "constant": _constant(content),
+        "defaults": content.get("defaults", {}),
         "all_clear": not content["failed"],
     }
     path, beside = study / "report.html", study / ".report.html.new"

@@ -48,17 +48,29 @@ class Vault:
         except VaultError:
             self._db.close()
             raise
-        self._row_of = {int(p): i for i, p in enumerate(self.index["pseudonym"])}
+        self._order = np.argsort(self.index["pseudonym"], kind="stable")
+        self._sorted = self.index["pseudonym"][self._order]
 
     def _read_index(self) -> npt.NDArray[np.void]:
-        blocks = [
-            np.frombuffer(unseal_arrays(self._head.keys, self.vault_id, number, arrays), ENTRY)
-            for number, arrays in self._db.execute("SELECT number, arrays FROM block ORDER BY number")
-        ]
-        index = np.concatenate(blocks) if blocks else np.zeros(0, ENTRY)
+        plain = bytearray()  # block by block: a million clients are never in memory twice
+        for number, arrays in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
+            plain += unseal_arrays(self._head.keys, self.vault_id, number, arrays)
+        index = np.frombuffer(plain, ENTRY)
         if len(index) != self._head.clients:
             raise VaultError(DOES_NOT_OPEN)
         return index
+
+    def _entry(self, client: int) -> np.void:
+        """Returns a client's record of the index.
+
+        Raises:
+          KeyError: the vault has no such client.
+        """
+        place = int(np.searchsorted(self._sorted, np.uint64(client)))
+        if place == len(self._sorted) or int(self._sorted[place]) != client:
+            raise KeyError(client)
+        entry: np.void = self.index[self._order[place]]
+        return entry
 
     @property
     def epoch(self) -> int:
@@ -95,7 +107,7 @@ class Vault:
 
     def tokens(self, client: int, part: Part = Part.TRAIN) -> int:
         """Returns the number of targets of a client's part."""
-        return int(self.index["train" if part is Part.TRAIN else "held_out"][self._row_of[client]])
+        return int(self._entry(client)["train" if part is Part.TRAIN else "held_out"])
 
     def documents(self, client: int, part: Part = Part.TRAIN) -> list[str]:
         """Opens one part of one client in memory.
@@ -111,7 +123,7 @@ class Vault:
 
     def unseal(self, client: int, part: Part = Part.TRAIN) -> bytes:
         """Opens one part of one client as bytes; see `documents`."""
-        entry = self.index[self._row_of[client]]
+        entry = self._entry(client)
         row_id = entry["row_id"].tobytes()
         column = "train" if part is Part.TRAIN else "held_out"
         try:

@@ -6,7 +6,7 @@ import pytest
 from fedlm.data.partition import partition
 from fedlm.data.skew import lognormal_sizes
 from fedlm.errors import ConfigError
-from fedlm.measure.fairness import gini
+from fedlm.measure.fairness import effective_number, gini
 
 ROWS = [{"user": "u", "source": "ab"[i % 3 == 0], "characters": "100"} for i in range(3000)]
 
@@ -51,3 +51,25 @@ def test_minority_has_its_share_and_every_client_one_group(share: float) -> None
 def test_what_cannot_be_is_one_sentence(spec: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         partition(spec, ROWS, 0)
+
+
+@pytest.mark.parametrize(("alpha", "few", "many"), [(0.02, 1.0, 1.6), (500.0, 3.6, 4.1)])
+def test_topics_have_equal_sizes_and_the_concentration_asked_for(alpha: float, few: float, many: float) -> None:
+    rows = [{"user": "u", "play": "abcd"[i % 4], "characters": "100"} for i in range(4000)]
+    found = partition(f"topics(by='play', alpha={alpha}, clients=20, documents=40)", rows, 3)
+    labels = [
+        np.unique([rows[i]["play"] for i in np.flatnonzero(found == c)], return_counts=True)[1] for c in range(20)
+    ]
+    assert all(counts.sum() == 40 for counts in labels)
+    effective = [effective_number(counts.astype(float)) for counts in labels]  # of 4 labels, all equally frequent
+    assert few <= np.mean(effective) <= many
+
+
+def test_topics_that_run_out_and_topics_that_lack_are_dealt_with() -> None:
+    rows = [{"user": "u", "play": "a" if i < 5 else "b", "characters": "100"} for i in range(100)]
+    found = partition("topics(by='play', alpha=0.01, clients=10, documents=10)", rows, 3)
+    assert (np.bincount(found) == 10).all()  # every document, though many clients wanted the five of "a" only
+    with pytest.raises(ConfigError, match="the corpus has: play"):
+        partition("topics(by='genre', alpha=1.0, clients=10, documents=10)", rows, 3)
+    with pytest.raises(ConfigError, match="fewer than 11 x 10"):
+        partition("topics(by='play', alpha=1.0, clients=11, documents=10)", rows, 3)

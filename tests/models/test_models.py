@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import check_model, model_names
+from fedlm.models.catalog import check_model, is_pretrained, model_names
 from fedlm.models.registry import build_model, plain_copy
 from fedlm.train import LocalTrainer
 from tests.models.conftest import TINY, VARIANTS
@@ -28,7 +28,7 @@ def ids(seed: int, rows: int = 2) -> np.ndarray:
 
 
 def test_every_model_has_a_tiny_instance() -> None:
-    assert set(TINY) == set(model_names())
+    assert set(TINY) == {name for name in model_names() if not is_pretrained(name)}  # others: test_pretrained.py
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,8 @@ def test_learns_a_planted_sequence(spec: str, tiny_config: Any) -> None:
     trainer, rng = LocalTrainer(config), np.random.default_rng(0)
     update, _ = trainer.train(trainer.weights, [text], rng)
     trained = trainer.weights
+    trainer.train(trained, ["another client", "with other text"], rng)
+    assert trainer.traces == 1  # one compilation, whatever the clients
     figures = trainer.evaluate(trained, [text])
     assert figures.tokens == len(text) + 1
     assert (figures.correct + 1) / figures.tokens > 0.99  # the end itself cannot be foreseen
@@ -143,10 +145,24 @@ def test_dropout_is_off_in_evaluation_and_seeded_in_training(spec: str, tiny_con
     assert trainer.traces == 1
 
 
+@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "lstm(cifg=True)"])
+def test_recurrent_dropout_alone_changes_training(model: str, tiny_config: Any) -> None:
+    name, _, options = model.rstrip(")").partition("(")
+    spec = f"{name}(units=8, recurrent_dropout={{}}{', ' if options else ''}{options})"
+    without, half = (LocalTrainer(tiny_config(model=spec.format(rate))) for rate in (0.0, 0.5))
+    rng = np.random.default_rng
+    assert any(
+        a.tobytes() != b.tobytes()
+        for a, b in zip(
+            without.train(without.weights, ["hi"], rng(1))[0], half.train(half.weights, ["hi"], rng(1))[0], strict=True
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("elmo", "the models are: gru, lstm, rnn, transformer"),
+        ("elmo", "the models are: bert, gpt2, gru, lstm, rnn, transformer"),
         ("lstm(size=3)", "its options are: units, layers"),
         ("rnn(units='x')", "is not a int"),
         ("rnn(units=True)", "is not a int"),

@@ -91,6 +91,14 @@ def test_optimizers_by_hand_with_a_fresh_state_per_client(optimizer: str, tiny_c
         np.testing.assert_allclose(u[big], (w - s)[big], rtol=0.02, atol=2e-4)
 
 
+def test_clipped_gradients_are_as_long_as_the_bound(tiny_config: Any) -> None:
+    clipped = tiny_config(**{**TINY, "client_optimizer": "sgd(learning_rate=0.5, clip_norm=0.01)"})
+    free, held = update(tiny_config(**TINY))[1], update(clipped)[1]
+    assert distance(free) > 0.5 * 0.01 and distance(held) == pytest.approx(0.5 * 0.01, rel=1e-4)
+    for a, b in zip(free, held, strict=True):  # one step: shorter, not turned
+        np.testing.assert_allclose(b, a * (0.005 / distance(free)), atol=1e-6)
+
+
 def test_schedule_scales_the_rate(tiny_config: Any) -> None:
     scheduled = tiny_config(**TINY, client_schedule="step(every=1, factor=0.5)")
     slow = tiny_config(**{**TINY, "client_optimizer": "sgd(learning_rate=0.125)"})

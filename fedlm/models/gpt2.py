@@ -1,0 +1,47 @@
+"""GPT-2 from a preset of KerasHub, for next-token prediction, with adapters or trained as a whole.
+
+Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapters: Hu et al. 2022, https://arxiv.org/abs/2106.09685.
+"""
+
+import keras
+
+from fedlm.data.preset import open_preset
+from fedlm.models.pretrained import model_of
+from fedlm.models.recurrent import check_rates
+
+
+def build(
+    *,
+    vocab_size: int,
+    seq_len: int,
+    preset: str = "",
+    sha256: str = "",
+    lora_rank: int = 8,
+    lora_alpha: float = 16.0,
+    targets: str = "query value",
+    train_a: bool = True,
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Returns a model from ids (batch, seq_len) int32 to logits (batch, seq_len, vocab_size) float32.
+
+    Args:
+      vocab_size: follows from the preset.
+      seq_len: at most the preset's positions.
+      preset: a folder, or a name on a hub. sha256: of its files.
+      lora_rank: 0 trains every weight. lora_alpha, targets, train_a: see `lora.py`.
+      dropout: of the backbone.
+    """
+    check_rates(dropout=dropout)
+    opened = open_preset("gpt2", preset, sha256, seq_len)
+    import keras_hub
+
+    task = keras_hub.models.GPT2CausalLM(keras_hub.models.GPT2Backbone.from_preset(str(opened.folder), dropout=dropout))
+    return model_of(
+        task,
+        opened,
+        seq_len=seq_len,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+        targets=targets,
+        train_a=train_a,
+    )

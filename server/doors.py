@@ -1,0 +1,75 @@
+"""The same door as `server/proxy.py`, for nginx and for Caddy: the SuperLink on loopback, the world sees the fleet API only."""
+
+from pathlib import Path
+
+_NGINX = """# Include in the http block, and set `door = false` in server.toml: nginx is the door then.
+upstream fedlm_superlink {{
+    server 127.0.0.1:{backend};
+    keepalive 16;
+    keepalive_timeout 3s;  # the SuperLink hangs up after 5 quiet seconds; a request must not meet that
+}}
+server {{
+    listen {port} ssl;
+    ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size {megabytes}m;
+    location ~ "^/v1/fleet/([a-z]+(?:-[a-z]+)*)\\z" {{
+        limit_except POST {{ deny all; }}
+        proxy_pass https://fedlm_superlink/v1/fleet/$1;  # the path is written anew: nothing rides along with it
+        proxy_ssl_trusted_certificate {folder}/ca.pem;
+        proxy_ssl_verify on;
+        proxy_ssl_name localhost;  # nginx compares names only, no addresses
+        proxy_http_version 1.1;
+        proxy_set_header Host 127.0.0.1;
+        proxy_set_header Connection "";
+        proxy_request_buffering off;  # no message lies on the disk on its way
+        proxy_buffering off;
+    }}
+    location / {{ return 403; }}
+}}
+"""
+
+_CADDY = """# Run caddy with this file, and set `door = false` in server.toml: Caddy is the door then.
+{{
+	auto_https off
+	admin off
+}}
+https://:{port} {{
+	tls {folder}/server.pem {folder}/server.key {{
+		protocols tls1.2 tls1.3
+	}}
+	@fleet {{
+		method POST
+		path_regexp ^/v1/fleet/[a-z-]+$
+	}}
+	handle @fleet {{
+		request_body {{
+			max_size {megabytes}MiB
+		}}
+		reverse_proxy https://127.0.0.1:{backend} {{
+			transport http {{
+				tls_trust_pool file {folder}/ca.pem
+				tls_server_name 127.0.0.1
+			}}
+		}}
+	}}
+	handle {{
+		respond 403
+	}}
+}}
+"""
+
+
+def write_configurations(folder: Path, port: int, backend: int, max_message_bytes: int) -> None:
+    """Writes `nginx.conf` and `Caddyfile` into the coordinator's folder.
+
+    Args:
+      folder: has the certificates.
+      port: the open one.
+      backend: the SuperLink's, on loopback.
+      max_message_bytes: largest request.
+    """
+    values = {"port": port, "backend": backend, "folder": folder.resolve(), "megabytes": -(-max_message_bytes // 2**20)}
+    (folder / "nginx.conf").write_text(_NGINX.format(**values))
+    (folder / "Caddyfile").write_text(_CADDY.format(**values))
