@@ -2,13 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test unit check lock clean
+.PHONY: demo test unit check lock others clean
 
 demo: .venv/ready
 	$(BIN)/fedlm simulate shakespeare --set max_clients=200 --set rounds=60 --set eval_every=10 --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
+# Two at a time, a file each; then, one after the other, the tests that start many processes.
 test: .venv/ready
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -m "not flower" -n 2 --dist loadfile
+	$(BIN)/pytest tests -m flower
 
 unit: .venv/ready
 	$(BIN)/pytest tests -m "not slow and not flower"
@@ -19,9 +21,14 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py
 
-# The exact versions, without hashes of one platform and without an index address.
+# The exact versions, without hashes of one platform and without an index address; the fuzzer's compiler stays out of it.
 lock: .venv/ready
-	$(BIN)/pip-compile --quiet --all-extras --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --extra ray --extra corpora --extra keyring --extra hub --extra dev --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+# The systems that benchmarks/ compares with; docs/performance.md.
+others:
+	$(PYTHON) -m venv .venv-others
+	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-others.txt
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,4 +37,4 @@ lock: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache dist
+	rm -rf .venv .venv-others .mypy_cache .ruff_cache dist

@@ -40,6 +40,7 @@ from clients.children import Child
 from clients.frames import call_worker
 from clients.policy import REFUSED, Policy
 from clients.task import take_task
+from fedlm.data.preset import PRESETS
 from fedlm.errors import FedLMError, VaultError
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -71,7 +72,7 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [str(Path(sys.executable).parent / "flower-supernode"), *(w for o in options.items() for w in o)]
+        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""
@@ -84,6 +85,8 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
+            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }

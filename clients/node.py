@@ -41,6 +41,7 @@ class Node:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
+        self._initial: Weights = ()  # of the seed: the trainer's own are those of whatever it did last
         self._traces = 0  # of the trainers before this one
 
     @property
@@ -57,7 +58,8 @@ class Node:
             counts = {part: np.ascontiguousarray(self._vault.index[part]) for part in ("train", "held_out")}
             content["counts"] = ArrayRecord({part: Array(c) for part, c in counts.items()})
         if _config(message)["server-round"] == 0:
-            content["arrays"] = wire.weights_record(self._ready(message).weights)
+            self._ready(message)
+            content["arrays"] = wire.weights_record(self._initial)
         return content
 
     def vocabulary(self, message: Message) -> RecordDict:
@@ -181,7 +183,7 @@ class Node:
             if self._trainer is None or not self._trainer.take_over(config):
                 self._traces = self.traces
                 self._trainer = LocalTrainer(config)
-            self._settings = settings
+            self._settings, self._initial = settings, tuple(w.copy() for w in self._trainer.weights)
         return self._trainer
 
 

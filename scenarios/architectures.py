@@ -1,12 +1,13 @@
 """Which architecture learns most from the same text with the same number of parameters, and does federation change the order?
 
 RNN, GRU, LSTM and Transformer of 69,000 to 70,000 parameters each (within 1 %) see the same tokens: all text at one place, documents
-dealt out evenly (IID), and one client per role. Each has its own learning rate, chosen beforehand on roles of another seed.
+dealt out evenly (IID), and one client per role. Each has its own learning rate, from an uneven search that docs/results.md describes.
 
     fedlm study architectures --seeds 3            # three seeds
     fedlm study architectures --seeds 3 --quick    # fewer rounds and roles
 
-No full run has been measured yet: its time and table are still to come.
+Three seeds took 33 minutes on two busy cores. Bits per character central, IID, per role: GRU 2.74, 3.22, 2.93; LSTM 2.83, 3.33,
+3.05; RNN 3.11, 3.52, 3.37; Transformer 3.29, 3.66, 3.56; every difference to the LSTM is clear. docs/results.md has the table.
 """
 
 from scenarios.study import Case, Figure, Options, Study

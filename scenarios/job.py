@@ -158,7 +158,7 @@ def _drift(folder: RunFolder) -> dict[str, float]:
 def _folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:
     """Returns the run's folder, and whether there is a checkpoint to go on from; a folder without one is made anew."""
     if path.exists() and RunFolder(path).has_checkpoint:
-        return RunFolder(path), True
+        return RunFolder.open(path), True
     shutil.rmtree(path, ignore_errors=True)
     return RunFolder.create(path, config), False
 

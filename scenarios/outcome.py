@@ -103,6 +103,8 @@ def outcome(
         **summary(sum((figures[c] for c in clients), TextMetrics())),
         "best_tenth": best,
         "worst_tenth": worst,
+        "worst_tenth_perplexity": 2**worst,
+        "small_clients": _smallest(people, figures, clients),
         "client_mean": float(bits.mean()) if len(bits) else math.nan,
         "client_deviation": standard_deviation(bits),
         "client_gini": gini(bits),
@@ -135,6 +137,13 @@ def outcome(
     ]
     over_clients = {"bits_per_char": [interval.low, interval.high]}
     return {"figures": measured | people.data, "over_clients": over_clients, "clients": rows}
+
+
+def _smallest(people: People, figures: Mapping[int, TextMetrics], clients: list[int]) -> float:
+    """Bits per character over the quarter of clients with the least training text: sums first, the ratio last."""
+    few = sorted(clients, key=lambda c: (people.tokens[c], c))[: max(1, len(clients) // 4)]
+    total = sum((figures[c] for c in few), TextMetrics())
+    return total.loss_sum / math.log(2) / total.characters if few else math.nan
 
 
 def _group_figures(

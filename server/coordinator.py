@@ -54,7 +54,7 @@ class ServerFolder:
             "--ssl-ca-certfile": str(self.path / "ca.pem"),
             "--database": str(self.path / "state.db"),
         }
-        words = [str(Path(sys.executable).parent / "flower-superlink"), *(w for o in options.items() for w in o)]
+        words = [sys.executable, "-P", "-m", "server.superlink", *(w for o in options.items() for w in o)]
         return [*words, "--enable-supernode-auth", "--disable-runtime-dependency-installation"]
 
     @property

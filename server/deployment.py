@@ -1,5 +1,6 @@
 """A deployment on one machine: up, run, status, down. Processes are ours by a mark in their environment."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -128,7 +129,8 @@ class Deployment:
             try:
                 seen = self._follow(run_id, folder, seen, listener)
             except KeyboardInterrupt:
-                self.server.control.stop(run_id)
+                with contextlib.suppress(FedLMError):
+                    self.server.control.stop(run_id)  # else the ServerApp goes on alone
                 raise
             if (out / "model.keras").is_file():
                 return folder
@@ -152,7 +154,7 @@ class Deployment:
 
     def _follow(self, run_id: int, folder: RunFolder, seen: int, listener: Listener) -> int:
         """Shows new rounds until the run has ended or its ServerApp was lost; returns how many rounds were shown."""
-        worked = False
+        worked, end = False, time.monotonic() + _UP_SECONDS
         while True:
             ended = self._ended(run_id)
             holds = holder(folder.path / LOCK) == run_id
@@ -162,7 +164,7 @@ class Deployment:
             seen = max(seen, len(lines))
             if ended:
                 return seen
-            if worked and not holds:  # killed, or just done
+            if not holds and (worked or time.monotonic() > end):  # killed, just done, or never begun
                 time.sleep(1.0)
                 self._patiently(lambda: self.server.control.stop(run_id))
                 return seen

@@ -3,19 +3,28 @@
 from pathlib import Path
 
 _NGINX = """# Include in the http block, and set `door = false` in server.toml: nginx is the door then.
+upstream fedlm_superlink {{
+    server 127.0.0.1:{backend};
+    keepalive 16;
+    keepalive_timeout 3s;  # the SuperLink hangs up after 5 quiet seconds; a request must not meet that
+}}
 server {{
     listen {port} ssl;
     ssl_certificate {folder}/server.pem;
     ssl_certificate_key {folder}/server.key;
     ssl_protocols TLSv1.2 TLSv1.3;
     client_max_body_size {megabytes}m;
-    location ~ ^/v1/fleet/[a-z-]+$ {{
+    location ~ "^/v1/fleet/([a-z]+(?:-[a-z]+)*)\\z" {{
         limit_except POST {{ deny all; }}
-        proxy_pass https://127.0.0.1:{backend};
+        proxy_pass https://fedlm_superlink/v1/fleet/$1;  # the path is written anew: nothing rides along with it
         proxy_ssl_trusted_certificate {folder}/ca.pem;
         proxy_ssl_verify on;
-        proxy_ssl_name 127.0.0.1;
+        proxy_ssl_name localhost;  # nginx compares names only, no addresses
         proxy_http_version 1.1;
+        proxy_set_header Host 127.0.0.1;
+        proxy_set_header Connection "";
+        proxy_request_buffering off;  # no message lies on the disk on its way
+        proxy_buffering off;
     }}
     location / {{ return 403; }}
 }}

@@ -55,6 +55,9 @@ class Proxy:
                     writer.write(f"HTTP/1.1 {problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
                     await writer.drain()
                     return
+                if backend is not None and backend[0].at_eof():  # the SuperLink hangs up after 5 quiet seconds
+                    backend[1].close()
+                    backend = None
                 if backend is None:
                     backend = await self._connect()
                 backend[1].write(rewritten(head))

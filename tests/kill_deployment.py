@@ -6,8 +6,10 @@ By hand, on a deployment of its own in a folder that is removed at the end (twen
 """
 
 import argparse
+import contextlib
 import json
 import random
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -15,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.deployments import SMALL, fedlm, finish, kill_one, lines, sets, start
+from tests.guard import guard
 
 VICTIMS = {
-    "SuperNode": "/flower-supernode",
+    "SuperNode": "clients.supernode",
     "worker": "clients.worker",
     "ServerApp": "/flwr-serverapp",
-    "SuperLink": "/flower-superlink",
+    "SuperLink": "server.superlink",
 }
 _DELAY_SECONDS = 6.0  # about a round
 
@@ -77,8 +80,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     rng, settings = random.Random(arguments.seed), [*SMALL, f"rounds={arguments.rounds}", "eval_every=10"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cleaner:
         home = Path(folder)
+        cleaner.enter_context(guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home))
         simulation = start(home, "simulate", "shakespeare", *sets(settings), "--workers", 1, "--out", "s", "--json")
         made = fedlm("deploy", "init", "d", "--nodes", arguments.nodes, *sets(settings), cwd=home)
         assert made.returncode == 0, made.stderr

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import keras
 import keras_hub
+import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 TEXT = "the cat sat on the mat, isn't it? The dog's bone 1234. thine own and the king's men: go to!"
 WORDS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "and", "##ing", "you"]
 WIDTH, FEEDFORWARD, POSITIONS = 16, 32, 48
+
+
+def _spread(backbone: keras.Model, seed: int) -> None:
+    """Gives symbols and places vectors that are far apart, as after pretraining; adapters cannot move them."""
+    rng = np.random.default_rng(seed)
+    for variable in (v for v in backbone.variables if v.path.startswith(("token_emb", "position_emb"))):
+        variable.assign(rng.normal(0, 0.5, variable.shape))
 
 
 def save_gpt2(folder: Path, *, layers: int = 1, end_first: bool = False, seed: int = 1) -> Path:
@@ -25,14 +33,16 @@ def save_gpt2(folder: Path, *, layers: int = 1, end_first: bool = False, seed: i
     tokens.insert(0 if end_first else len(tokens), "<|endoftext|>")
     merges = [" ".join(pair) for pair in model["merges"]]
     vocabulary = {token: place for place, token in enumerate(tokens)}
-    keras_hub.models.GPT2Backbone(
+    backbone = keras_hub.models.GPT2Backbone(
         vocabulary_size=len(tokens),
         num_layers=layers,
         num_heads=2,
         hidden_dim=WIDTH,
         intermediate_dim=FEEDFORWARD,
         max_sequence_length=POSITIONS,
-    ).save_to_preset(str(folder))
+    )
+    _spread(backbone, seed)
+    backbone.save_to_preset(str(folder))
     keras_hub.tokenizers.GPT2Tokenizer(vocabulary=vocabulary, merges=merges).save_to_preset(str(folder))
     return folder
 
@@ -52,6 +62,7 @@ def save_bert(folder: Path, *, head: bool = True, seed: int = 1) -> Path:
         intermediate_dim=FEEDFORWARD,
         max_sequence_length=POSITIONS,
     )
+    _spread(backbone, seed)
     task = keras_hub.models.BertMaskedLM(backbone) if head else backbone
     task.save_to_preset(str(folder))
     tokenizer.save_to_preset(str(folder))

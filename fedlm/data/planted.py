@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from fedlm.data.tokens import CHARACTERS
 from fedlm.errors import ConfigError
 from fedlm.types import Document
 
@@ -138,7 +140,26 @@ def read_mix(open_corpus: Open, *, corpora: list[str]) -> Iterator[Document]:
             yield Document(f"{name}/{document.user}", document.text, {**document.labels, "source": name})
 
 
+COIN_CANARIES = tuple(c for c in CHARACTERS if not c.isspace())
+
+
+def coins(seed: int) -> npt.NDArray[np.bool_]:
+    """Returns which of `COIN_CANARIES` a seed puts in, each by a fair coin of its own, (canaries,)."""
+    return np.random.default_rng([seed, 9]).random(len(COIN_CANARIES)) < 0.5
+
+
+def read_coins(open_corpus: Open, *, documents: int = 5, length: int = 80, seed: int = 0) -> Iterator[Document]:
+    """Yields the canary clients that the coins put in: each writes one character of its own, over and over.
+
+    Their updates are as good as orthogonal (the output bias of a character each), which gives an audit its power.
+    """
+    for place in np.flatnonzero(coins(seed)):
+        for _ in range(documents):
+            yield Document(f"canary-{place:03d}", COIN_CANARIES[place] * length)
+
+
 READERS: dict[str, Callable[..., Iterator[Document]]] = {
+    "coins": read_coins,
     "biased": read_biased,
     "canaries": read_canaries,
     "mix": read_mix,

@@ -83,10 +83,19 @@ def pack_documents(documents: list[str]) -> bytes:
 
 
 def unpack_documents(plain: bytes) -> list[str]:
-    """Returns what `pack_documents` was given."""
+    """Returns what `pack_documents` was given.
+
+    Raises:
+      VaultError: nothing that it returns reads like this.
+    """
     documents, at = [], 0
-    while at < len(plain):
-        (size,) = struct.unpack_from("<I", plain, at)
-        documents.append(plain[at + 4 : at + 4 + size].decode())
-        at += 4 + size
+    try:
+        while at < len(plain):
+            (size,) = struct.unpack_from("<I", plain, at)
+            at += 4 + size
+            if at > len(plain):
+                raise VaultError(DOES_NOT_OPEN)
+            documents.append(plain[at - size : at].decode())
+    except (struct.error, UnicodeDecodeError):
+        raise VaultError(DOES_NOT_OPEN) from None
     return documents

@@ -99,10 +99,14 @@ def pseudonym(key: bytes, name: str) -> int:
 def connect(path: Path) -> sqlite3.Connection:
     """Opens the file; transactions are ours."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA secure_delete=ON")
-    db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider forgets the old key
-    db.execute("PRAGMA trusted_schema=OFF")
-    db.execute("PRAGMA cell_size_check=ON")
+    try:
+        db.execute("PRAGMA secure_delete=ON")
+        db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider forgets the old key
+        db.execute("PRAGMA trusted_schema=OFF")
+        db.execute("PRAGMA cell_size_check=ON")
+    except BaseException:
+        db.close()  # not left to the garbage collector: an open handle holds the file's lock
+        raise
     return db
 
 
@@ -166,7 +170,10 @@ def unseal_arrays(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -
 def unseal_names(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> Names:
     """Returns a block's names and labels."""
     plain = unseal(keys.index, Place(vault_id, Part.NAMES, sequence=number), as_bytes(blob))
-    return [(str(name), dict(labels)) for name, labels in json.loads(plain)]
+    try:
+        return [(str(name), dict(labels)) for name, labels in json.loads(plain)]
+    except (ValueError, TypeError):
+        raise VaultError(DOES_NOT_OPEN) from None
 
 
 @dataclass(frozen=True)

@@ -162,24 +162,17 @@ def test_the_cache_agrees_with_the_whole_model(presets: dict[str, Path]) -> None
     assert steps.count == STEPS
 
 
-@pytest.mark.parametrize(
-    ("kind", "preset", "options"),
-    [
-        ("gpt2", "gpt2", ", lora_rank=0, dropout=0.0"),
-        ("gpt2", "gpt2", f", lora_rank=8, lora_alpha=32.0, dropout=0.0, targets={' '.join(TARGETS)!r}"),
-        ("bert", "headless", f", lora_rank=8, lora_alpha=32.0, dropout=0.0, targets={' '.join(TARGETS)!r}"),
-    ],
-)
-def test_learns_a_planted_sequence(kind: str, preset: str, options: str, presets: dict[str, Path]) -> None:
-    text = "zyxwv" * 40 if kind == "gpt2" else "z y x w v " * 40  # each letter is a token
-    values = {"local_epochs": 60, "batch_size": 8, "client_optimizer": "adam(learning_rate=0.02)"}
-    trainer = LocalTrainer(config(kind, presets[preset], options, **values))
+def test_adapters_learn_a_planted_sequence(presets: dict[str, Path]) -> None:
+    text, options = "zyxwv" * 40, f", lora_alpha=32.0, dropout=0.0, targets={' '.join(TARGETS)!r}"
+    values = {"local_epochs": 40, "batch_size": 8}
+    trainer = LocalTrainer(config("gpt2", presets["gpt2"], options, **values))
     start = trainer.weights
     frozen = [v.numpy() for v in trainer.model.non_trainable_variables if "seed" not in v.path]
     trainer.train(start, [text], np.random.default_rng(0))
     figures = trainer.evaluate(None, [text])
     assert figures.tokens == trainer.num_tokens([text])
-    assert (figures.correct + (kind == "gpt2")) / figures.tokens > 0.99  # the end itself cannot be foreseen
+    assert figures.tokens == len(text) + 1  # each letter is a token
+    assert (figures.correct + 1) / figures.tokens > 0.99  # the end itself cannot be foreseen
     trainer.train(start, ["another client", "with rows of other lengths " * 3], np.random.default_rng(1))
     assert trainer.traces == 1
     kept = [v for v in trainer.model.non_trainable_variables if "seed" not in v.path]

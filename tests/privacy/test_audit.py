@@ -1,6 +1,7 @@
 """The audit's formulae against hand-worked values; broken mechanisms are caught and right ones are not."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 from scipy import stats
 
 from fedlm.config import RunConfig
+from fedlm.data.corpus import open_corpus
+from fedlm.data.planted import COIN_CANARIES, coins
 from fedlm.privacy.accounting import plan
 from fedlm.privacy.audit import Guesses, guess, lower_bound, noise_p_value, p_value, released_canaries
 from fedlm.privacy.settings import PrivacySettings
+from fedlm.types import TextMetrics
+from scenarios.privacy_audit import probe
 
 
 def private(**more: Any) -> PrivacySettings:
@@ -42,11 +47,11 @@ def test_randomised_response_is_bounded_below_its_epsilon_and_not_far() -> None:
     # The optimal guess against it is right with probability e^eps / (1 + e^eps): the bound is tight.
     epsilon, rng = 1.5, np.random.default_rng(0)
     bounds = []
-    for _ in range(200):
-        correct = rng.binomial(2000, 1 / (1 + math.exp(-epsilon)))
-        bounds.append(lower_bound(Guesses(2000, 2000, int(correct)), 0.0))
-    assert np.mean(np.array(bounds) > epsilon) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
-    assert np.mean(bounds) == pytest.approx(epsilon, abs=0.2)
+    for _ in range(100):
+        correct = rng.binomial(500, 1 / (1 + math.exp(-epsilon)))
+        bounds.append(lower_bound(Guesses(500, 500, int(correct)), 0.0))
+    assert np.mean(np.array(bounds) > epsilon) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 100)
+    assert np.mean(bounds) == pytest.approx(epsilon, abs=0.3)
 
 
 def test_guesses_are_taken_from_both_ends_of_the_ranking() -> None:
@@ -57,6 +62,28 @@ def test_guesses_are_taken_from_both_ends_of_the_ranking() -> None:
     for wrong in (np.zeros(5), np.full(6, math.nan)):
         with pytest.raises(ValueError, match="Expected"):
             guess(inside, wrong, 0.5)
+
+
+def test_coins_put_whole_clients_in_or_leave_them_out() -> None:
+    documents = list(open_corpus("coins(seed=3, documents=4, length=7)"))
+    assert [d.text for d in documents] == [
+        c * 7 for c, i in zip(COIN_CANARIES, coins(3), strict=True) if i for _ in "four"
+    ]
+    assert len({d.user for d in documents}) == coins(3).sum()
+    thrown = np.concatenate([coins(s) for s in range(200)])
+    assert thrown.mean() == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(len(thrown)))
+
+
+def test_probe_of_the_study_by_hand() -> None:
+    """A model that finds the characters of those inside likelier is read without a mistake; one that does not, not."""
+    inside = dict(zip(COIN_CANARIES, coins(1), strict=True))
+
+    def tells(texts: Sequence[str]) -> list[TextMetrics]:
+        return [TextMetrics(1.0 if inside[t[0]] else 2.0, 0, len(t), len(t)) for t in texts]
+
+    found = probe(tells, 1)
+    assert found["right_guesses"] == 1.0 and found["audited_epsilon"] > CLAIM
+    assert probe(lambda texts: [TextMetrics(ord(t[0]), 0, 1, 1) for t in texts], 1)["audited_epsilon"] < 0.5
 
 
 CANARIES, SHARE, CLAIM, DELTA = 10_000, 0.04, 2.0, 1e-5

@@ -1,6 +1,7 @@
 import json
 import math
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,61 @@ def test_charge_is_on_disk_before_noise_and_a_round_run_again_is_charged_again(t
     written = json.loads((tmp_path / "ledger.json").read_text())
     assert [r["round"] for r in written["releases"]] == [1, 2, 2, 3]
     assert written["epsilon"] == pytest.approx(epsilon([again.ledger.releases[0]] * 4, 1e-5))
+
+
+def test_round_run_again_draws_other_clients_and_goes_on_as_without_the_crash(tmp_path: Path) -> None:
+    """Two noises over one sample cost more than the two independent releases that are charged."""
+    run = rounds(tmp_path)
+    first = run.draw(1)
+    run.charge(1, first)
+    again = rounds(tmp_path)
+    second = again.draw(1)
+    assert not np.array_equal(first, second) and not np.array_equal(second, again.draw(2))
+    assert np.array_equal(run.draw(2), again.draw(2))
+    one = [again.ledger.releases[0]]
+    same_sample = epsilon([replace(one[0], noise_multiplier=1 / math.sqrt(2))], 1e-5)
+    assert same_sample > epsilon(one * 2, 1e-5)  # why it matters
+    again.charge(1, second)
+    assert not np.array_equal(rounds(tmp_path).draw(1), second)
+
+
+def test_resume_without_its_ledger_or_with_an_old_one_is_refused(tmp_path: Path) -> None:
+    run = rounds(tmp_path)
+    run.charge(1, run.draw(1))
+    old = (tmp_path / "ledger.json").read_text()
+    run.charge(2, run.draw(2))
+    rounds(tmp_path).restore(2, {})
+    for content in (old, None):
+        (tmp_path / "ledger.json").unlink()
+        if content:
+            (tmp_path / "ledger.json").write_text(content)
+        with pytest.raises(FedLMError, match="lacks rounds"):
+            rounds(tmp_path).restore(2, {})
+
+
+@pytest.mark.parametrize("content", [b"", bytes(31)])
+def test_cohort_key_that_was_cut_off_is_refused(tmp_path: Path, content: bytes) -> None:
+    rounds(tmp_path)
+    (tmp_path / "checkpoint" / "cohort.key").write_bytes(content)
+    with pytest.raises(FedLMError, match=r"cohort key .* is damaged"):
+        rounds(tmp_path)
+
+
+def test_weights_of_another_run_stand_in_statement_and_list_also_after_resume(tmp_path: Path) -> None:
+    run = rounds(tmp_path)
+    assert "another run" not in run.ledger.statement()
+    run.ledger.starts_from_another_run()
+    again = rounds(tmp_path).ledger
+    assert again.statement().endswith("counted from weights of another run, which this ledger does not cover")
+    assert again.as_dict()["not_covered"][0].startswith("initial weights")
+
+
+def test_simulated_cohort_of_capped_weights_has_noise_and_denominator_of_the_larger_one(tmp_path: Path) -> None:
+    capped = {"weighting": "capped(tokens=500)", "population_weight": 4e4, "noise_multiplier": 1.5}
+    run = rounds(tmp_path, noise_cohort_size=1000, **capped)
+    # z cap C / (q W): nothing of it depends on the cohort that is simulated
+    assert run.noise_on_mean() == pytest.approx(1.5 * 500 * 1.0 / (0.05 * 4e4), rel=1e-4)
+    assert run.settings.denominator == pytest.approx(0.05 * 4e4 * 10 / 1000)
 
 
 def test_cohorts_are_secret_random_and_the_same_after_resume(tmp_path: Path) -> None:

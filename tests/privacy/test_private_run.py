@@ -1,6 +1,8 @@
-"""A private run on real text, killed between noise and checkpoint, and stopped by its budget."""
+"""A private run on real text: killed before and after its noise, with a client that fails, stopped by its budget."""
 
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,35 +16,63 @@ SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every
 KILL = """
 import os, signal
 from server.checkpoint import RunFolder
-real = RunFolder.save_checkpoint
-def save(folder, checkpoint, *, keep):
-    if checkpoint.round == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(folder, checkpoint, keep=keep)
-RunFolder.save_checkpoint = save
+from server.private import PrivateRounds
+def dies(real, when):
+    def step(self, first, *rest, **more):
+        if getattr(first, 'round', 0) == when:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, first, *rest, **more)
+    return step
+where, when = os.environ['DIES'].split()
+if where == 'noise':  # charged, and no noise drawn yet
+    PrivateRounds.mean = dies(PrivateRounds.mean, int(when))
+else:  # noise drawn, and no checkpoint yet
+    RunFolder.save_checkpoint = dies(RunFolder.save_checkpoint, int(when))
 from fedlm.cli import main
 main()
 """
 
 
-def fedlm(cwd: Path, *arguments: object, code: str = "") -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", code] if code else [sys.executable, "-m", "fedlm"]
-    return subprocess.run([*start, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
+def fedlm(cwd: Path, *arguments: object, dies: str = "") -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-c", KILL] if dies else [sys.executable, "-m", "fedlm"]
+    environment = {**os.environ, "DIES": dies}
+    return subprocess.run(
+        [*start, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=600, env=environment
+    )
 
 
 def ledger(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / "ledger.json").read_text()))
 
 
-def test_killed_between_noise_and_checkpoint_is_charged_twice_and_budget_stops(tmp_path: Path) -> None:
+def break_training_text(vault: Path) -> None:
+    """Flips a bit in every client's sealed training text: no node can open it."""
+    with sqlite3.connect(vault) as database:
+        for row_id, blob in database.execute("SELECT row_id, train FROM shard").fetchall():
+            database.execute("UPDATE shard SET train = ? WHERE row_id = ?", [blob[:-1] + bytes([blob[-1] ^ 1]), row_id])
+
+
+def test_killed_run_is_charged_by_hand_count_shows_nothing_uncovered_and_budget_stops(tmp_path: Path) -> None:
     sets = [w for s in [*SMALL, *PRIVATE] for w in ("--set", s)]
-    killed = fedlm(tmp_path, "simulate", "shakespeare", *sets, "--out", "run", code=KILL)
+    killed = fedlm(tmp_path, "simulate", "shakespeare", *sets, "--out", "run", dies="checkpoint 2")
     assert killed.returncode == -9, killed.stderr
     run = tmp_path / "run"
     assert [r["round"] for r in ledger(run)["releases"]] == [1, 2]
-    resumed = fedlm(tmp_path, "simulate", "shakespeare", "--out", "run", "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    killed = fedlm(tmp_path, "simulate", "shakespeare", "--out", "run", "--resume", dies="noise 3")
+    assert killed.returncode == -9, killed.stderr
     assert [r["round"] for r in ledger(run)["releases"]] == [1, 2, 2, 3]
+    intact = (run / "vault.db").read_bytes()
+    break_training_text(run / "vault.db")  # from here on every client fails; the release is charged all the same
+    resumed = fedlm(tmp_path, "simulate", "shakespeare", "--out", "run", "--resume")
+    (run / "vault.db").write_bytes(intact)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [r["round"] for r in ledger(run)["releases"]] == [1, 2, 2, 3, 3]
+    last = json.loads((run / "private" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["round"] == 3 and last["failed"] == last["cohort"]
+    uncovered = ("held-out", "accuracy", "bits per character", "bits/char", "tokens/s", "clients train")
+    assert not [w for w in uncovered if w in resumed.stdout + resumed.stderr]
+    assert {p.name for p in run.iterdir()} >= {"private", "summary.json"} and not (run / "events").exists()
+    assert not ({"final", "seconds", "tokens_per_second"} & set(json.loads((run / "summary.json").read_text())))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [0, 1, 2, 3]
     assert all(set(line) == {"round", "epsilon", "clip_norm"} for line in lines)
@@ -56,3 +86,4 @@ def test_killed_between_noise_and_checkpoint_is_charged_twice_and_budget_stops(t
     assert stopped.returncode == 0, stopped.stderr
     assert [r["round"] for r in ledger(tmp_path / "stopped")["releases"]] == [1]
     assert (tmp_path / "stopped" / "checkpoint" / "latest.safetensors").is_file()
+    assert "accuracy" not in stopped.stdout

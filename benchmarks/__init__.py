@@ -1,0 +1,1 @@
+"""Speed against other systems, each on the same work in the same minutes (docs/performance.md)."""

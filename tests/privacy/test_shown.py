@@ -1,0 +1,58 @@
+"""What a node and a run show under differential privacy, and what a node's own policy makes of it."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+
+from clients.policy import Policy
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
+from fedlm.types import TextMetrics
+from server.checkpoint import RunFolder
+from server.local_grid import take_identity
+
+PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 0.5, "sampling_rate": 0.5}
+LINE: dict[str, Any] = {
+    "round": 3,
+    "cohort": 7,
+    "failed": 1,
+    "tokens": 900,
+    "train_loss": 2.0,
+    "eval": {"accuracy": 0.5},
+}
+
+
+def test_line_that_may_be_shown_has_what_the_ledger_covers_and_nothing_else(tmp_path: Any) -> None:
+    covered = {"epsilon": 1.5, "clip_norm": 0.5}
+    folder = RunFolder.create(tmp_path / "private", RunConfig.checked(PRIVATE))
+    assert folder.public({**LINE, **covered}) == {"round": 3, **covered}
+    assert RunFolder.create(tmp_path / "open", RunConfig()).public(LINE) == LINE
+
+
+def test_figures_per_client_and_population_lie_in_private_and_are_found_again(tmp_path: Any) -> None:
+    folder = RunFolder.create(tmp_path / "run", RunConfig.checked(PRIVATE))
+    figures = {5: TextMetrics(2.0, 1, 3, 4)}
+    folder.write_clients(2, figures)
+    folder.keep_population(np.array([5], np.uint64))
+    assert folder.last_clients() == figures
+    assert {p.name for p in folder.path.iterdir()} == {"config.toml", "private"}
+    assert {p.name for p in (folder.path / "private").iterdir()} == {"clients.parquet", "population.sha256"}
+
+
+@pytest.mark.flower
+@pytest.mark.parametrize("kind", [MessageType.QUERY, MessageType.TRAIN])
+def test_node_with_a_smallest_cohort_takes_no_part(kind: str) -> None:
+    """Chunks {A, B} trained and {B} refused: A alone would decide whether B is in the sum, twice the bound."""
+    take_identity()
+    settings, clients = RunConfig.checked(PRIVATE).to_settings(), np.array([1, 2], "<u8").tobytes()
+    content = RecordDict({"config": ConfigRecord({"settings": settings, "clients": clients, "server-round": 1})})
+    message = Message(content, 0, kind)
+    Policy().check(message)
+    with pytest.raises(ConfigError, match="no guarantee can be stated"):
+        Policy(smallest_cohort=2).check(message)
+    plain = {**json.loads(settings), "mechanism": "none"}
+    content.config_records["config"]["settings"] = json.dumps(plain)
+    Policy(smallest_cohort=2).check(message)
