@@ -1,6 +1,7 @@
 """A forgotten client: the weights have the bits of a run in which it never was, and nothing of the run mentions it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def test_interrupted_deletion_is_remembered(tmp_path: Path) -> None:
     Forgotten().check_done(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def idle() -> Iterator[KeptWorkers]:
+    """One worker for all runs: TensorFlow starts once."""
+    with KeptWorkers() as kept:
+        yield kept
+
+
 def names(vault: Path) -> dict[int, str]:
     opened = Vault(vault, KeySource(vault.with_name("v.db.key")))
     try:
@@ -59,32 +67,30 @@ def first_rounds(run: Path, clients: list[int]) -> dict[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.flower
-@pytest.mark.parametrize("strategy", ["FedAvg", "FedAdam"])
 def test_forgotten_client_leaves_the_bits_of_a_run_without_it_even_if_killed(
-    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, idle: KeptWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy=strategy)
+    vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy="FedAdam")
     source, who = KeySource(vault.with_name("v.db.key")), names(vault)
-    with KeptWorkers() as idle:
-        before = train(vault, run, config, idle)
-        first = first_rounds(run, list(who))
-        client = max(first, key=lambda c: (first[c], c))
-        assert first[client] > 1  # else no checkpoint is from before it
-        cost = plan(run, vault, source, who[client])
-        assert (cost.first, cost.restart, cost.rounds) == (first[client], first[client] - 1, 5 - first[client])
-        with pytest.raises(VaultError, match="no client of this name"):
-            plan(run, vault, source, "nobody")
-        for step in ("_go_back", "drop_client"):  # killed there, and repeated
-            with monkeypatch.context() as patch:
-                patch.setattr(unlearning, step, interrupt)
-                with pytest.raises(KeyboardInterrupt):
-                    delete(run, plan(run, vault, source, who[client]))
-            with pytest.raises(ConfigError, match="repeat fedlm forget"):
-                RunFolder.open(run)
-        delete(run, plan(run, vault, source, who[client]))
-        after = train(vault, run, config, idle)
-        rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
-        never = train(rest, tmp_path / "never", config, idle)
+    before = train(vault, run, config, idle)
+    first = first_rounds(run, list(who))
+    client = max(first, key=lambda c: (first[c], c))
+    assert first[client] > 1  # else no checkpoint is from before it
+    cost = plan(run, vault, source, who[client])
+    assert (cost.first, cost.restart, cost.rounds) == (first[client], first[client] - 1, 5 - first[client])
+    with pytest.raises(VaultError, match="no client of this name"):
+        plan(run, vault, source, "nobody")
+    for step in ("_go_back", "drop_client"):  # killed there, and repeated
+        with monkeypatch.context() as patch:
+            patch.setattr(unlearning, step, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                delete(run, plan(run, vault, source, who[client]))
+        with pytest.raises(ConfigError, match="repeat fedlm forget"):
+            RunFolder.open(run)
+    delete(run, plan(run, vault, source, who[client]))
+    after = train(vault, run, config, idle)
+    rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
+    never = train(rest, tmp_path / "never", config, idle)
     assert after == never != before
     told = [(m["round"], m["cohort"], m["tokens"], m["eval"]) for m in RunFolder(run).metrics()]
     assert told == [(m["round"], m["cohort"], m["tokens"], m["eval"]) for m in RunFolder(tmp_path / "never").metrics()]
@@ -100,20 +106,19 @@ def interrupt(*_: object) -> None:
 
 @pytest.mark.slow
 @pytest.mark.flower
-def test_a_recorded_failure_is_replayed(tmp_path: Path) -> None:
+def test_a_recorded_failure_is_replayed(tmp_path: Path, idle: KeptWorkers) -> None:
     vault, run, config = seal(tmp_path / "all"), tmp_path / "run", settings(strategy="FedMedian", rounds=2)
     who = names(vault)
-    with KeptWorkers() as idle:
-        train(vault, tmp_path / "whole", config, idle)
-        second = ParticipationLedger(tmp_path / "whole").rounds()[1].clients
-        client, lost = sorted(second)[:2]
-        train(vault, run, config, idle, (lost, 2))
-        assert ParticipationLedger(run).rounds()[1].lost == {lost}
-        delete(run, plan(run, vault, KeySource(vault.with_name("v.db.key")), who[client]))
-        after = train(vault, run, config, idle)  # nothing fails this time
-        rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
-        assert after == train(rest, tmp_path / "never", config, idle, (lost, 2))
-        assert after != train(rest, tmp_path / "other", config, idle)
+    train(vault, tmp_path / "whole", config, idle)
+    second = ParticipationLedger(tmp_path / "whole").rounds()[1].clients
+    client, lost = sorted(second)[:2]
+    train(vault, run, config, idle, (lost, 2))
+    assert ParticipationLedger(run).rounds()[1].lost == {lost}
+    delete(run, plan(run, vault, KeySource(vault.with_name("v.db.key")), who[client]))
+    after = train(vault, run, config, idle)  # nothing fails this time
+    rest = seal(tmp_path / "rest", [c for c in CLIENTS if c != who[client]])
+    assert after == train(rest, tmp_path / "never", config, idle, (lost, 2))
+    assert after != train(rest, tmp_path / "other", config, idle)
 
 
 def fedlm(*words: object) -> Any:
