@@ -7,8 +7,10 @@ from pathlib import Path
 from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.errors import CorpusError, VaultError
+from fedlm.ordered import in_order
 from fedlm.prepare import Preparation, count_targets, held_out_documents
-from fedlm.scrub.engine import Scrubber
+from fedlm.scrub.engine import ScrubbedText, Scrubber
+from fedlm.types import Document
 from fedlm.vault.editor import VaultEditor
 from fedlm.vault.keys import KeySource
 from fedlm.vault.spool import Spool
@@ -41,9 +43,10 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
                 raise VaultError(f"The clients of {vault} were made by a partition: prepare a new vault instead.")
             config = RunConfig.checked({k: editor.about[k] for k in _FROM_VAULT if k in editor.about})
             scrubber, done = Scrubber(config.scrub), Preparation()
-            for place, user in enumerate(users, 1):
-                _add_client(editor, spool, user, scrubber, config, done)
-                progress(place, len(users))
+            with scrubber.spread(spool.characters) as threads:
+                for place, documents in enumerate(map(spool.read, users), 1):
+                    _add_client(editor, documents, scrubber, threads, config, done)
+                    progress(place, len(users))
             _note(editor, done)
             editor.commit()
         return done
@@ -52,11 +55,22 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
 
 
 def _add_client(
-    editor: VaultEditor, spool: Spool, user: bytes, scrubber: Scrubber, config: RunConfig, done: Preparation
+    editor: VaultEditor,
+    documents: list[Document],
+    scrubber: Scrubber,
+    threads: int,
+    config: RunConfig,
+    done: Preparation,
 ) -> None:
-    documents, counts = spool.read(user), Counter[str]()
-    name = documents[0].user
-    texts = [t for t in (scrubber.scrub(d.text, counts) for d in documents) if t.text.strip()]
+    def work(document: Document) -> tuple[ScrubbedText, Counter[str]]:
+        found = Counter[str]()
+        return scrubber.scrub(document.text, found), found
+
+    texts, counts, name = list[ScrubbedText](), Counter[str](), documents[0].user
+    for text, found in in_order(work, documents, threads):
+        counts.update(found)
+        if text.text.strip():
+            texts.append(text)
     few = len(texts) < max(config.min_documents, 1) and not editor.has(name)
     if few or not texts or editor.forgotten(name) is not None:
         done.left_out += 1

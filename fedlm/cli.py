@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,8 +68,17 @@ def main() -> None:
         sys.stderr.write(f"fedlm: {error.strerror or 'input or output failed'}: {error.filename or ''}\n")
         raise SystemExit(ConfigError.exit_code if isinstance(error, PermissionError) else 4) from None
     except Exception as error:
-        show = getattr(error, "show", None)
-        if debug or show is None:
+        if debug:
             raise
-        show(file=sys.stderr)
-        raise SystemExit(2) from None
+        if (show := getattr(error, "show", None)) is not None:
+            show(file=sys.stderr)
+            raise SystemExit(2) from None
+        sys.stderr.write(f"fedlm: {_unexpected(error)}\n")
+        raise SystemExit(4) from None
+
+
+def _unexpected(error: Exception) -> str:
+    """Returns a sentence about an error of ours; its own text may quote a document, so only --debug shows it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    return f"an error that should not happen, {where}; the same command with --debug shows all of it."

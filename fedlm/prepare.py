@@ -1,13 +1,10 @@
 """Once, at the owner: documents -> scrub -> split into train and held-out -> seal into a vault."""
 
-import os
 import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from fedlm.config import RunConfig
@@ -15,6 +12,7 @@ from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.partition import partition
 from fedlm.data.tokens import vocabulary
 from fedlm.errors import ConfigError, CorpusError, VaultError
+from fedlm.ordered import in_order
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.types import Document
@@ -170,8 +168,7 @@ def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
 def _shards(
     spool: Spool, users: list[bytes], scrubber: Scrubber, key: bytes, config: RunConfig, done: Preparation
 ) -> Iterator[ClientShard | None]:
-    """Scrubs client by client, several at a time (the model runs outside the interpreter's lock), in the users' order."""
-    threads = os.cpu_count() or 1
+    """Scrubs client by client, several at a time, in the users' order."""
 
     def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str]]:
         counts: Counter[str] = Counter()
@@ -179,15 +176,8 @@ def _shards(
         scrubbed = [scrubber.scrub(d.text, counts, stand_ins) for d in documents]
         return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: list[Future[tuple[ClientShard | None, Counter[str]]]] = []
-        rest = iter(users)
-        for user in islice(rest, 2 * threads):
-            waiting.append(pool.submit(work, spool.read(user)))
-        while waiting:
-            shard, counts = waiting.pop(0).result()
-            for user in islice(rest, 1):
-                waiting.append(pool.submit(work, spool.read(user)))
+    with scrubber.spread(spool.characters) as threads:
+        for shard, counts in in_order(work, map(spool.read, users), threads):
             if shard is not None:
                 texts = [*shard.train, *shard.held_out]
                 done.documents += len(texts)

@@ -25,6 +25,7 @@ def scrub(
     as_json: Json = False,
 ) -> None:
     """Replaces the personal data in the `text` of each line, or scores what is found."""
+    from fedlm.progress import ClientProgress
     from fedlm.scrub.files import score_file, scrub_file
     from fedlm.scrub.score import table
 
@@ -36,7 +37,8 @@ def scrub(
         return
     if source is None or target is None:
         raise ConfigError("fedlm scrub takes IN.jsonl and OUT.jsonl, or --score GOLD.jsonl.")
-    counts = scrub_file(source, target, profile, spans=spans)
+    with ClientProgress("scrubbing", quiet=as_json) as progress:
+        counts = scrub_file(source, target, profile, spans=spans, progress=progress.update)
     if as_json:
         typer.echo(json.dumps(dict(counts.most_common())))
     else:

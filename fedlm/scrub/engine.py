@@ -4,19 +4,19 @@ Presidio's recognisers and ours (`recognisers/`, one file each) find it; each fi
 a stand-in, or nothing. Only `Scrubber.scrub` makes a `ScrubbedText`, and sealing accepts nothing else.
 """
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.scrub.entities import KIND_OF_ENTITY
 from fedlm.scrub.kinds import Kind, strip_placeholders
+from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,20 @@ class Scrubber:
             from fedlm.scrub import presidio  # loads spaCy
 
             self._analyzer = presidio.Analyzer(self.profile)
+
+    @contextmanager
+    def spread(self, characters: int) -> Iterator[int]:
+        """Uses processes of their own meanwhile, if so many characters are worth it; yields how many threads keep them busy."""
+        count = worth(characters) if self._analyzer is not None else 0
+        if not count:
+            yield os.cpu_count() or 1  # the model, at least, runs outside the interpreter's lock
+            return
+        alone, self._analyzer = self._analyzer, Processes(self.profile, count)
+        try:
+            yield count + 1
+        finally:
+            self._analyzer.close()
+            self._analyzer = alone
 
     def find(self, text: str) -> list[Finding]:
         """Returns the findings in `text`, in order and without overlaps."""

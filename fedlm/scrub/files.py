@@ -3,18 +3,27 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fedlm.errors import CorpusError
+from fedlm.ordered import in_order
 from fedlm.scrub.engine import Finding, Scrubber, replace
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score
 
 
-def scrub_file(source: Path, target: Path, profile: str, *, spans: bool, key: bytes | None = None) -> Counter[str]:
+def scrub_file(
+    source: Path,
+    target: Path,
+    profile: str,
+    *,
+    spans: bool,
+    key: bytes | None = None,
+    progress: Callable[[int, int], None] = lambda done, lines: None,
+) -> Counter[str]:
     """Writes `target`, whole or not at all; returns findings per kind.
 
     Args:
@@ -23,6 +32,7 @@ def scrub_file(source: Path, target: Path, profile: str, *, spans: bool, key: by
         and `spans` of start, end (in characters), label (Presidio's), kind (ours) and score.
       profile: a scrub spec.
       key: of stand-ins, for mode="pseudonym"; random if none is given.
+      progress: called with lines done and lines in all.
 
     Raises:
       ConfigError: no such profile.
@@ -31,18 +41,25 @@ def scrub_file(source: Path, target: Path, profile: str, *, spans: bool, key: by
     scrubber, counts = Scrubber(profile), Counter[str]()
     key = key or secrets.token_bytes(32)
     beside = target.with_name(f".{target.name}.new")
+
+    def work(record: dict[str, Any]) -> tuple[dict[str, Any], Counter[str]]:
+        text = strip_placeholders(record["text"])
+        findings = scrubber.find(text)
+        if spans:
+            record |= {"text": text, "spans": [_span(f) for f in findings]}
+        else:
+            pseudonyms = Pseudonyms(key, str(record.get("user", "")))
+            record["text"] = readable(replace(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
+        return record, Counter(f.kind.name for f in findings)
+
+    lines, size = _size(source)
     try:
-        with beside.open("w", encoding="utf-8") as out:
-            for _, record in _records(source):
-                text = strip_placeholders(record["text"])
-                findings = scrubber.find(text)
-                counts.update(f.kind.name for f in findings)
-                if spans:
-                    record |= {"text": text, "spans": [_span(f) for f in findings]}
-                else:
-                    pseudonyms = Pseudonyms(key, str(record.get("user", "")))
-                    record["text"] = readable(replace(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
-                out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        with beside.open("wb") as out, scrubber.spread(size) as threads:
+            records = (record for _, record in _records(source))
+            for place, (record, found) in enumerate(in_order(work, records, threads), 1):
+                progress(place, lines)
+                counts.update(found)
+                out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
@@ -74,6 +91,14 @@ def score_file(gold: Path, profile: str) -> Score:
 
 def _span(f: Finding) -> dict[str, Any]:
     return {"start": f.start, "end": f.end, "label": f.label, "kind": f.kind.name, "score": round(f.score, 4)}
+
+
+def _size(source: Path) -> tuple[int, int]:
+    """Returns lines and bytes; 0 of a file that is not there, which `_records` reports."""
+    if not source.is_file():
+        return 0, 0
+    with source.open("rb") as lines:
+        return sum(1 for _ in lines), source.stat().st_size
 
 
 def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -94,7 +94,10 @@ def _windows(text: str, pieces: list[tuple[int, int]]) -> Any:
     tokenizer, session = load()
     cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     for start, end in pieces:
-        encoding = tokenizer.encode(text[start:end], add_special_tokens=False)
+        piece = (
+            text[start:end].encode("utf-8", "replace").decode()
+        )  # JSON can hold half a surrogate pair, a tokenizer cannot
+        encoding = tokenizer.encode(piece, add_special_tokens=False)
         ids, offsets = encoding.ids, encoding.offsets
         count = -(-len(ids) // WINDOW_TOKENS)
         size = -(-len(ids) // max(count, 1))  # windows of one length: no last window of two tokens

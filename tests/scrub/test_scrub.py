@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedlm.data.synthetic import synthetic_messages
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, CorpusError
+from fedlm.ordered import in_order
+from fedlm.scrub import engine
 from fedlm.scrub.engine import Finding, ScrubbedText, Scrubber, resolve
 from fedlm.scrub.files import score_file
 from fedlm.scrub.kinds import Kind
@@ -159,3 +161,34 @@ def test_names_model_alone_and_among_others() -> None:
     before = full.find(text)
     full.find("Somebody else wrote a much longer text about Berlin and Anna Schmidt. " * 20)
     assert full.find(text) == before
+
+
+def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatch):
+    monkeypatch.setattr(engine, "worth", lambda characters: 2)
+    texts = [text for _, text, _ in CASES] + ["", "a lone surrogate \ud800 here", "x" * 5000]
+    scrubber = Scrubber('full(without="age", person=0.6)')
+    alone = [scrubber.find(t) for t in texts]
+    with scrubber.spread(0) as threads:
+        assert list(in_order(scrubber.find, texts, threads)) == alone
+        victim = scrubber._analyzer._idle.get()
+        victim.kill()
+        scrubber._analyzer._idle.put(victim)
+        assert list(in_order(scrubber.find, texts, threads)) == alone
+    assert [scrubber.find(t) for t in texts] == alone
+
+
+def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
+    (tmp_path / "thrower.py").write_text(
+        "from presidio_analyzer import EntityRecognizer\n"
+        "class Thrower(EntityRecognizer):\n"
+        "    def load(self): pass\n"
+        "    def analyze(self, text, entities, nlp_artifacts=None): raise ValueError(text)\n"
+        "def build(): return Thrower(supported_entities=['PERSON'])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(engine, "worth", lambda characters: 1)
+    scrubber = Scrubber('patterns(extra="thrower")')
+    with scrubber.spread(0), pytest.raises(CorpusError) as error:
+        scrubber.find("my secret words")
+    assert "secret" not in str(error.value) and "ValueError" in str(error.value)

@@ -1,0 +1,117 @@
+"""Analysis in processes of their own: Presidio's patterns hold the interpreter's lock, so threads alone use one core.
+
+A text goes to a process and its findings come back as lines of JSON over pipes: nothing is pickled, nothing touches disk,
+and an error is told by its type, whose text could quote what was read.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+from dataclasses import asdict
+
+from fedlm.errors import CorpusError
+from fedlm.scrub.kinds import Kind
+from fedlm.scrub.profile import Profile
+
+Result = tuple[int, int, str, float]
+WORTH_CHARACTERS = 200_000  # below, a process of its own takes longer to start than it saves
+
+
+def worth(characters: int) -> int:
+    """Returns how many processes suit a corpus of so many characters; 0 is this process alone."""
+    cores = os.cpu_count() or 1
+    return cores if characters >= WORTH_CHARACTERS and cores > 1 else 0
+
+
+class Processes:
+    """An analyzer over several processes; as many threads as there are processes may use it at once.
+
+    Args:
+      profile: what each process looks for.
+      count: how many processes.
+    """
+
+    def __init__(self, profile: Profile, count: int) -> None:
+        settings = asdict(profile) | {"kinds": {kind.name: value for kind, value in profile.kinds.items()}}
+        self._command = [sys.executable, "-P", "-m", "fedlm.scrub.processes", json.dumps(settings)]
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(self._start())
+        self._count = count
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+    def analyze(self, text: str) -> list[Result]:
+        """Returns (start, end, entity, score), as `presidio.Analyzer` does; a lost process is replaced once.
+
+        Raises:
+          CorpusError: the text cannot be analysed, or costs a process its life twice.
+        """
+        process = self._idle.get()
+        try:
+            reply = _ask(process, text)
+            if reply is None:
+                _end(process)
+                process = self._start()
+                reply = _ask(process, text)
+        finally:
+            self._idle.put(process)
+        if not isinstance(reply, list):
+            word = reply or "the process ended"
+            raise CorpusError(f"A text of {len(text):,} characters could not be scrubbed: {word}.")
+        return [(int(a), int(b), str(label), float(score)) for a, b, label, score in reply]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for _ in range(self._count):
+            _end(self._idle.get())
+
+
+def _ask(process: "subprocess.Popen[bytes]", text: str) -> object:
+    """Returns the findings, an error's type, or None if the process is gone."""
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(text).encode() + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    except OSError:
+        return None
+    return json.loads(line) if line.endswith(b"\n") else None
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was left to write has no reader
+                pipe.close()
+
+
+def main() -> None:
+    """Answers texts until the input ends."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no reply
+    settings = json.loads(sys.argv[1])
+    kinds = {Kind[name]: value for name, value in settings.pop("kinds").items()}
+    from fedlm.scrub.presidio import Analyzer
+
+    analyzer = Analyzer(Profile(**settings, kinds=kinds))
+    for line in sys.stdin.buffer:
+        try:
+            reply: object = list(analyzer.analyze(json.loads(line)))
+        except Exception as error:  # noqa: BLE001 - a recogniser's error may quote the text
+            reply = type(error).__name__
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(130)
