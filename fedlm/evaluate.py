@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def scorer(trainer: "LocalTrainer") -> Callable[[Sequence[str]], list[TextMetrics]]:
     """Returns what scores texts, each by itself, under the trainer's current weights."""
-    return lambda texts: [trainer.evaluate(None, [text]) for text in texts]
+    return lambda texts: trainer.evaluate_each(None, ([text] for text in texts))
 
 
 def train_alone(

@@ -65,9 +65,10 @@ class Population:
             return [(nodes, clients)]
         return [(own, clients[_lies_in(clients, held)]) for own, held in self.vaults]
 
-    def work_of(self, clients: Pseudonyms) -> Counts:
-        """Returns the training targets of clients, at least 1, to balance chunks."""
-        work: Counts = np.maximum(self.train_tokens[np.searchsorted(self.pseudonyms, clients)], 1)
+    def work_of(self, clients: Pseudonyms, *, held_out: bool = False) -> Counts:
+        """Returns the training (or held-out) targets of clients, at least 1, to balance chunks."""
+        tokens = self.held_out_tokens if held_out else self.train_tokens
+        work: Counts = np.maximum(tokens[np.searchsorted(self.pseudonyms, clients)], 1)
         return work
 
     @property

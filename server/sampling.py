@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fedlm.packing import PACK
 from fedlm.types import Pseudonyms
 from fedlm.vault.format import derive
 
@@ -64,3 +65,21 @@ def split_chunks(clients: Pseudonyms, work: npt.NDArray[np.int64], nodes: int) -
         chunks[least].append(int(clients[place]))
         load[least] += int(work[place])
     return [np.array(c, np.uint64) for c in chunks]
+
+
+def split_packs(clients: Pseudonyms, work: npt.NDArray[np.int64], nodes: int) -> list[Pseudonyms]:
+    """Splits clients over nodes for evaluation: the same packs of `PACK` clients, whatever the number of nodes.
+
+    Args:
+      clients: pseudonyms, (clients,), in any order.
+      work: of each client, (clients,).
+      nodes: how many chunks; some may be empty.
+    """
+    if not len(clients):
+        return [clients] * nodes
+    order = np.argsort(clients)
+    firsts = np.arange(0, len(clients), PACK)
+    packs = split_chunks(np.arange(len(firsts), dtype=np.uint64), np.add.reduceat(work[order], firsts), nodes)
+    # the last pack, which may be short, stays last in its chunk
+    places = [[order[PACK * p : PACK * p + PACK] for p in sorted(map(int, own))] for own in packs]
+    return [clients[np.concatenate(own)] if own else clients[:0] for own in places]

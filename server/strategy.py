@@ -20,7 +20,7 @@ from server.inner import accepts_mean
 from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
-from server.sampling import split_chunks
+from server.sampling import split_chunks, split_packs
 
 
 def error_of(error: Error) -> FedLMError:
@@ -153,8 +153,11 @@ class CohortStrategy:
         chunks, drawn = [], len(clients)
         if message_type == MessageType.TRAIN and self.absent:
             clients = np.setdiff1d(clients, as_pseudonyms(self.absent))
+        evaluates = message_type == MessageType.EVALUATE
+        split = split_packs if evaluates else split_chunks
         for nodes, own in self._population.by_vault(clients, list(grid.get_node_ids())):
-            chunks += list(zip(nodes, split_chunks(own, self._population.work_of(own), len(nodes)), strict=True))
+            work = self._population.work_of(own, held_out=evaluates)
+            chunks += list(zip(nodes, split(own, work, len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
         return [

@@ -79,11 +79,10 @@ def evaluate(
         from fedlm.scrub.engine import Scrubber
         from fedlm.types import TextMetrics
 
-        trainer, total = _load_model(run), TextMetrics()
+        trainer = _load_model(run)
         scrubber = Scrubber(trainer.config.scrub)
-        for document in open_corpus(corpus):
-            total += trainer.evaluate(None, [scrubber.scrub(document.text).text])
-        figures = summary(total)
+        texts = ([scrubber.scrub(document.text).text] for document in open_corpus(corpus))
+        figures = summary(sum(trainer.evaluate_each(None, texts), TextMetrics()))
     else:
         from server.checkpoint import RunFolder
 

@@ -128,9 +128,9 @@ def test_a_client_stops_at_its_own_best_epoch(tiny_config: Any) -> None:
     kept = len(inputs) - int(0.2 * len(inputs))
     losses, epoch = [], trainer._evaluated
 
-    def noted(rows: Ids, nexts: Ids) -> TextMetrics:
-        found = epoch(rows, nexts)
-        losses.append(found.loss_sum)
+    def noted(owners: list[tuple[Ids, Ids]]) -> list[TextMetrics]:
+        found = epoch(owners)
+        losses.append(found[0].loss_sum)
         return found
 
     trainer._evaluated = noted  # type: ignore[method-assign]
@@ -138,5 +138,5 @@ def test_a_client_stops_at_its_own_best_epoch(tiny_config: Any) -> None:
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 2 < 12  # two epochs without a gain, then it stops
     trainer.assign(tuple(s + u for s, u in zip(start, stopped, strict=True)))
-    np.testing.assert_allclose(epoch(inputs[kept:], targets[kept:]).loss_sum, min(losses), rtol=1e-6)
+    np.testing.assert_allclose(epoch([(inputs[kept:], targets[kept:])])[0].loss_sum, min(losses), rtol=1e-6)
     assert trainer.traces == 1
