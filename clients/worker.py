@@ -153,11 +153,14 @@ def main() -> None:
         else:
             channel = socket.socket(fileno=args.channel)
             serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
+        code = 0
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
-        raise SystemExit(error.exit_code) from None
+        code = error.exit_code
     except (KeyboardInterrupt, BrokenPipeError):
-        raise SystemExit(0) from None
+        code = 0
+    sys.stderr.flush()
+    os._exit(code)  # the vault is closed; taking TensorFlow down takes a second and more
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
                 raise VaultError(f"The clients of {vault} were made by a partition: prepare a new vault instead.")
             config = RunConfig.checked({k: editor.about[k] for k in _FROM_VAULT if k in editor.about})
             scrubber, done = Scrubber(config.scrub), Preparation()
-            with scrubber.spread(spool.characters) as threads:
+            with scrubber.spread(spool.characters_of(len(users))) as threads:
                 for place, documents in enumerate(map(spool.read, users), 1):
                     _add_client(editor, documents, scrubber, threads, config, done)
                     progress(place, len(users))

@@ -176,7 +176,7 @@ def _shards(
         scrubbed = [scrubber.scrub(d.text, counts, stand_ins) for d in documents]
         return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts
 
-    with scrubber.spread(spool.characters) as threads:
+    with scrubber.spread(spool.characters_of(len(users))) as threads:
         for shard, counts in in_order(work, map(spool.read, users), threads):
             if shard is not None:
                 texts = [*shard.train, *shard.held_out]

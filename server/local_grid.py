@@ -42,9 +42,9 @@ class WorkerCommand:
 
     def options(self) -> list[str]:
         """Returns the part of it that says what to open."""
-        words = ["--vault", str(self.vault)]
+        words = ["--vault", str(self.vault.absolute())]  # a kept worker may have started in another folder
         if self.key_file is not None:
-            words += ["--key-file", str(self.key_file)]
+            words += ["--key-file", str(self.key_file.absolute())]
         if self.passphrase_env is not None:
             words += ["--passphrase-env", self.passphrase_env]
         if self.key_provider is not None:

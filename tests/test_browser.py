@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from scenarios.runner import Runner
 from scenarios.study import Case, Figure, Study
+from tests.running import simulate
 
 pytestmark = pytest.mark.slow
 WIDTHS = (400, 1400)
@@ -44,16 +43,7 @@ def study_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    sets = [
-        "scrub=patterns",
-        "max_clients=6",
-        "rounds=2",
-        "cohort_size=3",
-        "eval_every=1",
-        "model=lstm(units=8, layers=1)",
-    ]
-    words = [w for s in sets for w in ("--set", s)] + ["--workers", "1", "--out", str(folder / "r"), "--json"]
-    subprocess.run([sys.executable, "-m", "fedlm", "simulate", "shakespeare", *words], check=True, capture_output=True)
+    simulate("r", folder, "--workers", 1)
     return folder / "r" / "report.html"
 
 

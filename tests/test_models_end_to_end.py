@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from server.checkpoint import weights_sha256
-from tests.test_end_to_end import SMALL, fedlm, simulate
+from tests.running import SMALL, fedlm, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 

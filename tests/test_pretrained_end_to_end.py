@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.presets import WIDTH, save_bert, save_gpt2
-from tests.test_end_to_end import SMALL, fedlm, simulate
+from tests.running import SMALL, fedlm, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 SHORT = [*SMALL[:-1], "seq_len=24", "client_optimizer=adam(learning_rate=0.01)"]

@@ -14,7 +14,7 @@ from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from server.local_grid import take_identity
 from server.vocabulary import QUESTION
-from tests.test_end_to_end import fedlm
+from tests.running import fedlm
 
 SMALL = ["scrub=none", "rounds=1", "cohort_size=8", "model=lstm(units=4, layers=1)", "seq_len=10", "workers=1"]
 NOISED = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=2.0", "sampling_rate=0.1"]

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import SMALL, fedlm, simulate
+
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 pytest.importorskip("ray")
-SMALL = ["scrub=patterns", "max_clients=6", "rounds=2", "cohort_size=3", "eval_every=1", "model=lstm(units=8)"]
 
 
-def simulate(out: str, cwd: Path, *more: object) -> subprocess.CompletedProcess[str]:
+def on_ray(corpus: str, out: str, cwd: Path, *more: object) -> subprocess.CompletedProcess[str]:
     sets = [w for s in SMALL for w in ("--set", s)]
-    words = [sys.executable, "-m", "fedlm", "simulate", "shakespeare", *sets, "--out", out, "--json", *map(str, more)]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300)
+    words = ["simulate", corpus, *sets, "--out", out, "--json", "--engine", "ray", *map(str, more)]
+    return subprocess.run([sys.executable, "-m", "fedlm", *words], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 def test_ray_gives_the_bits_of_the_local_engine(tmp_path: Path) -> None:
-    local = simulate("local", tmp_path, "--workers", 1)
-    ray = simulate("ray", tmp_path, "--workers", 2, "--engine", "ray")
+    first = simulate("local", tmp_path, "--workers", 1)
+    ray = on_ray("local/vault.db", "ray", tmp_path, "--workers", 2)
     assert (ray.returncode, ray.stderr) == (0, "")
-    first, second = json.loads(local.stdout), json.loads(ray.stdout)
+    second = json.loads(ray.stdout)
     assert first["weights_sha256"] == second["weights_sha256"]
     assert first["final"] == second["final"]
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
@@ -30,8 +31,9 @@ def test_ray_gives_the_bits_of_the_local_engine(tmp_path: Path) -> None:
 
 
 def test_an_error_on_ray_is_one_sentence(tmp_path: Path) -> None:
-    done = simulate("bad", tmp_path, "--engine", "ray", "--set", "model=lstm(units=0)")
+    sets = [w for s in [*SMALL, "model=lstm(units=0)"] for w in ("--set", s)]
+    done = fedlm("simulate", "shakespeare", *sets, "--out", "bad", "--engine", "ray", cwd=tmp_path)
     assert (done.returncode, "units=0" in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert not (tmp_path / "bad").exists()
-    none = simulate("none", tmp_path, "--engine", "spark")
+    none = fedlm("simulate", "shakespeare", *sets[:-2], "--out", "none", "--engine", "spark", cwd=tmp_path)
     assert (none.returncode, "local or ray" in none.stderr) == (2, True)

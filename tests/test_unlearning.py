@@ -1,14 +1,11 @@
 """A forgotten client: the weights have the bits of a run in which it never was, and nothing of the run mentions it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from fedlm.cli import app
 from fedlm.errors import ConfigError, VaultError
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
@@ -18,6 +15,8 @@ from server.forgotten import FILE, Forgotten
 from server.kept_workers import KeptWorkers
 from server.participation import Participation, ParticipationLedger
 from server.unlearning import delete, plan
+from tests import running
+from tests.running import WORKERS
 from tests.unlearned import CLIENTS, seal, settings, train
 
 
@@ -46,10 +45,9 @@ def test_interrupted_deletion_is_remembered(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[KeptWorkers]:
+def idle() -> KeptWorkers:
     """One worker for all runs: TensorFlow starts once."""
-    with KeptWorkers() as kept:
-        yield kept
+    return WORKERS
 
 
 def names(vault: Path) -> dict[int, str]:
@@ -122,8 +120,8 @@ def test_a_recorded_failure_is_replayed(tmp_path: Path, idle: KeptWorkers) -> No
 
 
 def fedlm(*words: object) -> Any:
-    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
-    assert done.exit_code == 0, done.stderr
+    done = running.fedlm(*words, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 

@@ -64,6 +64,11 @@ class Spool:
         self._buffered = 0
         self._number += 1
 
+    def characters_of(self, clients: int) -> int:
+        """Returns about how many characters so many clients have."""
+        (all_clients,) = self._db.execute("SELECT COUNT(DISTINCT user) FROM piece").fetchone()
+        return self.characters * clients // max(int(all_clients), 1)
+
     def clients(self, min_documents: int, max_clients: int, seed: int) -> list[bytes]:
         """Returns handles of the clients with enough documents; `max_clients` > 0 keeps so many, drawn by the seed."""
         self._flush()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests import running
+
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 PRIVATE = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5"]
 SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every=3", "model=lstm(units=8)"]
@@ -34,11 +36,10 @@ main()
 
 
 def fedlm(cwd: Path, *arguments: object, dies: str = "") -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", KILL] if dies else [sys.executable, "-m", "fedlm"]
-    environment = {**os.environ, "DIES": dies}
-    return subprocess.run(
-        [*start, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=600, env=environment
-    )
+    if not dies:
+        return running.fedlm(*arguments, cwd=cwd)
+    words, environment = [sys.executable, "-c", KILL, *map(str, arguments)], {**os.environ, "DIES": dies}
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600, env=environment)
 
 
 def ledger(run: Path) -> dict[str, Any]:
