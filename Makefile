@@ -10,13 +10,13 @@ demo: .venv/ready
 		--set "model=lstm(units=128)" --set "client_optimizer=adam(learning_rate=0.003)" \
 		--out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
-# Two at a time, a file each; then, one after the other, the tests that start many processes.
+# Two at a time, a file each; the tests that start many processes come last.
 test: .venv/ready
 	$(BIN)/pytest tests -m "not flower" -n 2 --dist loadfile
-	$(BIN)/pytest tests -m flower
+	$(BIN)/pytest tests -m flower -n 2 --dist loadfile
 
 unit: .venv/ready
-	$(BIN)/pytest tests -m "not slow and not flower"
+	$(BIN)/pytest tests -m "not slow and not flower" -n 2 --dist loadfile
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Relays between a node and the open door that record what passes."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -10,6 +11,8 @@ from pathlib import Path
 class Relay:
     """Listens on a port of loopback, passes on, and keeps the bytes of each direction of each connection.
 
+    All of it runs in one thread: a TLS connection may not be read and written by two at once.
+
     Args:
       target: the open door's port.
       server: the coordinator's folder. With it, the relay opens the TLS with the server's own key, and what it keeps is
@@ -17,48 +20,38 @@ class Relay:
     """
 
     def __init__(self, target: int, server: Path | None = None) -> None:
-        self._target, self._server = target, server
+        self._target, self._ours, self._theirs = target, None, None
+        if server is not None:
+            self._ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._ours.load_cert_chain(server / "server.pem", server / "server.key")
+            self._theirs = ssl.create_default_context(cafile=str(server / "ca.pem"))
         self.streams: list[bytearray] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._loop.run_until_complete(asyncio.start_server(self._connect, sock=self._listener, ssl=self._ours))
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def close(self) -> None:
         """Takes no more connections."""
-        self._listener.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                channel, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._connect, args=[channel], daemon=True).start()
-
-    def _connect(self, near: socket.socket) -> None:
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            far = socket.create_connection(("127.0.0.1", self._target))
-            if self._server is not None:
-                ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                ours.load_cert_chain(self._server / "server.pem", self._server / "server.key")
-                near = ours.wrap_socket(near, server_side=True)
-                theirs = ssl.create_default_context(cafile=str(self._server / "ca.pem"))
-                far = theirs.wrap_socket(far, server_hostname="127.0.0.1")
-            for source, sink in ((near, far), (far, near)):
-                kept = bytearray()
-                self.streams.append(kept)
-                threading.Thread(target=_pass, args=[source, sink, kept], daemon=True).start()
+            name = None if self._theirs is None else "127.0.0.1"
+            far = await asyncio.open_connection("127.0.0.1", self._target, ssl=self._theirs, server_hostname=name)
+            await asyncio.gather(self._pass(reader, far[1]), self._pass(far[0], writer))
+        writer.close()
 
-
-def _pass(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
-    try:
-        while block := source.recv(65536):
-            kept += block
-            sink.sendall(block)
-    except OSError:
-        pass
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        kept = bytearray()
+        self.streams.append(kept)
+        with contextlib.suppress(OSError):
+            while block := await source.read(65536):
+                kept += block
+                sink.write(block)
+                await sink.drain()
+        sink.close()
 
 
 def is_tls(stream: bytes) -> bool:

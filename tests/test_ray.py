@@ -31,9 +31,8 @@ def test_ray_gives_the_bits_of_the_local_engine(tmp_path: Path) -> None:
 
 
 def test_an_error_on_ray_is_one_sentence(tmp_path: Path) -> None:
-    sets = [w for s in [*SMALL, "model=lstm(units=0)"] for w in ("--set", s)]
-    done = fedlm("simulate", "shakespeare", *sets, "--out", "bad", "--engine", "ray", cwd=tmp_path)
+    done = on_ray("shakespeare", "bad", tmp_path, "--set", "model=lstm(units=0)")
     assert (done.returncode, "units=0" in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert not (tmp_path / "bad").exists()
-    none = fedlm("simulate", "shakespeare", *sets[:-2], "--out", "none", "--engine", "spark", cwd=tmp_path)
+    none = fedlm("simulate", "shakespeare", "--out", "none", "--engine", "spark", cwd=tmp_path)
     assert (none.returncode, "local or ray" in none.stderr) == (2, True)

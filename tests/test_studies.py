@@ -33,6 +33,7 @@ from scenarios.vaults import Vaults
 from server.inner import build_strategy
 from server.local_grid import take_identity
 from server.strategy import _as_reply, _StandInGrid
+from tests.running import WORKERS
 
 TINY: dict[str, object] = {
     "scrub": "none",
@@ -223,10 +224,10 @@ def test_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     even = {"partition": "quantity(gini=0.0, clients=4, documents=40)", "rounds": 3}
     study, never, stop = made(cases=(Case("even", even),)), threading.Event(), threading.Event()
     job, vaults = make_job(study, study.cases[0], 0, 1), Vaults(tmp_path / "v")
-    whole = run_job(job, tmp_path / "whole", vaults, never, lambda line: None)
+    whole = run_job(job, tmp_path / "whole", vaults, never, lambda line: None, WORKERS)
     with pytest.raises(Stopped):
-        run_job(job, tmp_path / "cut", vaults, stop, lambda line: stop.set() if line["round"] == 1 else None)
-    again = run_job(job, tmp_path / "cut", vaults, never, lambda line: None)
+        run_job(job, tmp_path / "cut", vaults, stop, lambda line: stop.set() if line["round"] == 1 else None, WORKERS)
+    again = run_job(job, tmp_path / "cut", vaults, never, lambda line: None, WORKERS)
     for result in (again, whole):
         result["figures"].pop("tokens_per_second", None)  # the only figure that is a time
     assert again["weights_sha256"] == whole["weights_sha256"] and again["figures"] == whole["figures"]

@@ -29,6 +29,7 @@ def test_published_values(examples: int, batch: int, z: float, epochs: int, delt
 TABLE = list(itertools.product([0.001, 0.01, 0.1, 0.5, 1.0], [0.8, 2.0], [(1, 1e-5), (300, 1e-6)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "z", "rounds_delta"), TABLE)
 def test_table_against_dp_accounting_called_directly(rate: float, z: float, rounds_delta: tuple[int, float]) -> None:
     rounds, delta = rounds_delta

@@ -89,6 +89,7 @@ def test_probe_of_the_study_by_hand() -> None:
 CANARIES, SHARE, CLAIM, DELTA = 10_000, 0.04, 2.0, 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_norm", [0.5, 4.0])
 def test_ten_thousand_orthogonal_canaries_catch_halved_noise_and_pass_the_right_one(clip_norm: float) -> None:
     z = plan(target=CLAIM, delta=DELTA, rounds=1, sampling_rate=1.0, method="pld")

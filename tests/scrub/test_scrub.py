@@ -163,9 +163,10 @@ def test_names_model_alone_and_among_others() -> None:
     assert full.find(text) == before
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatch):
     monkeypatch.setattr(engine, "worth", lambda characters: 2)
-    texts = [text for _, text, _ in CASES] + ["", "a lone surrogate \ud800 here", "x" * 5000]
+    texts = [text for _, text, _ in CASES[::3]] + ["", "a lone surrogate \ud800 here", "x" * 5000]
     scrubber = Scrubber('full(without="age", person=0.6)')
     alone = [scrubber.find(t) for t in texts]
     with scrubber.spread(0) as threads:
@@ -177,6 +178,7 @@ def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatc
     assert [scrubber.find(t) for t in texts] == alone
 
 
+@pytest.mark.slow
 def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
     (tmp_path / "thrower.py").write_text(
         "from presidio_analyzer import EntityRecognizer\n"

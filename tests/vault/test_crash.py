@@ -87,6 +87,7 @@ def again(what: str, vault: Path, source: KeySource) -> None:
         forget(vault, source, "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["prepare", "add", "rotate", "forget"])
 def test_killed_at_every_step(tmp_path: Path, what: str) -> None:
     start = tmp_path / "start"
