@@ -1,5 +1,6 @@
 """The command line (DESIGN section 6): one file a command in `commands/`. Heavy parts load when a command needs them."""
 
+import errno
 import os
 import sys
 import traceback
@@ -65,7 +66,9 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        sys.stderr.write(f"fedlm: {error.strerror or 'input or output failed'}: {error.filename or ''}\n")
+        what = "the disk is full; free some space. A run goes on with --resume" if error.errno == errno.ENOSPC else None
+        what = what or f"{error.strerror or 'input or output failed'}: {error.filename or 'no file is named'}"
+        sys.stderr.write(f"fedlm: {what}.\n")
         raise SystemExit(ConfigError.exit_code if isinstance(error, PermissionError) else 4) from None
     except Exception as error:
         if debug:

@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,21 +82,19 @@ def _prepare(
 ) -> Preparation:
     scrubber = Scrubber(config.scrub)
     vault.parent.mkdir(parents=True, exist_ok=True)
-    spool = Spool(vault.with_name(vault.name + ".spool"))
-    try:
+    with ExitStack() as undo:
+        spool = undo.enter_context(closing(Spool(vault.with_name(vault.name + ".spool"))))
         for document in _documents(corpus, config):
             spool.add(document)
         users = spool.clients(config.min_documents, config.max_clients, config.seed)
         if keep is not None:
             users = [u for u in users if keep(spool.name(u))]
-        if source.file is not None and not source.file.exists():
-            create_key_file(source.file)
+        undo.enter_context(_key_file(source))
         writer = VaultWriter(vault, source, _pseudonym_key(corpus, config))
         done = Preparation()
         try:
-            key = _pseudonym_key(corpus, config) or secrets.token_bytes(
-                32
-            )  # of stand-ins, if the profile asks for them
+            # of stand-ins, if the profile asks for them
+            key = _pseudonym_key(corpus, config) or secrets.token_bytes(32)
             for place, shard in enumerate(_shards(spool, users, scrubber, key, config, done), 1):
                 if shard is None:
                     done.left_out += 1
@@ -109,8 +108,20 @@ def _prepare(
             writer.discard()
             raise
         return done
-    finally:
-        spool.close()
+
+
+@contextmanager
+def _key_file(source: KeySource) -> Iterator[None]:
+    """Makes the key file if it is missing; one that was made for a vault which then failed goes again."""
+    made = source.file is not None and not source.file.exists()
+    try:
+        if made and source.file is not None:
+            create_key_file(source.file)
+        yield
+    except BaseException:
+        if made and source.file is not None:
+            source.file.unlink(missing_ok=True)
+        raise
 
 
 def _documents(corpus: str, config: RunConfig) -> Iterator[Document]:

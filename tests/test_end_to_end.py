@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -146,3 +147,39 @@ def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], code: i
     assert (done.returncode, says in done.stderr, done.stderr.count("\n")) == (code, True, 1), done.stderr
     inputs = {"empty.jsonl", "bad.jsonl", "blank.jsonl", "nouser.jsonl", "one.jsonl"}
     assert {p.name for p in tmp_path.rglob("*")} - inputs <= {"runs"}  # nothing half-written
+
+
+@pytest.mark.parametrize("kilobytes", [2, 10, 30])
+def test_a_disk_that_fills_up_leaves_neither_vault_nor_key(kilobytes: int, tmp_path: Path) -> None:
+    lines = [{"user": f"u{i % 6}", "text": "some words of no one " * 40} for i in range(60)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = f"ulimit -f {kilobytes}; exec {sys.executable} -m fedlm prepare mine.jsonl v.db --scrub none"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.jsonl"]
+
+
+def test_vaults_and_keys_that_do_not_do(tmp_path: Path) -> None:
+    lines = [{"user": f"u{i % 4}", "text": f"word {i}"} for i in range(16)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("v.db", "other.db"):
+        assert fedlm("prepare", "mine.jsonl", name, "--scrub", "none", cwd=tmp_path).returncode == 0
+    whole, key = (tmp_path / "v.db").read_bytes(), (tmp_path / "v.db.key").read_bytes()
+
+    def refused(says: str) -> None:
+        done = fedlm("simulate", "v.db", "--out", "run", cwd=tmp_path)
+        assert (done.returncode, says in done.stderr, done.stderr.count("\n")) == (3, True, 1), done.stderr
+        assert not (tmp_path / "run").exists()
+
+    (tmp_path / "v.db").write_bytes(whole[: len(whole) // 2])
+    refused("was damaged; restore it from a copy")
+    (tmp_path / "v.db").write_bytes(whole)
+    (tmp_path / "v.db.key").write_bytes((tmp_path / "other.db.key").read_bytes())
+    refused("the key is not this vault's")
+    (tmp_path / "v.db.key").write_bytes(key)
+    (tmp_path / "v.db.key").chmod(0o644)
+    refused("run chmod 600 on it")
+    (tmp_path / "v.db.key").chmod(0o600)
+    with sqlite3.connect(tmp_path / "v.db") as database:
+        database.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
+    refused("newer format")

@@ -57,6 +57,6 @@ def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunCon
     )
     typer.echo(f"personal data found ({config.scrub}): {found}")
     if done.left_out:
-        typer.echo(f"left out for too little text after scrubbing: {done.left_out:,} clients")
+        typer.echo(f"clients left out for too little text after scrubbing: {done.left_out:,}")
     if new_key:
         typer.echo(f"made the key file {source.file}: who takes both has the text")

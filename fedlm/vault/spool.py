@@ -3,6 +3,7 @@
 Memory does not grow with the corpus; whatever a crash leaves behind, nobody can read.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -27,12 +28,15 @@ class Spool:
         self._path = path
         path.unlink(missing_ok=True)
         self._key, self._id = secrets.token_bytes(32), secrets.token_bytes(16)
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute(
-            "CREATE TABLE piece(user BLOB, number INTEGER, documents INTEGER, sealed BLOB, PRIMARY KEY(user, number)) WITHOUT ROWID"
-        )
+        with contextlib.ExitStack() as undo:
+            undo.callback(path.unlink, missing_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=OFF")
+            self._db.execute("PRAGMA synchronous=OFF")
+            self._db.execute(
+                "CREATE TABLE piece(user BLOB, number INTEGER, documents INTEGER, sealed BLOB, PRIMARY KEY(user, number)) WITHOUT ROWID"
+            )
+            undo.pop_all()
         self._buffer: dict[str, list[tuple[str, dict[str, str]]]] = {}
         self._buffered = self._number = 0
         self.documents = self.characters = 0

@@ -1,5 +1,6 @@
 """Fills a new vault."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -83,19 +84,21 @@ class VaultWriter:
             raise VaultError(f"{path} is there already: name another place, or remove it first.")
         self.path, self._provider = path, source.open()
         self._beside = path.with_name(path.name + ".partial")
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            self._beside.with_name(self._beside.name + suffix).unlink(missing_ok=True)
+        self._remove()
         self.vault_id, kdf = secrets.token_bytes(16), new_kdf()
         self._keys = VaultKeys.of(self._provider.create(self.vault_id, kdf))
         row_key, signing_key, random_key = (secrets.token_bytes(KEY_BYTES) for _ in range(3))
         self._secrets = Secrets(row_key, signing_key, pseudonym_key or random_key)
-        os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        self._db = connect(self._beside)
-        self._db.execute("PRAGMA journal_mode=OFF")
-        self._db.executescript(SCHEMA)
-        self._db.execute("BEGIN")
-        sealed = seal(self._keys.index, Place(self.vault_id, Part.SECRETS), self._secrets.pack())
-        put_meta(self._db, format=str(FORMAT), vault_id=self.vault_id, kdf=kdf, inner_keys=sealed)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._remove)
+            os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._db = connect(self._beside)
+            self._db.execute("PRAGMA journal_mode=OFF")
+            self._db.executescript(SCHEMA)
+            self._db.execute("BEGIN")
+            sealed = seal(self._keys.index, Place(self.vault_id, Part.SECRETS), self._secrets.pack())
+            put_meta(self._db, format=str(FORMAT), vault_id=self.vault_id, kdf=kdf, inner_keys=sealed)
+            undo.pop_all()
         self._arrays: list[bytes] = []
         self._names: list[tuple[str, dict[str, str]]] = []
         self._blocks = self.clients = 0
@@ -137,4 +140,8 @@ class VaultWriter:
     def discard(self) -> None:
         """Leaves no trace of an unfinished vault."""
         self._db.close()
-        self._beside.unlink(missing_ok=True)
+        self._remove()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self._beside.with_name(self._beside.name + suffix).unlink(missing_ok=True)
