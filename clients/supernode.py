@@ -1,16 +1,52 @@
 """Flower's SuperNode as a process that ends when its connection does, so that its supervisor starts it again.
 
 In Flower 1.41 an answer of the SuperLink that is not expected (an internal error, say) ends the connection and leaves a process
-that serves its own port and takes part in nothing.
+that serves its own port and takes part in nothing. And a message whose run ends while it is pulled leaves its task behind: the
+reply to that task would be sent in the place of the next message's, and every later reply one message late.
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
+from flwr.app import Message
+from flwr.common.constant import Status, SubStatus
+from flwr.supernode import start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
+from flwr.supernode.nodestate import NodeState
+
+_OPEN = (Status.PENDING, Status.STARTING, Status.RUNNING)
+
+
+def without_leftovers(pull: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Wraps Flower's `_pull_and_store_message`: a message that it gives up leaves neither task nor content."""
+
+    def pull_one(*, state: NodeState, receive: Callable[[], Any], **more: Any) -> int | None:
+        begun = {task.task_id for task in state.get_tasks(statuses=_OPEN)}
+        received: list[Message] = []
+
+        def noting() -> Any:
+            found = receive()
+            received.extend([] if found is None else [found[0]])
+            return found
+
+        run_id = pull(state=state, receive=noting, **more)
+        if run_id is None and received:
+            for task in state.get_tasks(statuses=_OPEN):
+                if task.task_id not in begun:
+                    state.finish_task(task.task_id, SubStatus.FAILED, "The message did not come whole.")
+            message_id = received[0].metadata.message_id
+            state.delete_messages(message_ids=[message_id])
+            more["object_store"].delete(message_id)
+        return run_id
+
+    return pull_one
 
 
 def main() -> None:
     """Runs the SuperNode that the command line describes; never returns."""
+    wrapped = without_leftovers(start_client_internal._pull_and_store_message)
+    setattr(start_client_internal, "_pull_and_store_message", wrapped)  # noqa: B010 - private to Flower
     try:
         flower_supernode()
     finally:
