@@ -18,14 +18,25 @@ from benchmarks.work import WARM_UP
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def run_json(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+def run_json(
+    command: Sequence[str], env: Mapping[str, str] | None = None, seconds: float | None = None
+) -> dict[str, Any]:
     """Runs a script and returns the JSON of its last line.
 
     Raises:
-      RuntimeError: it failed; the message has the end of what it wrote.
+      RuntimeError: it failed, or took longer than `seconds`; the message has the end of what it wrote.
     """
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "FLWR_TELEMETRY_ENABLED": "0", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(command, env={**os.environ, **quiet, **(env or {})}, capture_output=True, text=True)
+    options: dict[str, Any] = {
+        "env": {**os.environ, **quiet, **(env or {})},
+        "capture_output": True,
+        "text": True,
+        "timeout": seconds,
+    }
+    try:
+        done = subprocess.run(command, **options)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{' '.join(command)} took longer than {seconds:.0f} s") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
