@@ -21,7 +21,7 @@ from server.coordinator import ServerFolder
 from server.deployed import DEPLOYED, LOCK, holder, wait_for
 
 _UP_SECONDS, _DOWN_SECONDS = 300.0, 20.0
-_SUBMISSIONS = 50
+_LOSSES = 5  # in a row, without a round between: it would be lost for ever
 Listener = Callable[[dict[str, Any]], None]
 Result = TypeVar("Result")
 
@@ -123,9 +123,9 @@ class Deployment:
             (out / name).unlink(missing_ok=True)
         nodes = len(list((self.server.path / "nodes").glob("*.pub")))
         folder.write_text(DEPLOYED, json.dumps({"nodes": nodes}))
-        bundle, seen = build_bundle(), 0
-        for _ in range(_SUBMISSIONS):
-            run_id = self._submit(bundle, folder)
+        bundle, seen, lost = build_bundle(), 0, 0
+        while lost < _LOSSES:
+            run_id, before = self._submit(bundle, folder), seen
             try:
                 seen = self._follow(run_id, folder, seen, listener)
             except KeyboardInterrupt:
@@ -136,7 +136,9 @@ class Deployment:
                 return folder
             if (out / "error.json").is_file():
                 raise _error(json.loads((out / "error.json").read_text()))
-        raise FedLMError(f"The run was lost {_SUBMISSIONS} times; see {self.server.path / 'superlink.log'}.")
+            lost = 0 if seen > before else lost + 1
+        log = self.server.path / "superlink.log"
+        raise FedLMError(f"The run was lost {_LOSSES} times without a round between; see {log}, then --resume.")
 
     def _submit(self, bundle: bytes, folder: RunFolder) -> int:
         return self._patiently(lambda: self.server.control.start(bundle, folder.path.resolve()))
