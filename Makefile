@@ -13,7 +13,7 @@ demo: .venv/ready
 # Two at a time, a file each; the tests that start many processes come last.
 test: .venv/ready
 	$(BIN)/pytest tests -m "not flower" -n 2 --dist loadfile
-	$(BIN)/pytest tests -m flower -n 2 --dist loadfile
+	$(BIN)/pytest tests -m flower -n 2 --dist loadgroup
 
 unit: .venv/ready
 	$(BIN)/pytest tests -m "not slow and not flower" -n 2 --dist loadfile

@@ -34,7 +34,7 @@ from tests.guard import guard
 from tests.kill_deployment import plan, run_with_kills
 from tests.relays import Relay, is_tls
 
-pytestmark = [pytest.mark.slow, pytest.mark.flower]
+pytestmark = [pytest.mark.slow, pytest.mark.flower, pytest.mark.xdist_group("deployment")]  # one deployment for all
 MEGABYTES = 64
 ROOT = Path(__file__).parent.parent
 

@@ -18,6 +18,7 @@ from server.app import Federation
 from server.checkpoint import RunFolder, weights_sha256
 from server.kept_workers import KeptWorkers
 from server.local_grid import Idle, LocalGrid, WorkerCommand, take_identity
+from tests.running import WORKERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 
@@ -53,8 +54,7 @@ def test_a_kept_worker_gives_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
 def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_path: Path) -> None:
     from clients.node import Node
 
-    with KeptWorkers() as idle:
-        assert train(tmp_path, "with", idle, drift=True) == train(tmp_path, "without", idle)
+    assert train(tmp_path, "with", WORKERS, drift=True) == train(tmp_path, "without", WORKERS)
     line = RunFolder(tmp_path / "with").metrics()[-1]
     assert -1 <= line["drift"]["cosine"] <= 1 and line["drift"]["norm"] > 0
     settings = RunConfig(drift=True, model="lstm(units=8, layers=1)").to_settings()
