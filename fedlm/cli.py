@@ -52,7 +52,10 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(arguments, standalone_mode=False)
+        if code := app(arguments, standalone_mode=False):  # typer returns an exit code, that of an interrupt too
+            if code == 130:
+                raise KeyboardInterrupt
+            raise SystemExit(code)
     except FedLMError as error:
         if debug:
             raise

@@ -45,9 +45,7 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63)
     rounds: int = Field(100, ge=0)
     cohort_size: int = Field(10, ge=1)
-    eval_every: int = Field(
-        20, ge=1, description="rounds between evaluations; all clients of Shakespeare cost twelve rounds"
-    )
+    eval_every: int = Field(20, ge=1, description="rounds between evaluations")
     eval_clients: int = Field(0, ge=0, description="clients evaluated; 0 is all")
     workers: int = Field(0, ge=0, description="worker processes; 0 is one per core")
     checkpoint_every: int = Field(1, ge=1)

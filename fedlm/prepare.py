@@ -89,7 +89,7 @@ def _prepare(
         users = spool.clients(config.min_documents, config.max_clients, config.seed)
         if keep is not None:
             users = [u for u in users if keep(spool.name(u))]
-        undo.enter_context(_key_file(source))
+        undo.enter_context(_key_file(source, vault))
         writer = VaultWriter(vault, source, _pseudonym_key(corpus, config))
         done = Preparation()
         try:
@@ -111,7 +111,7 @@ def _prepare(
 
 
 @contextmanager
-def _key_file(source: KeySource) -> Iterator[None]:
+def _key_file(source: KeySource, vault: Path) -> Iterator[None]:
     """Makes the key file if it is missing; one that was made for a vault which then failed goes again."""
     made = source.file is not None and not source.file.exists()
     try:
@@ -119,7 +119,7 @@ def _key_file(source: KeySource) -> Iterator[None]:
             create_key_file(source.file)
         yield
     except BaseException:
-        if made and source.file is not None:
+        if made and source.file is not None and not vault.exists():  # interrupted after the rename, the vault stands
             source.file.unlink(missing_ok=True)
         raise
 

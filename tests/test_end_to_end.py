@@ -159,6 +159,17 @@ def test_a_disk_that_fills_up_leaves_neither_vault_nor_key(kilobytes: int, tmp_p
     assert [p.name for p in tmp_path.iterdir()] == ["mine.jsonl"]
 
 
+def test_a_key_stays_with_a_vault_that_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps({"user": u, "text": "x"}) + "\n" for u in "aabb"))
+
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedlm.vault.writer.sync_folder", interrupted)
+    assert fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).returncode == 130
+    assert fedlm("vault", "verify", "v.db", cwd=tmp_path).stdout == "all 2 clients open\n"
+
+
 def test_vaults_and_keys_that_do_not_do(tmp_path: Path) -> None:
     lines = [{"user": f"u{i % 4}", "text": f"word {i}"} for i in range(16)]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -43,7 +43,14 @@ class Processes:
         self._count = count
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}  # `extra` may be a module that only we find
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, **path},
+        )
 
     def analyze(self, text: str) -> list[Result]:
         """Returns (start, end, entity, score), as `presidio.Analyzer` does; a lost process is replaced once.

@@ -187,7 +187,6 @@ def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
         "    def analyze(self, text, entities, nlp_artifacts=None): raise ValueError(text)\n"
         "def build(): return Thrower(supported_entities=['PERSON'])\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(engine, "worth", lambda characters: 1)
     scrubber = Scrubber('patterns(extra="thrower")')
