@@ -41,16 +41,18 @@ https://:{port} {{
 	}}
 	@fleet {{
 		method POST
-		path_regexp ^/v1/fleet/[a-z-]+$
+		expression `{{http.request.orig_uri}}.matches("^/v1/fleet/[a-z]+(-[a-z]+)*$")`  # as sent, not decoded
 	}}
 	handle @fleet {{
 		request_body {{
 			max_size {megabytes}MiB
 		}}
 		reverse_proxy https://127.0.0.1:{backend} {{
+			header_up Host 127.0.0.1
 			transport http {{
-				tls_trust_pool file {folder}/ca.pem
+				tls_trusted_ca_certs {folder}/ca.pem  # tls_trust_pool of 2.8 and newer; Debian has 2.6
 				tls_server_name 127.0.0.1
+				keepalive 3s  # the SuperLink hangs up after 5 quiet seconds
 			}}
 		}}
 	}}

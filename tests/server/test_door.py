@@ -1,6 +1,7 @@
-"""The open door, ours and nginx's where it is installed: the fleet API only, written anew, whatever a request looks like."""
+"""The open door, ours, nginx's and Caddy's where they are installed: the fleet API only, written anew, whatever a request looks like."""
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
@@ -22,7 +23,9 @@ from server.setup import free_port
 
 LARGEST = 2**20
 IDLE_SECONDS = 0.5
-NGINX_PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+PROGRAMS = {
+    name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") for name in ("nginx", "caddy")
+}
 
 
 class SuperLink(BaseHTTPRequestHandler):
@@ -60,7 +63,6 @@ def suppressed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> N
 
 
 def nginx_door(port: int, backend: int, folder: Path) -> Iterator[None]:
-    assert NGINX_PROGRAM is not None
     write_configurations(folder, port, backend, LARGEST)
     (folder / "main.conf").write_text(
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
@@ -68,20 +70,38 @@ def nginx_door(port: int, backend: int, folder: Path) -> Iterator[None]:
         f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n"
         f"include {folder}/nginx.conf; }}\n"
     )
-    words = [NGINX_PROGRAM, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "main.conf")]
+    words = [
+        str(PROGRAMS["nginx"]),
+        "-e",
+        str(folder / "error.log"),
+        "-p",
+        str(folder),
+        "-c",
+        str(folder / "main.conf"),
+    ]
     with subprocess.Popen(words) as process:
         yield
         process.terminate()
 
 
-DOORS = {"own": own_door, "nginx": nginx_door}
+def caddy_door(port: int, backend: int, folder: Path) -> Iterator[None]:
+    write_configurations(folder, port, backend, LARGEST)
+    words = [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (folder / "caddy.log").open("w") as log, subprocess.Popen(words, env=home, stderr=log) as process:
+        yield
+        process.terminate()
+
+
+DOORS = {"own": own_door, "nginx": nginx_door, "caddy": caddy_door}
 
 
 @pytest.fixture(scope="module", params=list(DOORS))
 def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client in front of a door in front of a SuperLink that says what it got."""
-    if request.param == "nginx" and NGINX_PROGRAM is None:
-        pytest.skip("nginx is not installed")
+    if PROGRAMS.get(request.param, "") is None:
+        assert not os.environ.get("CI"), f"{request.param} is missing; .ci/run installs it"
+        pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp("door")
     folder.chmod(0o755)  # nginx' workers are another user
     create_authority(folder)
