@@ -7,11 +7,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedlm.types import IntSums, Weights
 
 SCALE = 2.0**24
 LIMIT = 2**62
+_BLOCK = 2**14  # coordinates at a time: their doubles and integers stay in a core's cache
 
 
 @dataclass
@@ -99,13 +101,12 @@ class ExactSum:
         Returns:
           False, and the client counts as failed, if a coordinate is not finite or larger than 2**62 // cohort_size.
         """
-        scaled = [np.rint(u.astype(np.float64) * (weight * SCALE)) for u in update]
-        bound = float(LIMIT // max(cohort_size, 1))
-        if not all(np.all(np.abs(s) <= bound) for s in scaled):  # NaN compares false
+        scale, bound = weight * SCALE, float(LIMIT // max(cohort_size, 1))
+        if not all(_largest(u, scale) <= bound for u in update):  # NaN compares false
             self.failed += 1
             return False
-        for total, s in zip(self.sums, scaled, strict=True):
-            total += s.astype(np.int64)
+        for total, u in zip(self.sums, update, strict=True):
+            _add_scaled(total, u, scale)
         self.weight += weight
         self.clients += 1
         if self.drift is not None:
@@ -145,6 +146,27 @@ class ExactSum:
             (w.astype(np.float64) + s.astype(np.float64) / SCALE / total).astype(np.float32)
             for w, s in zip(weights, self.sums, strict=True)
         )
+
+
+def _largest(update: npt.NDArray[np.float32], scale: float) -> float:
+    """Returns the largest |rint(scale * update)|, NaN if there is one: scaling and rounding keep the order."""
+    if not update.size:
+        return 0.0
+    with np.errstate(invalid="ignore"):  # infinity times a weight of 0
+        return float(np.rint(np.float64(max(-update.min(), update.max())) * scale))
+
+
+def _add_scaled(total: npt.NDArray[np.int64], update: npt.NDArray[np.float32], scale: float) -> None:
+    """Adds rint(scale * update) in place, block by block."""
+    sums, values = total.reshape(-1), update.reshape(-1)
+    scaled, whole = np.empty(_BLOCK), np.empty(_BLOCK, np.int64)
+    for start in range(0, values.size, _BLOCK):
+        block = values[start : start + _BLOCK]
+        count = len(block)
+        np.multiply(block, scale, out=scaled[:count], dtype=np.float64)
+        np.rint(scaled[:count], out=scaled[:count])
+        whole[:count] = scaled[:count]
+        sums[start : start + count] += whole[:count]
 
 
 def client_weight(weighting: str, cap: int, num_tokens: int) -> int:

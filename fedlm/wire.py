@@ -1,5 +1,7 @@
 """Our types to and from Flower records. Nothing else knows how a message is laid out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
@@ -89,9 +91,8 @@ def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[Ex
       ValueError: keys, shapes, types or figures are not those of a sum over at most `clients` clients.
     """
     try:
-        for name in ("arrays", "drift") if "drift" in content.array_records else ("arrays",):
-            _record_sums(content.array_records[name], weights)
-        total, metrics = content_sum(content)
+        read = {name: _record_sums(record, weights) for name, record in content.array_records.items()}
+        total, metrics = _content_sum(content, read)
     except (KeyError, AssertionError, TypeError, OverflowError):
         raise ValueError("keys or types of the reply are wrong") from None
     counts = (total.weight, total.failed, metrics.correct, metrics.tokens, metrics.characters)
@@ -105,15 +106,12 @@ def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[Ex
     return total, metrics
 
 
-def content_sum(content: RecordDict) -> tuple[ExactSum, TextMetrics]:
-    """Returns what `sum_content` was given."""
+def _content_sum(content: RecordDict, read: Mapping[str, IntSums]) -> tuple[ExactSum, TextMetrics]:
     record = content.metric_records["metrics"]
-    arrays = tuple(np.asarray(a, np.int64) for a in content.array_records["arrays"].to_numpy_ndarrays())
-    total = ExactSum(arrays, _int(record["weight"]), _int(record["clients"]), _int(record["failed"]))
+    total = ExactSum(read["arrays"], _int(record["weight"]), _int(record["clients"]), _int(record["failed"]))
     total.below = _int(record["below"])
-    if "drift" in content.array_records:
-        units = tuple(np.asarray(a, np.int64) for a in content.array_records["drift"].to_numpy_ndarrays())
-        total.drift = Drift(units, _int(record["drift-norms"]), _int(record["drift-clients"]))
+    if "drift" in read:
+        total.drift = Drift(read["drift"], _int(record["drift-norms"]), _int(record["drift-clients"]))
     return total, _dict_metrics(record)
 
 
