@@ -61,7 +61,7 @@ def study(options: Options) -> Study:
             "sampling_rate": 1.0,
             "delta": DELTA,
             "strategy": "FedAvgM(server_learning_rate=5.0, server_momentum=0.0)",
-            "local_epochs": 3,
+            "local_epochs": 20,  # an update many times the clip norm, so that a missing clip matters
             "rounds": ROUNDS,
             "cohort_size": len(COIN_CANARIES) // 2,
             "eval_every": ROUNDS,

@@ -101,8 +101,11 @@ class Secret:
     others: tuple[str, ...]
 
 
-def planted_secrets(count: int, seed: int) -> list[Secret]:
-    """Returns secrets, in turn an address of mail and a full name; the same seed gives the same ones."""
+def planted_secrets(count: int, seed: int, candidates: int = CANDIDATES) -> list[Secret]:
+    """Returns secrets, in turn an address of mail and a full name, each with so many others of its form.
+
+    The same seed gives the same ones; after the first, another number of candidates gives other secrets.
+    """
     rng = np.random.default_rng([seed, 8])
 
     def mail() -> str:
@@ -115,7 +118,7 @@ def planted_secrets(count: int, seed: int) -> list[Secret]:
     for place in range(count):
         prefix, make = [("write to me at ", mail), ("hello, my name is ", name)][place % 2]
         value = make()
-        found.append(Secret(prefix, value, tuple(v for v in (make() for _ in range(CANDIDATES)) if v != value)))
+        found.append(Secret(prefix, value, tuple(v for v in (make() for _ in range(candidates)) if v != value)))
     return found
 
 
