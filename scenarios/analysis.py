@@ -131,7 +131,7 @@ def defaults(study: Study) -> dict[str, Any]:
 def method(study: Study, seeds: Sequence[int], failed: int) -> str:
     """Returns the method in one paragraph, as a paper would say it."""
     varied = {k for case in study.cases for k in case.settings}
-    common = RunConfig.checked({k: v for k, v in study.settings.items() if k not in varied}).model_dump()
+    common = RunConfig.checked({**study.settings, **study.cases[0].settings}).model_dump()  # one that is whole
     say = {k: "varied" if k in varied else v for k, v in common.items()}
     conditions = len(dict.fromkeys(c.condition for c in study.cases))
     algorithms = len(dict.fromkeys(c.algorithm for c in study.cases))

@@ -24,7 +24,7 @@ from fedlm.measure.bias import BiasScore, bias_score
 from fedlm.measure.pairs import template_pairs
 from fedlm.report.figures import front
 from fedlm.types import TextMetrics
-from scenarios.analysis import answer, table
+from scenarios.analysis import answer, method, table
 from scenarios.draws import Population, agnostic, available, balanced, dropout
 from scenarios.job import Stopped, make_job, run_job
 from scenarios.runner import Runner, grid, load_scenario, run_study, scenario_names
@@ -54,6 +54,7 @@ def test_every_scenario_declares_question_runs_and_table(name: str, quick: bool)
     assert study.table == module.TABLE and set(study.table) <= set(METRICS) and study.figures and study.limits
     jobs = grid(study, [0, 1], 2)  # every setting is valid, no two runs are the same
     assert len({j.key for j in jobs}) == len({j.name for j in jobs}) == 2 * len(study.cases)
+    assert f"{len(jobs)} runs, 0 failed" in method(study, [0, 1], 0)  # else a study fails when all its runs are done
     controls = [c for c in study.cases if study.control == c.condition or study.baseline == c.algorithm]
     assert controls and all(is_public(j.corpus) for j in jobs)
     assert len(Path(str(module.__file__)).read_text().splitlines()) <= 85
