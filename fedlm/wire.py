@@ -1,9 +1,14 @@
 """Our types to and from Flower records. Nothing else knows how a message is laid out."""
 
 from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
 
 import numpy as np
+import numpy.lib.format as npy
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.constant import SType
 
 from fedlm.sums import SCALE, Drift, ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
@@ -16,7 +21,27 @@ def weights_record(weights: Weights) -> ArrayRecord:
 
 def record_weights(record: ArrayRecord) -> Weights:
     """Returns the weights of a record as float32; some strategies hand back float64."""
-    return tuple(np.asarray(a, np.float32) for a in record.to_numpy_ndarrays())
+    return tuple(np.asarray(a, np.float32) for a in _arrays(record))
+
+
+def _arrays(record: ArrayRecord) -> list[npt.NDArray[Any]]:
+    """Returns the arrays of a record, read-only, in its own memory: Flower's `numpy()` copies them piece by piece.
+
+    Raises:
+      ValueError: one is not in NumPy's file format, or of objects.
+    """
+    try:
+        return [_view(array.data) for array in record.values() if array.stype == SType.NUMPY]
+    except Exception:  # noqa: BLE001 - whatever a stranger's bytes do to the parser of the header
+        raise ValueError("bytes of the arrays are wrong") from None
+
+
+def _view(content: bytes) -> npt.NDArray[Any]:
+    file = BytesIO(content)
+    read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    shape, by_columns, dtype = read(file)
+    values = np.frombuffer(content, dtype, offset=file.tell())  # refuses objects
+    return values.reshape(shape, order="F" if by_columns else "C")
 
 
 def pseudonym_bytes(pseudonyms: Pseudonyms) -> bytes:
@@ -31,7 +56,7 @@ def bytes_pseudonyms(content: object) -> Pseudonyms:
 
 
 def request(
-    weights: Weights | None,
+    arrays: ArrayRecord | None,
     clients: Pseudonyms,
     settings: str,
     server_round: int,
@@ -41,7 +66,7 @@ def request(
     """Returns the content of a train or evaluate message for one chunk of clients.
 
     Args:
-      weights: global weights; None for a query.
+      arrays: global weights, one record for all chunks of a round; None for a query.
       clients: pseudonyms of the chunk.
       settings: the run's configuration as JSON.
       server_round: the round, from 1.
@@ -53,8 +78,8 @@ def request(
         {"clients": pseudonym_bytes(clients), "settings": settings, "server-round": server_round, "cohort": cohort}
     )
     content = RecordDict({"config": config})
-    if weights is not None:
-        content["arrays"] = weights_record(weights)
+    if arrays is not None:
+        content["arrays"] = arrays
     return content
 
 
@@ -76,7 +101,7 @@ def _sums_record(sums: IntSums) -> ArrayRecord:
 
 def _record_sums(record: ArrayRecord, weights: Weights) -> IntSums:
     """Returns whole-number sums of the weights' shapes; the types come first: a cast would turn NaN into a number."""
-    arrays = record.to_numpy_ndarrays()
+    arrays = _arrays(record)
     if list(record) != [str(i) for i in range(len(weights))] or any(a.dtype != np.int64 for a in arrays):
         raise ValueError("names or types of the arrays are wrong")
     if [a.shape for a in arrays] != [w.shape for w in weights]:

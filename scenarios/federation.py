@@ -58,9 +58,9 @@ class StudyFederation(Federation):
         nodes = list(self.grid.get_node_ids())
         clients = self._some(per_group) if per_group else self.population.with_held_out
         chunks = [clients] if pooled else split_chunks(clients, self.population.work_of(clients), len(nodes))
-        questions = []
+        questions, initial = [], wire.weights_record(self.initial)
         for node, chunk in zip(nodes, chunks, strict=False):
-            content = wire.request(self.initial, chunk, self.settings, 0, len(clients))
+            content = wire.request(initial, chunk, self.settings, 0, len(clients))
             content.config_records["config"].update({"passes": passes, "pooled": pooled})
             questions.append((node, "evaluate.alone", content))
         figures: dict[int, TextMetrics] = {}
@@ -88,7 +88,7 @@ class StudyFederation(Federation):
     def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
         """Returns the sums of each text under the weights."""
         node = next(iter(self.grid.get_node_ids()))
-        content = wire.request(weights, np.zeros(0, np.uint64), self.settings, 0, 0)
+        content = wire.request(wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, 0, 0)
         content.config_records["config"]["texts"] = list(texts)
         (reply,) = self.ask([(node, "query.score", content)])
         figures = wire.content_evaluation(reply)

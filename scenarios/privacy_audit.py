@@ -8,7 +8,7 @@ that claim epsilon 2 and do not keep it: noise as for the clip norm, and no clip
     fedlm study privacy_audit --seeds 3    # three seeds
     fedlm study privacy_audit --quick      # two seeds, three conditions
 
-No full run has been measured yet: its time and table are still to come.
+1.8 minutes on two cores. Refuted epsilon: claimed 2: 0.0; no noise 1.5; clip missing 2.6; noise halved 0.2 (docs/results.md).
 """
 
 from collections.abc import Mapping

@@ -181,7 +181,9 @@ class Federation:
     def export(self, weights: Weights) -> tuple[bytes, str]:
         """Asks a node for the model as a `.keras` file and for a sample of its text; this process never loads TensorFlow."""
         node = next(iter(self.grid.get_node_ids()))
-        content = wire.request(weights, np.zeros(0, np.uint64), self.settings, self.config.rounds, 0)
+        content = wire.request(
+            wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, self.config.rounds, 0
+        )
         (reply,) = self.ask([(node, "query.export", content)])
         config = reply.config_records["config"]
         return bytes(config["keras"]), str(config["sample"])  # type: ignore[arg-type]

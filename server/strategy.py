@@ -66,9 +66,7 @@ class CohortStrategy:
         """
         if self._private is not None:
             return self._train_privately(self._private, grid, server_round, weights, cohort, timeout)
-        config = ConfigRecord()
-        # FedOpt, FedAvgM and QFedAvg remember the weights that they are given here.
-        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
+        config = self._configured(server_round, weights)
         total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
         replies, reasons, usable = [], list[str | None](), list[Message]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
@@ -107,8 +105,7 @@ class CohortStrategy:
         timeout: float,
     ) -> tuple[Weights, ExactSum, TextMetrics]:
         """Charges, sums, noises. A chunk that fails is asked again client by client: one client never costs another."""
-        config = ConfigRecord()
-        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid())
+        config = self._configured(server_round, weights)
         config["clip-norm"] = private.clip_norm
         event = private.charge(server_round, cohort)
         total, sums = ExactSum.zeros_like(weights), list[TextMetrics]()
@@ -125,6 +122,12 @@ class CohortStrategy:
         mean = private.mean(event, total, weights)
         arrays, _ = self.inner.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics())])
         return (mean if arrays is None else wire.record_weights(arrays)), total, metrics
+
+    def _configured(self, server_round: int, weights: Weights) -> ConfigRecord:
+        """Returns what the inner strategy tells its clients. FedOpt, FedAvgM and QFedAvg remember the weights given here."""
+        config = ConfigRecord()
+        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid(self.inner))
+        return config
 
     def _merge(
         self, reply: Message, weights: Weights, clients: int, total: ExactSum, figures: list[TextMetrics]
@@ -160,8 +163,9 @@ class CohortStrategy:
             chunks += list(zip(nodes, split(own, work, len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
+        arrays = wire.weights_record(weights)
         return [
-            Message(wire.request(weights, c, self._settings, server_round, drawn, config), node, message_type)
+            Message(wire.request(arrays, c, self._settings, server_round, drawn, config), node, message_type)
             for node, c in chunks
             if len(c)
         ]
@@ -232,7 +236,11 @@ def _one_by_one(request: Message) -> list[Message]:
 
 
 class _StandInGrid(Grid):
-    """Enough nodes for any strategy's sampling (it waits for ever below its minimum); nothing is sent through it."""
+    """As many nodes as a strategy's sampling waits for, it makes a message for each; nothing is sent through it."""
+
+    def __init__(self, inner: Strategy) -> None:
+        needed = [getattr(inner, f"min_{kind}_nodes", 2) for kind in ("available", "train", "evaluate")]
+        self._nodes = range(max(needed))
 
     def set_run(self, run: Run) -> None: ...
 
@@ -246,7 +254,7 @@ class _StandInGrid(Grid):
         return Message(content, dst_node_id, message_type)
 
     def get_node_ids(self) -> Iterable[int]:
-        return range(1000)
+        return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         return []

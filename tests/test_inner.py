@@ -24,7 +24,7 @@ def identity() -> None:
 
 
 def aggregate(strategy: Strategy, server_round: int, weights: Weights, mean: Weights) -> Weights:
-    strategy.configure_train(server_round, wire.weights_record(weights), ConfigRecord(), _StandInGrid())
+    strategy.configure_train(server_round, wire.weights_record(weights), ConfigRecord(), _StandInGrid(strategy))
     arrays, _ = strategy.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
     assert arrays is not None
     return wire.record_weights(arrays)

@@ -58,7 +58,7 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
     line = RunFolder(tmp_path / "with").metrics()[-1]
     assert -1 <= line["drift"]["cosine"] <= 1 and line["drift"]["norm"] > 0
     settings = RunConfig(drift=True, model="lstm(units=8, layers=1)").to_settings()
-    content = wire.request((), np.ones(2, np.uint64), settings, 1, 2)
+    content = wire.request(wire.weights_record(()), np.ones(2, np.uint64), settings, 1, 2)
     take_identity()
     vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
     with closing(vault), pytest.raises(CohortError, match="two sums"):

@@ -1,6 +1,7 @@
 """What a server accepts as a node's sum, and what a node's policy accepts as a request."""
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -61,7 +62,38 @@ def drift_without_figures(content: RecordDict) -> None:
     del content.metric_records["metrics"]["drift-norms"]
 
 
-DAMAGES = [not_a_number, floats, other_shape, other_key, no_figures, negative_weight, too_many_clients]
+def cut_off(content: RecordDict) -> None:
+    array = content.array_records["arrays"]["1"]
+    content.array_records["arrays"]["1"] = Array("int64", (4,), array.stype, array.data[:-3])
+
+
+def nonsense(content: RecordDict) -> None:
+    content.array_records["arrays"]["1"] = Array("int64", (4,), "numpy.ndarray", b"\x93NUMPY\x01\x00\x05\x00{'a(\x00")
+
+
+def of_another_type(content: RecordDict) -> None:
+    content.array_records["arrays"]["1"] = Array("int64", (4,), "pickle", content.array_records["arrays"]["1"].data)
+
+
+def objects(content: RecordDict) -> None:
+    file = BytesIO()
+    np.save(file, np.array([reply, None, None, None]), allow_pickle=True)
+    content.array_records["arrays"]["1"] = Array("int64", (4,), "numpy.ndarray", file.getvalue())
+
+
+DAMAGES = [
+    cut_off,
+    nonsense,
+    of_another_type,
+    objects,
+    not_a_number,
+    floats,
+    other_shape,
+    other_key,
+    no_figures,
+    negative_weight,
+    too_many_clients,
+]
 DAMAGES += [drift_of_too_many, drift_longer_than_units, drift_without_figures]
 
 

@@ -139,7 +139,7 @@ def test_q_fedavg_with_q_zero_is_uniform_fedavg() -> None:
     weights = (np.array([1.0, -2.0], np.float32), np.float32([[0.5]]))
     local = [tuple(w + d for w in weights) for d in (np.float32(0.1), np.float32(-0.4), np.float32(0.9))]
     strategy = build_strategy("QFedAvg(client_learning_rate=0.5, q=0.0)")
-    strategy.configure_train(1, wire.weights_record(weights), ConfigRecord(), _StandInGrid())
+    strategy.configure_train(1, wire.weights_record(weights), ConfigRecord(), _StandInGrid(strategy))
     losses = (1.0, 2.0, 7.0)  # with q = 0 they do not matter
     replies = [_as_reply(w, 10, TextMetrics(loss, 0, 1, 1)) for w, loss in zip(local, losses, strict=True)]
     arrays, _ = strategy.aggregate_train(1, replies)

@@ -33,7 +33,7 @@ def flower_mean(large: float, noise: float) -> np.ndarray:
     logging.getLogger("flwr").setLevel(logging.ERROR)
     strategy = DifferentialPrivacyServerSideFixedClipping(FedAvg(), noise, CLIP, len(TOKENS))
     zeros = ArrayRecord({"0": Array(np.zeros(DIMENSION, np.float32))})
-    strategy.configure_train(1, zeros, ConfigRecord(), _StandInGrid())
+    strategy.configure_train(1, zeros, ConfigRecord(), _StandInGrid(strategy))
     replies = []
     for update, count in zip(updates(large), TOKENS, strict=True):
         content = {"arrays": ArrayRecord({"0": Array(update)}), "metrics": MetricRecord({"num-examples": count})}
