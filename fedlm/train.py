@@ -62,6 +62,7 @@ class LocalTrainer:
         self._learning_rate = float(options["learning_rate"])
         self._optimizer = ClientOptimizer(spec.name, options, self._variables)
         self._seeds = [v for v in self.model.variables if "seed_generator" in v.path]
+        self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
         self._anchors: list[tf.Variable] = []
         self._ids = tf.TensorSpec((None, None, config.seq_len), tf.int32)
         # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path.
@@ -124,7 +125,8 @@ class LocalTrainer:
             return self._metrics(graph(np.concatenate(rows), np.concatenate(nexts), np.float32(rate), np.float32(mu)))
 
         metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
-        return tuple(v.numpy() - w for v, w in zip(self._variables, weights, strict=True)), metrics
+        local = (np.asarray(v.value.value()) for v in self._variables)  # not `numpy()`, which copies
+        return tuple(v - w for v, w in zip(local, weights, strict=True)), metrics
 
     def _stop_early(
         self, orders: list[npt.NDArray[np.int64]], run: Callable[..., TextMetrics], inputs: Ids, targets: Ids
@@ -174,7 +176,9 @@ class LocalTrainer:
 
     def assign(self, weights: Weights) -> None:
         """Sets the weights and clears what the optimizer remembers."""
-        for variable, value in zip(self._variables, weights, strict=True):
+        if self._assigned[0] is not weights:  # the clients of a chunk all begin from the same ones
+            self._assigned = weights, [tf.constant(w) for w in weights]
+        for variable, value in zip(self._variables, self._assigned[1], strict=True):
             variable.assign(value)
         self._optimizer.reset()
         self._reader = None
