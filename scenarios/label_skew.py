@@ -17,7 +17,7 @@ TABLE = ("bits_per_char", "worst_tenth", "client_deviation", "update_cosine", "u
 
 def study(options: Options) -> Study:
     """Returns the grid: concentration of labels by local epochs, and the natural split."""
-    clients, documents, rounds = (20, 30, 15) if options.quick else (50, 40, 15)
+    clients, documents, rounds = (20, 30, 15) if options.quick else (50, 40, 60)
     label = options.group or "play"
     alphas = (0.05, 5.0) if options.quick else (0.05, 1.0)
     splits = {"IID": f"quantity(gini=0.0, clients={clients}, documents={clients * documents})"}
@@ -53,7 +53,7 @@ def study(options: Options) -> Study:
         ),
         x_label="split",
         limits=(
-            "The model has one layer of 64 units and 15 rounds of 8 of 50 clients.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
             "Five local epochs are five times the training of one in the same rounds.",
             "The natural split has clients of other sizes and other text in total than the dealt ones.",
         ),

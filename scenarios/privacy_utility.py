@@ -23,7 +23,7 @@ _noise = cache(plan)
 
 def study(options: Options) -> Study:
     """Returns the grid: epsilon."""
-    rounds = 20 if options.quick else 40
+    rounds = 20 if options.quick else 150
     private = {
         "mechanism": "gaussian",
         "clip_norm": CLIP,
