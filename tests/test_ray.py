@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import SMALL, fedlm, simulate
+from tests import deployments
+from tests.running import fedlm, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 pytest.importorskip("ray")
 
 
 def on_ray(corpus: str, out: str, cwd: Path, *more: object) -> subprocess.CompletedProcess[str]:
-    sets = [w for s in SMALL for w in ("--set", s)]
-    words = ["simulate", corpus, *sets, "--out", out, "--json", "--engine", "ray", *map(str, more)]
+    words = ["simulate", corpus, *deployments.sets(), "--out", out, "--json", "--engine", "ray", *map(str, more)]
     return subprocess.run([sys.executable, "-m", "fedlm", *words], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-def test_ray_gives_the_bits_of_the_local_engine(tmp_path: Path) -> None:
-    first = simulate("local", tmp_path, "--workers", 1)
+def test_ray_gives_the_bits_of_the_local_engine_and_of_the_deployment(tmp_path: Path) -> None:
+    first = simulate(
+        "local", tmp_path, "--workers", 1, settings=deployments.SMALL
+    )  # what test_deployment.py compares with
     ray = on_ray("local/vault.db", "ray", tmp_path, "--workers", 2)
     assert (ray.returncode, ray.stderr) == (0, "")
     second = json.loads(ray.stdout)
