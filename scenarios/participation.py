@@ -6,7 +6,8 @@ it, on clients of uneven size: no dropout, dropout at random, and the same rate 
     fedlm study participation            # five seeds
     fedlm study participation --quick    # two seeds, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+4.6 minutes with three seeds. Bits per character of the minority: always there 3.466, half of the rounds +0.039, 5 % +0.128; of all, uneven:
+no dropout 2.962, at random 2.944, by size 3.216 (docs/results.md).
 """
 
 from scenarios.minority_voice import MIX, split

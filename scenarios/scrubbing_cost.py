@@ -6,7 +6,8 @@ ranked by the model among others of their form (exposure: Carlini et al. 2019, h
     fedlm study scrubbing_cost            # five seeds
     fedlm study scrubbing_cost --quick    # two seeds, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+3.7 minutes with three seeds. Exposure in bits, bits per character: none 1.96, 3.44; patterns 1.08, 3.34; full 0.98, 2.98
+(docs/results.md).
 """
 
 import math
