@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
 from server import unlearning
-from server.checkpoint import RunFolder
+from server.checkpoint import Checkpoint, RunFolder
 from server.forgotten import FILE, Forgotten
 from server.kept_workers import KeptWorkers
 from server.participation import Participation, ParticipationLedger
@@ -144,3 +146,69 @@ def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
     kept = (run / "model.keras").stat().st_mtime_ns
     assert fedlm("forget", name, "--run", run, "--vault", vault, "--json") == told
     assert (run / "model.keras").stat().st_mtime_ns == kept  # nothing was left to do
+
+
+def pretended(folder: Path, vault: Path, config: RunConfig, took_part: list[int], client: int, kept: list[int]) -> Path:
+    """A run's folder after all its rounds, as the files say: nothing was trained."""
+    run = RunFolder.create(folder, config)
+    weights = (np.zeros(2, np.float32),)
+    for number in [*kept, config.rounds]:
+        run.save_checkpoint(Checkpoint(number, weights), keep=number in kept)
+    ledger = ParticipationLedger(folder)
+    opened = Vault(vault, KeySource(vault.with_name("v.db.key")))
+    ledger.start([opened.vault_id], init=False)
+    opened.close()
+    for number in range(1, config.rounds + 1):
+        ledger.add(Participation(number, frozenset({client} if number in took_part else {7}), frozenset()))
+    return folder
+
+
+def test_training_goes_on_from_the_last_kept_round_before_the_client_or_from_the_start(tmp_path: Path) -> None:
+    vault = seal(tmp_path / "all")
+    source, (client, name) = KeySource(vault.with_name("v.db.key")), next(iter(names(vault).items()))
+    adaptive = {"mechanism": "adaptive", "clip_norm": 1.0, "noise_multiplier": 1.0, "sampling_rate": 0.5}
+    cases: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
+        ({"keep_every": 2}, (4, 2, 4)),  # first in round 4, round 2 is kept, rounds 3 to 6 are to be trained
+        ({"patience": 2}, (0, 0, 6)),  # early stopping looked at its held-out text
+        ({**adaptive, "weighting": "uniform"}, (4, 0, 6)),  # the clip norm depended on it
+    ]
+    for place, (more, expected) in enumerate(cases):
+        config = settings(rounds=6, **{"keep_every": 1, **more})
+        run = pretended(tmp_path / f"{place}", vault, config, [4, 6], client, [0, 2, 4])
+        cost = plan(run, vault, source, name)
+        assert (cost.first, cost.restart, cost.rounds) == expected, more
+        delete(run, cost)
+        left = sorted(p.name for p in (run / "checkpoint").glob("*.safetensors"))
+        assert left == (
+            ["latest.safetensors", "round-000000.safetensors", "round-000002.safetensors"] if not place else []
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+def test_under_differential_privacy_forgetting_says_its_cost_and_charges_the_ledger_again(tmp_path: Path) -> None:
+    vault, run = seal(tmp_path / "all"), tmp_path / "run"
+    private = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5"]
+    sets = [
+        *private,
+        "scrub=none",
+        "model=lstm(units=8, layers=1)",
+        "seq_len=12",
+        "rounds=3",
+        "keep_every=1",
+        "workers=1",
+    ]
+    fedlm("simulate", vault, "--out", run, "--json", *[w for s in sets for w in ("--set", s)])
+    before = json.loads((run / "ledger.json").read_text())
+    who = names(vault)
+    client, first = next((c, r) for c, r in first_rounds(run, list(who)).items() if r)
+    done = running.fedlm("forget", who[client], "--run", run, "--vault", vault, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert told[0].endswith(f"round {first - 1} is the last one kept: {4 - first} rounds to train")
+    assert "bits differ" in told[1] and "charged again" in told[1]
+    after = json.loads((run / "ledger.json").read_text())
+    again = list(range(first, 4))
+    assert [r["round"] for r in after["releases"]] == [1, 2, 3, *again]
+    assert after["epsilon"] > before["epsilon"]
+    assert all(client not in e.clients for e in ParticipationLedger(run).rounds())
