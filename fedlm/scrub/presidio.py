@@ -14,7 +14,7 @@ from fedlm.errors import ConfigError
 from fedlm.scrub import recognisers
 from fedlm.scrub.entities import KIND_OF_ENTITY, trusted
 from fedlm.scrub.profile import Profile
-from fedlm.scrub.windows import stretches
+from fedlm.scrub.windows import segments, stretches
 
 # Presidio recognisers that need no download, no server and no digit-free text. Its e-mail, URL, telephone and spaCy
 # recognisers are replaced by ours. The others left out find nothing without a telling word, and much with one.
@@ -127,6 +127,11 @@ class Analyzer:
 
     def analyze(self, text: str) -> Iterator[Result]:
         """Yields (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
+        for start, end in segments(text):
+            for a, b, entity, score in self._analyze(text[start:end]):
+                yield start + a, start + b, entity, score
+
+    def _analyze(self, text: str) -> Iterator[Result]:
         for first, last in stretches(text):
             for r in self._presidio.analyze(text[first:last], language="en", score_threshold=self._lowest):
                 if r.entity_type in KIND_OF_ENTITY and _is_whole(text, first + r.start, first + r.end):

@@ -1,4 +1,4 @@
-"""Which parts of a text are worth a look: pieces for the names model, stretches around digits and signs for patterns."""
+"""Which parts of a text are worth a look: segments of bounded size, pieces for the names model, stretches for patterns."""
 
 import re
 
@@ -20,6 +20,38 @@ def pieces(text: str) -> list[tuple[int, int]]:
             spans.append((at, end))
         at = end
     return [s for s in spans if text[s[0] : s[1]].strip()]
+
+
+SEGMENT_CHARACTERS = 20_000
+WORD_CHARACTERS = 500
+_LONG_WORD = re.compile(rf"\S{{{WORD_CHARACTERS}}}(?=\S)")
+
+
+def segments(text: str) -> list[tuple[int, int]]:
+    """Returns spans that cover `text`, each analyzed by itself: a pattern's time may grow with the square of its text.
+
+    Cuts lie at a line's end, else at a sentence's, else at a blank; inside a word only where it is longer than any that people
+    write.
+    """
+    cuts, at = [m.end() for m in _LONG_WORD.finditer(text)], 0
+    spans: list[tuple[int, int]] = []
+    for end in [*cuts, len(text)]:
+        while end - at > SEGMENT_CHARACTERS:
+            cut = _cut(text, at + SEGMENT_CHARACTERS // 2, at + SEGMENT_CHARACTERS)
+            spans.append((at, cut))
+            at = cut
+        if end > at:
+            spans.append((at, end))
+            at = end
+    return spans
+
+
+def _cut(text: str, first: int, last: int) -> int:
+    """Returns where to cut between two places."""
+    for sign in ("\n", ". ", " "):
+        if (place := text.rfind(sign, first, last)) >= 0:
+            return place + len(sign)
+    return last
 
 
 # Figures enough for a number that matters, or letters and figures in one word; hexadecimal pairs; short IPv6.
