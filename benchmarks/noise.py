@@ -1,6 +1,6 @@
 """How long a release's noise takes: discrete Gaussian integers from the operating system's randomness.
 
-    python -m benchmarks.noise [--count 1000000] [--repeats 5]
+python -m benchmarks.noise [--count 1000000] [--repeats 5]
 """
 
 import argparse

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +53,8 @@ def main() -> None:
     """Runs the command line; errors are one sentence on stderr, a traceback only with --debug."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         if code := app(arguments, standalone_mode=False):  # typer returns an exit code, that of an interrupt too
             if code == 130:
@@ -64,7 +68,8 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except KeyboardInterrupt:
-        sys.stderr.write("fedlm: interrupted; a run goes on with --resume.\n")
+        then = _AFTER_INTERRUPT.get(arguments[0] if arguments else "", "")
+        sys.stderr.write(f"fedlm: interrupted{then}.\n")
         raise SystemExit(130) from None
     except OSError as error:
         if debug:
@@ -81,6 +86,18 @@ def main() -> None:
             raise SystemExit(2) from None
         sys.stderr.write(f"fedlm: {_unexpected(error)}\n")
         raise SystemExit(4) from None
+
+
+_AFTER_INTERRUPT = {
+    "simulate": "; a run that has begun to train goes on with --resume",
+    "study": "; the same command goes on",
+    "forget": "; the same command goes on",
+}
+
+
+def _terminated(*_: object) -> None:
+    """Ends as an interrupt does, so that nothing half-made is left."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _unexpected(error: Exception) -> str:

@@ -5,6 +5,7 @@ Nucleus sampling: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
 
 import codecs
 import heapq
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -34,7 +35,7 @@ def probabilities(logits: Logits, temperature: float = 1.0, top_k: int = 0, top_
     Raises:
       ValueError: an option is out of range.
     """
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+    if not (0 <= temperature < math.inf) or top_k < 0 or not 0 < top_p <= 1:
         raise ValueError(f"Expected {temperature=} >= 0, {top_k=} >= 0 and 0 < {top_p=} <= 1.")
     scores = logits.astype(np.float64)
     scores[[PAD, START, UNKNOWN]] = -np.inf

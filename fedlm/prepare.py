@@ -89,6 +89,8 @@ def _prepare(
         users = spool.clients(config.min_documents, config.max_clients, config.seed)
         if keep is not None:
             users = [u for u in users if keep(spool.name(u))]
+        fewest = 2 if keep is None else 1
+        _check_enough(corpus, config, len(users), fewest)
         undo.enter_context(_key_file(source, vault))
         writer = VaultWriter(vault, source, _pseudonym_key(corpus, config))
         done = Preparation()
@@ -102,7 +104,7 @@ def _prepare(
                     writer.add(shard)
                 progress(place, len(users))
             done.clients = writer.clients
-            _check(corpus, config, done, len(users), fewest=2 if keep is None else 1)
+            _check_left(corpus, done, fewest)
             writer.finish(_about(corpus, config, done))
         except BaseException:
             writer.discard()
@@ -136,13 +138,23 @@ def _documents(corpus: str, config: RunConfig) -> Iterator[Document]:
             yield Document(f"part-{part:05d}", document.text, document.labels)
 
 
-def _check(corpus: str, config: RunConfig, done: Preparation, users: int, fewest: int) -> None:
+def _check_enough(corpus: str, config: RunConfig, users: int, fewest: int) -> None:
     if users == 0:
         raise CorpusError(f"The corpus {corpus} has no client with at least {config.min_documents} documents.")
+    if users < fewest:
+        raise CorpusError(
+            f"The corpus {corpus} has one client only with at least {config.min_documents} documents; "
+            "federated training needs two or more."
+        )
+
+
+def _check_left(corpus: str, done: Preparation, fewest: int) -> None:
     if done.clients == 0:
         raise CorpusError(f"The corpus {corpus} has no text left after scrubbing.")
     if done.clients < fewest:
-        raise CorpusError(f"The corpus {corpus} has one client only; federated training needs two or more.")
+        raise CorpusError(
+            f"The corpus {corpus} has text of one client only after scrubbing; federated training needs two or more."
+        )
 
 
 def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
@@ -152,6 +164,7 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
         "scrub": config.scrub,
         "holdout_fraction": config.holdout_fraction,
         "min_documents": config.min_documents,
+        "max_clients": config.max_clients,
         "vocabulary": config.vocabulary,
         "clients": done.clients,
         "left_out": done.left_out,

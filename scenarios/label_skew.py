@@ -6,7 +6,8 @@ and five local epochs (Hsu et al. 2019, https://arxiv.org/abs/1909.06335). The n
     fedlm study label_skew            # five seeds
     fedlm study label_skew --quick    # two seeds, three splits, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+12.3 minutes with three seeds. Bits per character, one epoch and five: IID 3.126, 2.743; Dirichlet 0.05 3.075, 2.704; Dirichlet 1
+3.077, 2.731; natural 2.760 (docs/results.md).
 """
 
 from scenarios.study import SMALL, Case, Figure, Options, Study

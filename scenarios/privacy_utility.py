@@ -1,6 +1,6 @@
 """What does differential privacy cost the model, and does it cost those more whom the model serves worst?
 
-Roles of Shakespeare's plays, trained with the guarantee of a federation of 50,000 clients of whom 500 are drawn a round
+Roles of Shakespeare's plays, trained with the guarantee of a federation of 10,000 clients of whom 100 are drawn a round
 (`noise_cohort_size`): without privacy, with clipping alone (epsilon infinite), and at epsilon 8, 2 and 0.5.
 
     fedlm study privacy_utility --seeds 3    # three seeds
@@ -17,7 +17,7 @@ from scenarios.study import Case, Figure, Options, Study
 QUESTION = "What does differential privacy cost the model, and does it cost the worst-off clients more?"
 TABLE = ("accuracy", "worst_tenth_perplexity", "perplexity", "small_clients", "group_gap")
 EPSILONS = (8.0, 2.0, 0.5)
-RATE, COHORT, DELTA, CLIP = 0.01, 500, 1e-6, 0.5
+RATE, COHORT, DELTA, CLIP = 0.01, 100, 1e-6, 0.5
 _noise = cache(plan)
 
 
@@ -60,9 +60,9 @@ def study(options: Options) -> Study:
         ),
         group=options.group if options.corpus else "genre",
         limits=(
-            "Simulated: 10 clients a round carry the noise of 500. The guarantee is that of a federation of 50,000 such "
-            "clients, and not of the clients of these runs.",
-            "A cohort of 10 varies more from round to round than one of 500, which every condition suffers alike.",
+            f"Simulated: 10 clients a round carry the noise of {COHORT}. The guarantee is that of a federation of "
+            f"{COHORT / RATE:,.0f} such clients, and not of the clients of these runs.",
+            f"A cohort of 10 varies more from round to round than one of {COHORT}, which every condition suffers alike.",
             "Clip norm, rates and momentum are one setting for all; no condition was tuned.",
             "The figures of this report are not noised: a study is for public text.",
         ),

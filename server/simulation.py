@@ -14,6 +14,7 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from fedlm.config import RunConfig
+from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError
 from fedlm.privacy.ledger import FILE as LEDGER
 from fedlm.privacy.vocabulary import charged_before
@@ -31,6 +32,7 @@ from server.local_grid import LocalGrid, WorkerCommand
 from server.vocabulary import settle_vocabulary
 
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy", "cryptography", "presidio-analyzer")
+_PREPARED = ("scrub", "partition", "holdout_fraction", "min_documents", "max_clients")  # settled with the vault
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
 
 
@@ -78,7 +80,7 @@ class Simulation:
         vault = Path(self.corpus)
         given = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
         if given:
-            Vault(vault, self.source_of(vault)).close()
+            config = self._as_prepared(config, vault)
         folder = RunFolder.open(self.out) if self.resume else RunFolder.create(self.out, config)
         folder.write_text("config.toml", config.to_toml())
         try:
@@ -88,12 +90,28 @@ class Simulation:
                 shutil.rmtree(folder.path)
             raise
 
+    def _as_prepared(self, config: RunConfig, vault: Path) -> RunConfig:
+        """Returns the configuration with what was settled when the vault was prepared, and says what else was asked for."""
+        opened = Vault(vault, self.source_of(vault))
+        about = opened.about
+        opened.close()
+        if self.resume:
+            return config
+        asked, default = config.model_dump(), RunConfig.checked({}).model_dump()
+        settled = {k: about[k] for k in _PREPARED if k in about}
+        for key, value in settled.items():
+            if asked[key] not in (value, default[key]) and self.echo:
+                self.echo(f"{key}={asked[key]!r} has no effect: the vault was prepared with {value!r}")
+        return RunConfig.checked({**asked, **settled})
+
     def _run(self, folder: RunFolder, config: RunConfig, vault: Path, initial: Weights | None) -> dict[str, Any]:
         source = self.source_of(vault)
         if not vault.exists():
             self.prepare(self.corpus, vault, source, config)
         opened = Vault(vault, source)
-        about, clients = opened.about, len(opened.pseudonyms)
+        about, clients = dict(opened.about), len(opened.pseudonyms)
+        # Others than the built-in corpora have random pseudonyms: the same cohorts are those of the same vault.
+        about["vault"] = vault.name if vault.parent != folder.path or not is_public(str(about["corpus"])) else ""
         opened.close()
         if config.cohort_size > clients and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
@@ -152,11 +170,15 @@ class Simulation:
                 elif "eval" in line:
                     figures = line["eval"]
                     note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
+                    note += f" (round {line['round']})"
                 progress.update(line["round"], config.rounds, note)
 
             config = settle_vocabulary(grid, config, folder)
             run = Federation(grid, config, folder, show)
-            with EventLog(folder.figures, run.start(resume=self.resume)) as events:
+            before = run.start(resume=self.resume)
+            if self.echo and before and before[-1]["round"] >= config.rounds:
+                self.echo(f"nothing is left to train: the run has {before[-1]['round']} rounds, rounds={config.rounds}")
+            with EventLog(folder.figures, before) as events:
                 weights = run.run(initial=initial)
             if run.private is not None and self.echo:
                 self.echo(run.private.ledger.statement())
@@ -222,7 +244,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dic
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
         summary = {k: v for k, v in summary.items() if k not in counted}
-        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub")}
+        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub", "vault")}
         ledger = json.loads((folder.path / LEDGER).read_text())
         summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
     folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")

@@ -87,7 +87,11 @@ def test_resume_keeps_the_configuration_and_init_starts_from_other_weights(tmp_p
     assert lines[0]["eval"]["loss"] < 4.5  # it begins where the first run ended, below log(128) = 4.85
 
 
-def test_prepare_killed_leaves_no_vault_and_starts_over(tmp_path: Path) -> None:
+def test_prepare_ended_leaves_nothing_and_killed_no_vault_and_starts_over(tmp_path: Path) -> None:
+    ended = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
+    wait_for((tmp_path / "v.db.partial").exists, ended)
+    ended.terminate()
+    assert (ended.wait(), list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
     killed = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
     wait_for((tmp_path / "v.db.partial").exists, killed)
     time.sleep(0.3)
@@ -108,7 +112,11 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
             file.write(json.dumps({"user": document.user, "text": document.text}) + "\n")
     options = ["--scrub", "patterns", "--max-clients", 6, "--pseudonym-key", "seed"]
     assert fedlm("prepare", "copy.jsonl", "v.db", *options, cwd=tmp_path).returncode == 0
-    assert simulate("second", tmp_path, corpus="v.db")["weights_sha256"] == first["weights_sha256"]
+    settings = [s for s in SMALL if not s.startswith(("scrub", "max_clients"))]  # settled with the vault
+    second = simulate("second", tmp_path, corpus="v.db", settings=settings)
+    assert second["weights_sha256"] == first["weights_sha256"]
+    assert (second["config"]["scrub"], second["config"]["max_clients"]) == ("patterns", 6)
+    assert "fedlm simulate v.db --config config.toml" in (tmp_path / "second" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +141,8 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["report", "."], 2, "is not the folder of a finished run"),
         (["generate", "."], 2, "is not a run's folder"),
         (["scrub", "bad.jsonl", "out.jsonl", "--scrub", "patterns"], 3, "Line 2 of bad.jsonl"),
+        (["scrub", "one.jsonl", "one.jsonl"], 2, "one.jsonl is there already"),
+        (["prepare", "", "v.db"], 3, "is not a corpus"),
         (["vault", "show", "missing.db"], 3, "There is no vault"),
         (["vault", "show", "empty.jsonl"], 3, "is not a vault"),
     ],
@@ -140,7 +150,7 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
 def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "bad.jsonl").write_text('{"user": "a", "text": "x"}\nnot json\n')
-    (tmp_path / "blank.jsonl").write_text('{"user": "a", "text": " "}\n{"user": "a", "text": " "}\n')
+    (tmp_path / "blank.jsonl").write_text("".join(f'{{"user": "{u}", "text": " "}}\n' for u in "aabb"))
     (tmp_path / "nouser.jsonl").write_text('{"text": "x"}\n')
     (tmp_path / "one.jsonl").write_text('{"user": "a", "text": "x"}\n' * 3)
     done = fedlm(*arguments, *(["--set", "scrub=none"] if arguments[0] == "simulate" else []), cwd=tmp_path)

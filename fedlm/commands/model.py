@@ -88,7 +88,9 @@ def evaluate(
 
         folder = RunFolder.open(run)
         done = folder.path / "summary.json"
-        lines = [m["eval"] for m in folder.metrics() if "eval" in m]
+        lines = [
+            {"round": m["round"], **m["eval"]} for m in folder.metrics() if "eval" in m
+        ]  # not finished: of which round
         figures = json.loads(done.read_text())["final"] if done.is_file() else lines[-1] if lines else {}
     typer.echo(json.dumps(figures) if as_json else "\n".join(f"{k}: {v:.6g}" for k, v in figures.items()))
 

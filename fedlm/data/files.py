@@ -15,7 +15,7 @@ def read_path(path: Path) -> Iterator[Document]:
     Raises:
       CorpusError: missing, empty or malformed; the sentence names the file and the line.
     """
-    if path.is_dir():
+    if path.is_dir() and str(path) != ".":  # an empty name is a mistake, not this folder
         return _read_folder(path)
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".json": _read_leaf}
     if path.suffix not in readers:
@@ -34,8 +34,8 @@ def _document(record: object, where: str) -> Document:
     if not isinstance(record, dict):
         raise CorpusError(f"{where} is not an object with user and text.")
     for key in ("user", "text"):
-        if not isinstance(record.get(key), str | int):
-            raise CorpusError(f"{where} has no key {key!r} with text in it.")
+        if not isinstance(value := record.get(key), str | int) or isinstance(value, bool):
+            raise CorpusError(f"{where} has no key {key!r} with text or a whole number in it.")
     labels = {k: str(v) for k, v in record.items() if k not in ("user", "text") and v is not None}
     return Document(str(record["user"]), str(record["text"]), labels)
 
@@ -48,19 +48,28 @@ def _read_jsonl(path: Path) -> Iterator[Document]:
             where = f"Line {number} of {path}"
             try:
                 record = json.loads(line)
-            except ValueError:  # the error's own text would quote the line
+            except (ValueError, RecursionError):  # the error's own text would quote the line
                 raise CorpusError(f"{where} is not JSON in UTF-8.") from None
             yield _document(record, where)
 
 
 def _read_csv(path: Path) -> Iterator[Document]:
+    csv.field_size_limit(2**31 - 1)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
+        rows = csv.DictReader(file, strict=True)
         try:
+            if not {"user", "text"} <= set(rows.fieldnames or ()):
+                raise CorpusError(
+                    f"The first line of {path} does not name the columns user and text, with a comma between."
+                )
             for record in rows:
+                if None in record:
+                    raise CorpusError(f"Line {rows.line_num} of {path} has more cells than the first line names.")
                 yield _document({k: v for k, v in record.items() if k}, f"Line {rows.line_num} of {path}")
         except (UnicodeDecodeError, csv.Error):
-            raise CorpusError(f"Line {rows.line_num + 1} of {path} is not CSV in UTF-8.") from None
+            raise CorpusError(
+                f"Line {rows.line_num + 1} of {path} is not CSV in UTF-8, or a quote is not closed."
+            ) from None
 
 
 def _read_leaf(path: Path) -> Iterator[Document]:
@@ -70,7 +79,7 @@ def _read_leaf(path: Path) -> Iterator[Document]:
         for user, data in users.items():
             for sample in data["x"]:
                 yield Document(str(user), sample if isinstance(sample, str) else str(sample[-1]))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise CorpusError(f"{path} is not JSON in LEAF's layout (users, user_data with x).") from None
 
 

@@ -1,6 +1,7 @@
 """The report of one run: one HTML file without outside references."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def write_report(run: Path, *, samples: bool = False) -> Path:
     from markupsafe import Markup
 
     environment = Environment(loader=PackageLoader("fedlm.report", "."), autoescape=True, trim_blocks=True)
+    environment.filters["quoted"] = shlex.quote
     environment.filters["number"] = lambda n: f"{n:,.0f}"
     context = _context(run, samples)
     context["curves"] = [Markup(c) for c in context["curves"]]  # noqa: S704 - our own SVG

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fedlm.errors import CorpusError
+from fedlm.errors import ConfigError, CorpusError
 from fedlm.ordered import in_order
 from fedlm.scrub.engine import Finding, Scrubber, replace
 from fedlm.scrub.kinds import readable, strip_placeholders
@@ -35,9 +35,11 @@ def scrub_file(
       progress: called with lines done and lines in all.
 
     Raises:
-      ConfigError: no such profile.
-      CorpusError: the file is missing, or a line is not an object with a text.
+      ConfigError: no such profile, or something is at `target`.
+      CorpusError: the file is missing or empty, or a line is not an object with a text.
     """
+    if target.exists():
+        raise ConfigError(f"{target} is there already: name another place, or remove it first.")
     scrubber, counts = Scrubber(profile), Counter[str]()
     key = key or secrets.token_bytes(32)
     beside = target.with_name(f".{target.name}.new")
@@ -104,7 +106,9 @@ def _size(source: Path) -> tuple[int, int]:
 def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields where a line stands, for messages, and its record."""
     if not source.is_file():
-        raise CorpusError(f"There is no file {source}.")
+        raise CorpusError(f"{source} is a folder, not a file." if source.is_dir() else f"There is no file {source}.")
+    if source.stat().st_size == 0:
+        raise CorpusError(f"The file {source} is empty.")
     with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             where = f"Line {number} of {source}"
@@ -114,7 +118,7 @@ def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _record(line: bytes, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError:  # the error's own text would quote the line
+    except (ValueError, RecursionError):  # the error's own text would quote the line
         raise CorpusError(f"{where} is not JSON in UTF-8.") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise CorpusError(f"{where} has no text.")

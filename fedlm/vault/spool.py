@@ -6,6 +6,7 @@ Memory does not grow with the corpus; whatever a crash leaves behind, nobody can
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Spool:
         self._key, self._id = secrets.token_bytes(32), secrets.token_bytes(16)
         with contextlib.ExitStack() as undo:
             undo.callback(path.unlink, missing_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=OFF")

@@ -18,6 +18,7 @@ from fedlm.scrub.kinds import Kind
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score
+from fedlm.scrub.windows import SEGMENT_CHARACTERS, segments
 
 CASES = [
     ("AGE", "she is 37 years old", "37"),
@@ -193,3 +194,20 @@ def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
     with scrubber.spread(0), pytest.raises(CorpusError) as error:
         scrubber.find("my secret words")
     assert "secret" not in str(error.value) and "ValueError" in str(error.value)
+
+
+@pytest.mark.parametrize("sign", ["-", "_", "a", "1", "1 ", "ab1-", "a@", "a. ", "\n"])
+def test_a_long_row_of_one_sign_ends_and_what_stands_around_it_is_found(sign: str) -> None:
+    text = f"write to jane.roe@example.org\n{sign * (60_000 // len(sign))}\nor to john.doe@example.org"
+    found = [f for f in Scrubber("patterns").find(text) if f.kind.name == "EMAIL"]
+    assert [text[f.start : f.end] for f in found] == ["jane.roe@example.org", "john.doe@example.org"]
+
+
+def test_segments_cover_a_text_and_are_cut_between_lines_sentences_or_words() -> None:
+    assert segments("") == [] and segments("short") == [(0, 5)]
+    text = "A sentence of a few words. " * 3000 + "x" * 1700 + "\n" + "word " * 9000
+    spans = segments(text)
+    assert spans[0][0] == 0 and spans[-1][1] == len(text)
+    assert all(a[1] == b[0] for a, b in pairwise(spans)) and max(b - a for a, b in spans) <= SEGMENT_CHARACTERS
+    inside = [b for _, b in spans[:-1] if not text[b - 1].isspace()]
+    assert inside and all("x" in text[b - 1 : b + 1] for b in inside)  # words are whole, but for one that nobody writes

@@ -23,7 +23,7 @@ def build() -> EntityRecognizer:
     return Rules(
         "number",
         (
-            rule("GOVERNMENT_ID", r"(?<![\w.,$£€/#-])\d(?:[ -]?\d){8,29}(?![\w-]|[.,]\d)", 0.42, accept=_identifies),
+            rule("GOVERNMENT_ID", r"(?<![\w.,$£€/#-])\d(?:[ -]?\d){8,}(?![\w-]|[.,]\d)", 0.42, accept=_identifies),
             rule(
                 "GOVERNMENT_ID",
                 r"(?<![\w.,$£€/#@-])(?=(?:[A-Z-]*\d){6})(?=\d*-?[A-Z])[A-Z0-9](?:-?[A-Z0-9]){6,19}(?![\w-])",
