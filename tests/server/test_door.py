@@ -60,6 +60,11 @@ def own_door(port: int, backend: int, folder: Path) -> Iterator[None]:
 def suppressed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:
     with suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
+    connections = asyncio.all_tasks(loop)  # as asyncio.run does; one that is left ends in another test's garbage
+    for connection in connections:
+        connection.cancel()
+    loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+    loop.close()
 
 
 def nginx_door(port: int, backend: int, folder: Path) -> Iterator[None]:
