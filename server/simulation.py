@@ -102,7 +102,7 @@ class Simulation:
         for key, value in settled.items():
             if asked[key] not in (value, default[key]) and self.echo:
                 self.echo(f"{key}={asked[key]!r} has no effect: the vault was prepared with {value!r}")
-        return RunConfig.checked({**asked, **settled})
+        return config.model_copy(update=settled)
 
     def _run(self, folder: RunFolder, config: RunConfig, vault: Path, initial: Weights | None) -> dict[str, Any]:
         source = self.source_of(vault)
