@@ -42,4 +42,5 @@ def scrub(
     if as_json:
         typer.echo(json.dumps(dict(counts.most_common())))
     else:
-        typer.echo(f"{sum(counts.values())} findings: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common()))
+        kinds = ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
+        typer.echo(f"{sum(counts.values())} findings" + (f": {kinds}" if kinds else ""))

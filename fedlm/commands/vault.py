@@ -12,7 +12,12 @@ Receipt = Annotated[Path | None, typer.Option(help="A receipt's file: verify che
 
 
 def _print(content: dict[str, Any], as_json: bool) -> None:
-    typer.echo(json.dumps(content) if as_json else "\n".join(f"{k}: {v}" for k, v in content.items()))
+    if as_json:
+        typer.echo(json.dumps(content))
+        return
+    for key, value in content.items():
+        told = ", ".join(f"{n} {kind}" for kind, n in value.items()) or "none" if isinstance(value, dict) else value
+        typer.echo(f"{key}: {told}")
 
 
 def show(

@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face hub, through flwr-datasets; needs a network or a filled cache."""
 
+import logging
 from collections.abc import Iterator
 
 from fedlm.errors import CorpusError
@@ -16,6 +17,8 @@ def read_hub(name: str) -> Iterator[Document]:
       CorpusError: it cannot be loaded, or the columns of user and text are not known.
     """
     name, *columns = name.split(":")
+    for noisy in ("huggingface_hub", "datasets"):  # each of their retries would be a line
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     from flwr_datasets import FederatedDataset
     from flwr_datasets.partitioner import IidPartitioner
 

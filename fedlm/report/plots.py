@@ -42,6 +42,7 @@ def curve(title: str, rounds: Sequence[int], values: Sequence[float], unit: str)
     def draw(axes: Any) -> None:
         axes.plot(rounds, values, marker="." if len(rounds) < 40 else None)
         axes.set(xlabel="round", ylabel=unit)
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
     return _svg(title, draw)
 
