@@ -6,7 +6,8 @@ Roles of Shakespeare's plays, trained with the guarantee of a federation of 10,0
     fedlm study privacy_utility --seeds 3    # three seeds
     fedlm study privacy_utility --quick      # two seeds, fewer rounds, a smaller model
 
-No full run has been measured yet: its time and table are still to come.
+7.2 minutes with three seeds. Accuracy: none 0.367, infinite 0.366, 8 0.368, 2 0.367, 0.5 0.356; perplexity of the worst tenth 24.5, 25.2, 24.0,
+27.7, 35.6 (docs/results.md).
 """
 
 from functools import cache
