@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
 from server.deployment import Deployment
 from server.simulation import write_summary
 
@@ -14,12 +15,13 @@ def train(
     folder: Path, out: Path, overrides: Sequence[str], listener: Callable[[dict[str, Any]], None], *, resume: bool
 ) -> dict[str, Any]:
     """Trains; returns the content of summary.json."""
+    if resume and overrides:
+        raise ConfigError("A resumed run keeps its configuration: leave --set out with --resume.")
     deployment = Deployment(folder)
     settings = folder / "config.toml"
     config = RunConfig.load(settings if settings.is_file() else None, overrides)
     started = time.monotonic()
     run = deployment.run(out, config, listener, resume=resume)
-    about = {"corpus": "a deployment", "clients": 0, "scrub": config.scrub, "findings": {}, "documents": 0}
-    about |= {"partition": "", "holdout_fraction": config.holdout_fraction, "left_out": 0, "characters": 0}
+    about = {"corpus": "a deployment", "deployment": True}  # what the owners did with their text is not known here
     weights = run.final_weights()
     return write_summary(run, run.config, weights, about, time.monotonic() - started, samples=False)

@@ -128,7 +128,7 @@ class Deployment:
             run_id, before = self._submit(bundle, folder), seen
             try:
                 seen = self._follow(run_id, folder, seen, listener)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 with contextlib.suppress(FedLMError):
                     self.server.control.stop(run_id)  # else the ServerApp goes on alone
                 raise

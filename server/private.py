@@ -39,8 +39,9 @@ class PrivateRounds:
         self.dimension = sum(w.size for w in weights)
         self._mechanism = build_mechanism(self.settings, self.dimension)
         self.settings.check_overflow(self.settings.clip_norm, self.dimension, len(population))
-        self._key = cohort_key(config.seed) if self.settings.reproducible else _secret_key(folder / "checkpoint")
         self.ledger = Ledger.open(folder / FILE, self.settings)
+        begun = any(r.mechanism != "vocabulary" for r in self.ledger.releases)
+        self._key = cohort_key(config.seed) if self.settings.reproducible else _secret_key(folder / "checkpoint", begun)
         words = charged_before(config.vocabulary_text)
         if words is not None and not any(r.mechanism == "vocabulary" for r in self.ledger.releases):
             self.ledger.charge(
@@ -124,13 +125,15 @@ class PrivateRounds:
         return std / SCALE / self.settings.denominator
 
 
-def _secret_key(folder: Path) -> bytes:
+def _secret_key(folder: Path, begun: bool) -> bytes:
     """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once, whole.
 
     Raises:
-      FedLMError: the file is there and holds something else.
+      FedLMError: the file holds something else, or it is gone though the run has begun: who took part could not be told.
     """
     path = folder / "cohort.key"
+    if begun and not path.is_file():
+        raise FedLMError(f"The cohort key {path} is gone; restore it, or start the run anew.")
     if not path.is_file():
         folder.mkdir(exist_ok=True, mode=0o700)
         beside = folder / f".cohort.key.{os.getpid()}"

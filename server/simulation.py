@@ -166,7 +166,7 @@ class Simulation:
                 nonlocal note
                 events.add(line)
                 if config.privacy.on:
-                    note = f"epsilon {line['epsilon'] or 'unbounded'}"
+                    note = "epsilon unbounded" if line["epsilon"] is None else f"epsilon {line['epsilon']:.4g}"
                 elif "eval" in line:
                     figures = line["eval"]
                     note = f"held-out accuracy {figures['accuracy']:.4f}, {figures['bits_per_char']:.3f} bits/char"
@@ -181,6 +181,10 @@ class Simulation:
             with EventLog(folder.figures, before) as events:
                 weights = run.run(initial=initial)
             if run.private is not None and self.echo:
+                if (done := folder.metrics()[-1]["round"]) < config.rounds:
+                    self.echo(
+                        f"stopped after round {done}: another would pass epsilon_budget={config.epsilon_budget:g}"
+                    )
                 self.echo(run.private.ledger.statement())
             model, sample = run.export(weights)
         folder.write_bytes("model.keras", model)
@@ -244,7 +248,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dic
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
         summary = {k: v for k, v in summary.items() if k not in counted}
-        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub", "vault")}
+        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub", "vault", "deployment")}
         ledger = json.loads((folder.path / LEDGER).read_text())
         summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
     folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")

@@ -9,7 +9,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedlm.errors import ConfigError, FedLMError, VaultError
+from fedlm.errors import BudgetError, ConfigError, FedLMError, VaultError
+from fedlm.privacy.ledger import FILE as LEDGER
+from fedlm.privacy.ledger import Ledger
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
 from server.checkpoint import LATEST, RunFolder
@@ -55,6 +57,7 @@ def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
     folder = RunFolder.open(run, forgetting=True)
     if (run / DEPLOYED).is_file():
         raise ConfigError(f"{run} is a deployment's run: forget the client at its node and start a new run.")
+    charged = Ledger.open(run / LEDGER, folder.config.privacy) if folder.config.privacy.on else None
     ledger = ParticipationLedger(run)
     header, entries = ledger.header(), ledger.rounds()
     if header["init"]:
@@ -72,7 +75,23 @@ def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
     if any(e.lost is None for e in later):
         raise FedLMError(f"Which clients failed in {run} is not recorded: start a new run without the client.")
     lost = state.lost | {e.round: e.lost - {client} for e in later if e.lost}
+    if charged is not None and charged.releases:
+        _check_budget(charged, folder.config.rounds - restart)
     return Plan(client, first, restart, max(folder.config.rounds - restart, 0), why, held, lost)
+
+
+def _check_budget(charged: Ledger, rounds: int) -> None:
+    """Refuses what would end in a model that is not trained: the rounds are charged again, and the budget ends them."""
+    again = Ledger(None, charged.settings, charged.releases)
+    try:
+        for _ in range(rounds):
+            again.charge(charged.releases[-1])
+    except BudgetError:
+        budget = charged.settings.epsilon_budget
+        raise ConfigError(
+            f"{rounds} rounds to be trained again would pass epsilon_budget={budget:g}; nothing was deleted. Start a new run "
+            "without the client, and delete this one."
+        ) from None
 
 
 def _find(vault: Path, source: KeySource, name: str, vaults: list[str]) -> tuple[int, bool]:

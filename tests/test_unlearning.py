@@ -9,6 +9,7 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
+from fedlm.privacy.ledger import Ledger
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
 from server import unlearning
@@ -152,6 +153,8 @@ def pretended(folder: Path, vault: Path, config: RunConfig, took_part: list[int]
     """A run's folder after all its rounds, as the files say: nothing was trained."""
     run = RunFolder.create(folder, config)
     weights = (np.zeros(2, np.float32),)
+    if config.privacy.on:
+        Ledger.open(folder / "ledger.json", config.privacy)
     for number in [*kept, config.rounds]:
         run.save_checkpoint(Checkpoint(number, weights), keep=number in kept)
     ledger = ParticipationLedger(folder)
@@ -207,7 +210,13 @@ def test_under_differential_privacy_forgetting_says_its_cost_and_charges_the_led
     told = done.stdout.splitlines()
     assert told[0].endswith(f"round {first - 1} is the last one kept: {4 - first} rounds to train")
     assert "bits differ" in told[1] and "charged again" in told[1]
-    after = json.loads((run / "ledger.json").read_text())
+    kept, ledger = (run / "model.keras").read_bytes(), run / "ledger.json"
+    after = json.loads(ledger.read_text())
+    ledger.rename(run / "away.json")
+    other = next(n for n in who.values() if n != who[client])
+    refused = running.fedlm("forget", other, "--run", run, "--vault", vault, cwd=tmp_path)
+    assert (refused.returncode, "put it back" in refused.stderr) == (4, True)
+    assert (run / "model.keras").read_bytes() == kept  # looked at before anything is deleted
     again = list(range(first, 4))
     assert [r["round"] for r in after["releases"]] == [1, 2, 3, *again]
     assert after["epsilon"] > before["epsilon"]

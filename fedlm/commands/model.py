@@ -87,6 +87,11 @@ def evaluate(
         from server.checkpoint import RunFolder
 
         folder = RunFolder.open(run)
+        if folder.config.privacy.on:
+            raise ConfigError(
+                f"{run} was trained with differential privacy, and its held-out figures are not covered by its ledger; they "
+                f"stand in {folder.figures}, for the run's owner."
+            )
         done = folder.path / "summary.json"
         lines = [
             {"round": m["round"], **m["eval"]} for m in folder.metrics() if "eval" in m

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedlm.commands.options import Json
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, FedLMError
 
 
 def show(
@@ -24,13 +24,20 @@ def show(
     from server.checkpoint import RunFolder
 
     settings = RunFolder.open(run).config.privacy
-    if not settings.on or not (run / FILE).is_file():
+    if not settings.on:
         raise ConfigError(f"{run} was trained without differential privacy; it has no ledger.")
+    if not (run / FILE).is_file():
+        raise FedLMError(
+            f"{run} was trained with differential privacy, but its {FILE} is gone: what it cost cannot be told."
+        )
     if delta and not 0 < delta < 1:
         raise ConfigError("delta must lie between 0 and 1.")
     ledger = Ledger.read(run / FILE, replace(settings, delta=delta or settings.delta))
     about = ledger.as_dict() | {"epsilon_pld_continuous": _json(ledger.epsilon(method="pld"))}
-    about["epsilon_over_rounds"] = [[n, _json(ledger.epsilon(first=n))] for n in _steps(len(ledger.releases))]
+    if settings.reproducible:
+        about |= {"epsilon_pld_continuous": "none", "epsilon_over_rounds": []}
+    else:
+        about["epsilon_over_rounds"] = [[n, _json(ledger.epsilon(first=n))] for n in _steps(len(ledger.releases))]
     typer.echo(json.dumps(about) if as_json else _text(about))
 
 

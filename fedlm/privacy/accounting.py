@@ -86,16 +86,21 @@ def plan(*, target: float, delta: float, rounds: int, sampling_rate: float, meth
       ValueError: an argument is out of range, or no noise multiplier does it.
     """
     import dp_accounting as dp
-    from dp_accounting import pld, rdp
+    from dp_accounting import mechanism_calibration, pld, rdp
 
     if not (target > 0 and 0 < delta < 1 and rounds >= 1 and 0 < sampling_rate <= 1):
         raise ValueError(f"Expected {target=} > 0, 0 < {delta=} < 1, {rounds=} >= 1 and 0 < {sampling_rate=} <= 1.")
-    found = dp.calibrate_dp_mechanism(
-        (lambda: rdp.RdpAccountant(ORDERS)) if method == "rdp" else pld.PLDAccountant,
-        lambda z: dp.SelfComposedDpEvent(_event(((z,), sampling_rate), method), rounds),
-        target,
-        delta,
-        bracket_interval=dp.LowerEndpointAndGuess(0.2, 1.0),
-        tol=1e-4,
-    )
+    try:
+        found = dp.calibrate_dp_mechanism(
+            (lambda: rdp.RdpAccountant(ORDERS)) if method == "rdp" else pld.PLDAccountant,
+            lambda z: dp.SelfComposedDpEvent(_event(((z,), sampling_rate), method), rounds),
+            target,
+            delta,
+            bracket_interval=dp.LowerEndpointAndGuess(0.2, 1.0),
+            tol=1e-4,
+        )
+    except mechanism_calibration.NoBracketIntervalFoundError:
+        raise ValueError(
+            f"No noise multiplier of at least 0.2 costs epsilon {target:g}: it would be less noise."
+        ) from None
     return float(found)

@@ -16,6 +16,7 @@ from fedlm.privacy.accounting import Method, epsilon
 from fedlm.privacy.settings import PrivacySettings
 
 FILE = "ledger.json"
+_COUNT = "checkpoint/ledger.count"
 _FROM_SEED = "drawn from the seed"
 _FROM_RUN = "weights of another run, which this ledger does not cover"
 _NOT_COVERED = (
@@ -79,9 +80,21 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, settings: PrivacySettings) -> "Ledger":
-        """Opens the ledger of a run, or starts one and writes it."""
-        ledger = cls(path, settings, *(_read(path) if path.is_file() else ()))
-        ledger._write()
+        """Opens the ledger of a run, or starts one and writes it.
+
+        Raises:
+          FedLMError: it is damaged, gone, or an old one was put back.
+        """
+        begun = (path.parent / "checkpoint" / "latest.safetensors").is_file()
+        there = path.is_file()
+        ledger = cls(path, settings, *(_read(path) if there else ()))
+        count = path.parent / _COUNT
+        if len(ledger.releases) < (int(count.read_text() or 0) if count.is_file() else 0) or (begun and not there):
+            raise FedLMError(
+                f"{FILE} is gone or lacks rounds that were charged; put it back, without it the run cannot go on."
+            )
+        if not there:
+            ledger._write()
         return ledger
 
     @classmethod
@@ -113,6 +126,7 @@ class Ledger:
             raise BudgetError(f"Round {release.round} would pass epsilon_budget={budget:g}; nothing was released.")
         self.releases.append(release)
         self._write()
+        self._count()
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the ledger's content: the statement first, then what it rests on, then the releases."""
@@ -120,7 +134,7 @@ class Ledger:
             "fedlm-ledger": 1,
             "statement": self.statement(),
             "guarantee": self.why_none() or "holds under the assumptions",
-            "epsilon": _finite(self.epsilon()),
+            "epsilon": "none" if self.settings.reproducible else _finite(self.epsilon()),
             "delta": self.settings.delta,
             "accountant": "dp-accounting: Renyi DP at integer orders, which holds for the discrete Gaussian",
             "neighbours": neighbours(self.settings),
@@ -163,6 +177,13 @@ class Ledger:
             return "noise_multiplier is 0"
         return ""
 
+    def _count(self) -> None:
+        """Keeps the number of releases beside the checkpoints: a ledger that is lost or old is noticed."""
+        if self._path is not None:
+            path = self._path.parent / _COUNT
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            _write_through(path, str(len(self.releases)))
+
     def _write(self) -> None:
         if self._path is None:
             return
@@ -170,17 +191,22 @@ class Ledger:
         lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in content.items() if k != "releases"]
         rows = ",\n  ".join(json.dumps(r) for r in content["releases"])
         text = "{\n" + ",\n".join([*lines, f'"releases": [\n  {rows}\n]']) + "\n}\n"
-        beside = self._path.with_name(f".{self._path.name}.new")
-        with beside.open("w") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename too must be on disk before noise is drawn
-        finally:
-            os.close(folder)
+        _write_through(self._path, text)
+
+
+def _write_through(path: Path, text: str) -> None:
+    """Writes a file whole, and to the disk itself: the rename too must be there before noise is drawn."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 _NAMES = {
@@ -235,6 +261,15 @@ def _read(path: Path) -> tuple[list[Release], str]:
         rows, initial = content["releases"], content.get("initial_weights", _FROM_SEED)
         later = ("threshold", "delta")  # older ledgers have no vocabulary
         names = [f.name for f in fields(Release)]
-        return [Release(**{n: row[n] for n in names if n in row or n not in later}) for row in rows], str(initial)
+        found = [Release(**{n: row[n] for n in names if n in row or n not in later}) for row in rows]
+        if not all(_makes_sense(r) for r in found):
+            raise ValueError("a release is out of range")
+        return found, str(initial)
     except (ValueError, KeyError, TypeError):
         raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None
+
+
+def _makes_sense(release: Release) -> bool:
+    numbers = (release.noise_multiplier, release.sampling_rate, release.compositions, release.round)
+    positive = all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers)
+    return positive and release.sampling_rate <= 1

@@ -98,8 +98,10 @@ class PrivacySettings:
           ConfigError: one sentence that says what to change.
         """
         if not self.on:
-            unused = self.noise_multiplier or self.epsilon_budget or self.noise_cohort_size
-            _refuse(bool(unused), 'noise_multiplier, epsilon_budget and noise_cohort_size need mechanism="gaussian"')
+            names = ("clip_norm", "noise_multiplier", "sampling_rate", "epsilon_budget", "noise_cohort_size")
+            unused = [n for n in names if getattr(self, n)]
+            what = f"{', '.join(unused)} need mechanism=gaussian, adaptive or local; without one there is no privacy"
+            _refuse(bool(unused), what)
             return
         name = self.mechanism.name
         _refuse(name not in MECHANISMS, f"there is no mechanism {name!r}; they are: {', '.join(MECHANISMS)}")

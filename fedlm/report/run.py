@@ -62,7 +62,9 @@ def _context(run: Path, samples: bool) -> dict[str, Any]:
     return {
         **{k: v for k, v in summary.items() if k != "corpus"},
         "about": about,
-        "title": f"{about['corpus']}: a language model trained on {about['clients']:,} clients",
+        "title": "a language model trained by a deployment"
+        if about.get("deployment")
+        else f"{about['corpus']}: a language model trained on {about['clients']:,} clients",
         "rounds": len(trained),
         "failed": sum(m.get("failed", 0) for m in metrics),
         "curves": curves,

@@ -68,7 +68,39 @@ def test_resume_without_its_ledger_or_with_an_old_one_is_refused(tmp_path: Path)
         if content:
             (tmp_path / "ledger.json").write_text(content)
         with pytest.raises(FedLMError, match="lacks rounds"):
-            rounds(tmp_path).restore(2, {})
+            rounds(tmp_path)
+        assert (tmp_path / "ledger.json").is_file() == bool(content)  # no fresh one that would state epsilon 0
+
+
+def test_ledger_that_is_gone_is_refused_where_only_round_0_has_a_checkpoint(tmp_path: Path) -> None:
+    rounds(tmp_path)
+    (tmp_path / "checkpoint" / "latest.safetensors").touch()
+    rounds(tmp_path)
+    (tmp_path / "ledger.json").unlink()
+    with pytest.raises(FedLMError, match="is gone"):
+        rounds(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("noise_multiplier", -1.0), ("sampling_rate", 7), ("compositions", "x")])
+def test_release_that_makes_no_sense_is_damage(tmp_path: Path, key: str, value: object) -> None:
+    run = rounds(tmp_path)
+    run.charge(1, run.draw(1))
+    content = json.loads((tmp_path / "ledger.json").read_text())
+    content["releases"][0][key] = value
+    (tmp_path / "ledger.json").write_text(json.dumps(content))
+    with pytest.raises(FedLMError, match="damaged"):
+        rounds(tmp_path)
+
+
+@pytest.mark.parametrize("mechanism", ["gaussian", "local"])
+def test_cohort_key_that_is_gone_is_refused_once_a_round_was_charged(tmp_path: Path, mechanism: str) -> None:
+    run = rounds(tmp_path, mechanism=mechanism)
+    (tmp_path / "checkpoint" / "cohort.key").unlink()
+    run = rounds(tmp_path, mechanism=mechanism)  # nothing was drawn with it
+    run.charge(1, run.draw(1))
+    (tmp_path / "checkpoint" / "cohort.key").unlink()
+    with pytest.raises(FedLMError, match="is gone"):
+        rounds(tmp_path, mechanism=mechanism)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(31)])

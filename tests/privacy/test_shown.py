@@ -1,6 +1,5 @@
 """What a node and a run show under differential privacy, and what a node's own policy makes of it."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -53,6 +52,5 @@ def test_node_with_a_smallest_cohort_takes_no_part(kind: str) -> None:
     Policy().check(message)
     with pytest.raises(ConfigError, match="no guarantee can be stated"):
         Policy(smallest_cohort=2).check(message)
-    plain = {**json.loads(settings), "mechanism": "none"}
-    content.config_records["config"]["settings"] = json.dumps(plain)
+    content.config_records["config"]["settings"] = RunConfig.checked({}).to_settings()
     Policy(smallest_cohort=2).check(message)
