@@ -181,7 +181,8 @@ class Simulation:
             with EventLog(folder.figures, before) as events:
                 weights = run.run(initial=initial)
             if run.private is not None and self.echo:
-                if (done := folder.metrics()[-1]["round"]) < config.rounds:
+                done = folder.metrics()[-1]["round"]
+                if config.epsilon_budget and done < config.rounds:
                     self.echo(
                         f"stopped after round {done}: another would pass epsilon_budget={config.epsilon_budget:g}"
                     )

@@ -64,7 +64,7 @@ def run(
 
     def show(line: dict[str, Any]) -> None:
         if line.get("epsilon", False) is not False:  # under differential privacy nothing else may be shown
-            typer.echo(f"round {line['round']}: epsilon {line['epsilon'] or 'unbounded'}")
+            typer.echo(f"round {line['round']}: epsilon {'unbounded' if line['epsilon'] is None else line['epsilon']}")
             return
         figures = line.get("eval", {})
         held_out = f", held-out accuracy {figures['accuracy']:.4f}" if figures else ""

@@ -89,7 +89,8 @@ class Ledger:
         there = path.is_file()
         ledger = cls(path, settings, *(_read(path) if there else ()))
         count = path.parent / _COUNT
-        if len(ledger.releases) < (int(count.read_text() or 0) if count.is_file() else 0) or (begun and not there):
+        charged = count.read_text().strip() if count.is_file() else "0"
+        if not charged.isdecimal() or len(ledger.releases) < int(charged) or (begun and not there):
             raise FedLMError(
                 f"{FILE} is gone or lacks rounds that were charged; put it back, without it the run cannot go on."
             )

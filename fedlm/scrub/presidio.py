@@ -128,20 +128,21 @@ class Analyzer:
     def analyze(self, text: str) -> Iterator[Result]:
         """Yields (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
         for start, end in segments(text):
-            for a, b, entity, score in self._analyze(text[start:end]):
-                yield start + a, start + b, entity, score
-
-    def _analyze(self, text: str) -> Iterator[Result]:
-        for first, last in stretches(text):
-            for r in self._presidio.analyze(text[first:last], language="en", score_threshold=self._lowest):
-                if r.entity_type in KIND_OF_ENTITY and _is_whole(text, first + r.start, first + r.end):
-                    yield first + r.start, first + r.end, r.entity_type, trusted(r.entity_type, r.score)
+            for a, b, entity, score in self._by_presidio(text[start:end]):
+                if _is_whole(text, start + a, start + b):
+                    yield start + a, start + b, entity, score
         for recogniser in self._ours:
             for r in recogniser.analyze(text, recogniser.supported_entities, None):
                 yield r.start, r.end, r.entity_type, r.score
         if self._extra is not None:
             for r in self._extra.analyze(text, language="en", score_threshold=self._lowest):
                 yield r.start, r.end, r.entity_type, r.score
+
+    def _by_presidio(self, text: str) -> Iterator[Result]:
+        for first, last in stretches(text):
+            for r in self._presidio.analyze(text[first:last], language="en", score_threshold=self._lowest):
+                if r.entity_type in KIND_OF_ENTITY:
+                    yield first + r.start, first + r.end, r.entity_type, trusted(r.entity_type, r.score)
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:

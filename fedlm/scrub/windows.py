@@ -28,7 +28,7 @@ _LONG_WORD = re.compile(rf"\S{{{WORD_CHARACTERS}}}(?=\S)")
 
 
 def segments(text: str) -> list[tuple[int, int]]:
-    """Returns spans that cover `text`, each analyzed by itself: a pattern's time may grow with the square of its text.
+    """Returns spans that cover `text`, for patterns that are not ours: their time may grow with the square of the text.
 
     Cuts lie at a line's end, else at a sentence's, else at a blank; inside a word only where it is longer than any that people
     write.

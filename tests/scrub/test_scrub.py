@@ -203,6 +203,14 @@ def test_a_long_row_of_one_sign_ends_and_what_stands_around_it_is_found(sign: st
     assert [text[f.start : f.end] for f in found] == ["jane.roe@example.org", "john.doe@example.org"]
 
 
+def test_a_long_secret_is_masked_whole() -> None:
+    token = f"eyJ{'aB3' * 400}.{'xY7-' * 900}.{'q_9' * 300}"
+    key = "-----BEGIN PRIVATE KEY-----\n" + ("MIIEvQ" * 10 + "\n") * 500 + "-----END PRIVATE KEY-----"
+    text = f"{'words before it. ' * 1180}{token} and {key} after"
+    left = Scrubber("patterns").scrub(text, Counter()).text
+    assert not any(part in left for part in ("aB3", "xY7", "q_9", "MIIE"))
+
+
 def test_segments_cover_a_text_and_are_cut_between_lines_sentences_or_words() -> None:
     assert segments("") == [] and segments("short") == [(0, 5)]
     text = "A sentence of a few words. " * 3000 + "x" * 1700 + "\n" + "word " * 9000
