@@ -198,7 +198,7 @@ def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("sign", ["-", "_", "a", "1", "1 ", "ab1-", "a@", "a. ", "\n"])
 def test_a_long_row_of_one_sign_ends_and_what_stands_around_it_is_found(sign: str) -> None:
-    text = f"write to jane.roe@example.org\n{sign * (60_000 // len(sign))}\nor to john.doe@example.org"
+    text = f"write to jane.roe@example.org\n{sign * (6_000 // len(sign))}\nor to john.doe@example.org"
     found = [f for f in Scrubber("patterns").find(text) if f.kind.name == "EMAIL"]
     assert [text[f.start : f.end] for f in found] == ["jane.roe@example.org", "john.doe@example.org"]
 
