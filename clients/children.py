@@ -37,13 +37,32 @@ class Child:
     ) -> None:
         self._command, self._log, self._before = list(command), log, before
         self._environment = {**os.environ, **environment}
-        self._started = 0.0
+        self._started, self._logged = 0.0, 0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it runs."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code with which it last ended; None if it runs or never did."""
+        return None if self.process is None else self.process.poll()
+
+    @property
+    def output(self) -> str:
+        """What it wrote since it was last started."""
+        if self.process is None:
+            return ""
+        with self._log.open("rb") as log:
+            log.seek(self._logged)
+            return log.read().decode("utf-8", "replace")
+
+    @property
+    def last_words(self) -> str:
+        """The last line of that."""
+        return last_line(self.output)
 
     def watch(self) -> None:
         """Starts it if it does not run; at most once a second."""
@@ -52,6 +71,7 @@ class Child:
         if self._before is not None:
             self._before()
         with self._log.open("ab") as log:
+            self._logged = log.tell()
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -73,6 +93,11 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def last_line(text: str) -> str:
+    """Returns the last line of a text that is not empty."""
+    return next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
 
 
 def marked(deployment: Path) -> list[int]:

@@ -13,7 +13,7 @@ import secrets
 import signal
 import sys
 import time
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -37,59 +37,19 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from clients.children import Child
+from clients.connection import CONNECTED, is_refusal, problem_with, state_of
 from clients.frames import call_worker
-from clients.policy import REFUSED, Policy
+from clients.lock import supervising
+from clients.node_folder import NodeFolder
+from clients.policy import REFUSED
 from clients.task import take_task
-from fedlm.data.preset import PRESETS
-from fedlm.errors import FedLMError, VaultError
+from fedlm.errors import ConfigError, FedLMError, VaultError, error_of_code
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
+_ADMISSION_SECONDS = 5.0  # between two attempts of a node that is not admitted
 _LOST = 4
-
-
-class NodeFolder:
-    """What an owner's machine holds of a deployment; see docs/deployment.md.
-
-    Args:
-      path: the folder, mode 0700.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
-        settings = tomllib.loads((path / "node.toml").read_text())
-        self.superlink, self.port = str(settings["superlink"]), int(settings["port"])
-        self.socket = self.path / "socket" / "worker.sock"
-
-    def supernode(self) -> list[str]:
-        """Returns the SuperNode's command."""
-        options = {
-            "--superlink": self.superlink,
-            "--root-certificates": str(self.path / "ca.pem"),
-            "--auth-supernode-private-key": str(self.path / "node.key"),
-            "--isolation": "process",
-            "--superexec-auth-secret-file": str(self.path / "secret"),
-            "--host": "127.0.0.1",
-            "--port": str(self.port),
-        }
-        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
-
-    def worker(self) -> list[str]:
-        """Returns the worker's command."""
-        words = [sys.executable, "-P", "-m", "clients.worker", "--socket", str(self.socket)]
-        words += ["--policy", str(self.path / "policy.toml"), "--vault", str(self.path / "vault.db")]
-        return [*words, "--key-file", str(self.path / "vault.db.key")]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the SuperNode and the worker get besides this process' own variables."""
-        return {
-            "FLWR_HOME": str(self.path / "flwr"),
-            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
-            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        }
+_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)
 
 
 class NodeProcess:
@@ -97,38 +57,79 @@ class NodeProcess:
 
     Args:
       folder: the node's folder.
+      say: gets a sentence whenever the state of the connection has changed.
     """
 
-    def __init__(self, folder: NodeFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: NodeFolder, say: Callable[[str], object]) -> None:
+        self._folder, self._say, self._said = folder, say, ""
+        self._look_at, self._died_at = 0.0, 0.0
         self._log = folder.path / "supernode.log"
         self._secret = secrets.token_bytes(32)
-        secret = folder.path / "secret"
-        secret.unlink(missing_ok=True)
-        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._secret)
         environment = folder.environment
         self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
         self._worker = Child(folder.worker(), folder.path / "worker.log", environment)
 
     def run(self) -> None:
-        """Serves until a signal ends the process."""
+        """Serves until a signal ends the process.
+
+        Raises:
+          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or vault.
+        """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
-            while True:
-                self._worker.watch()
-                self._supernode.watch()
-                try:
-                    self._serve_one()
-                except Exception as error:  # noqa: BLE001 - the supervisor outlives whatever happens to its SuperNode
-                    if self._supernode.alive and not isinstance(error, httpx.ConnectError):
-                        sys.stderr.write(f"{time.strftime('%H:%M:%S')} a task was dropped: {type(error).__name__}\n")
-                time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            self._supernode.stop()
-            self._worker.stop()
+        with supervising(self._folder.path):
+            self._write_secret()
+            self._folder.socket.unlink(missing_ok=True)
+            try:
+                self._serve()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                self._supernode.stop()
+                self._worker.stop()
+
+    def _write_secret(self) -> None:
+        secret = self._folder.path / "secret"
+        secret.unlink(missing_ok=True)
+        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(self._secret)
+
+    def _serve(self) -> None:
+        while True:
+            self._watch_worker()
+            if self._folder.socket.exists():  # the vault is open
+                self._watch_supernode()
+            try:
+                self._serve_one()
+            except Exception as error:  # noqa: BLE001 - the supervisor outlives whatever happens to its SuperNode
+                if self._supernode.alive and not isinstance(error, httpx.ConnectError):
+                    self._say(f"a task was dropped: {type(error).__name__}")
+            time.sleep(_POLL_SECONDS)
+
+    def _watch_worker(self) -> None:
+        if self._worker.code in _FOR_GOOD:  # a policy, a key or a vault that does not open is not better in a second
+            raise error_of_code(self._worker.code or 0, self._worker.last_words)
+        self._worker.watch()
+
+    def _watch_supernode(self) -> None:
+        """Keeps the SuperNode running while the coordinator answers, and tells what stands between them."""
+        now, address = time.monotonic(), self._folder.superlink
+        if now < self._look_at:
+            return
+        self._look_at, state = now + _LOOK_SECONDS, state_of(self._supernode.output, address)
+        if self._supernode.alive:
+            self._died_at = 0.0
+            self._tell(state)
+            return
+        self._died_at = self._died_at or now
+        problem = problem_with(address, self._folder.path / "ca.pem")
+        self._tell(problem or ("" if state == CONNECTED else state))
+        if not problem and now >= self._died_at + (_ADMISSION_SECONDS if is_refusal(state) else 0):
+            self._supernode.watch()
+
+    def _tell(self, state: str) -> None:
+        if state and state != self._said:
+            self._said = state
+            self._say(state)
 
     def _client(self, *interceptors: object) -> RuntimeHttpClient:
         return RuntimeHttpClient.from_server_address(
@@ -152,8 +153,7 @@ class NodeProcess:
         heartbeat.start()
         try:
             message, context, digest, whole = take_task(client)
-            policy = Policy.load(self._folder.path / "policy.toml")
-            refusal = policy.refusal(digest, message_to_proto(message).ByteSize() if whole else 0)
+            refusal = self._folder.policy().refusal(digest, message_to_proto(message).ByteSize() if whole else 0)
             if refusal:
                 reply = Message(Error(REFUSED, refusal), reply_to=message)
             elif not whole:
@@ -192,12 +192,18 @@ class NodeProcess:
             client.DeactivateNode(DeactivateNodeRequest(node_id=int(found[-1])))
 
 
+def say(sentence: str) -> None:
+    """Writes a sentence to stderr, with the time."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
+    sys.stderr.flush()
+
+
 def main() -> None:
     """Runs the node of a folder."""
     parser = argparse.ArgumentParser(description="A node of a deployment; `fedlm deploy` starts it.")
     parser.add_argument("folder", type=Path)
     try:
-        NodeProcess(NodeFolder(parser.parse_args().folder)).run()
+        NodeProcess(NodeFolder(parser.parse_args().folder), say).run()
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None

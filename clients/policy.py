@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,6 +57,15 @@ class Policy(BaseModel):
             raise ConfigError(f"There is no policy {path}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError):
             raise ConfigError(f"The policy {path} does not do; its keys are {', '.join(cls.model_fields)}.") from None
+
+    @classmethod
+    def checked(cls, values: Mapping[str, object]) -> Self:
+        """Validates values; the first mistake becomes one sentence."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"{first['loc'][0]}={first['input']} does not do: {first['msg']}.") from None
 
     def to_toml(self) -> str:
         """Returns the policy as TOML."""

@@ -21,6 +21,10 @@ from fedlm.quiet import quiet_stderr
 if TYPE_CHECKING:
     from flwr.app import Message
 
+    from clients.allowance import Allowance
+    from clients.policy import Policy
+    from fedlm.vault.store import Vault
+
 
 def load_tensorflow() -> None:
     """Loads TensorFlow on one thread, without its start-up lines."""
@@ -71,21 +75,40 @@ def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> No
 
 
 def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, passphrase_env: str | None) -> None:
-    """Answers one message a connection on a Unix socket, for processes of this user only."""
-    load_tensorflow()
-    from flwr.app import Context, Message, RecordDict
+    """Answers one message a connection on a Unix socket, for processes of this user only.
 
-    from clients import app as client_app
+    The socket is there once policy, key and vault are open, before TensorFlow is loaded.
+    """
     from clients.allowance import Allowance
-    from clients.frames import receive_message, send_message, unix_path
-    from clients.node import Node
-    from clients.policy import Guard, Policy
+    from clients.frames import unix_path
+    from clients.policy import Policy
     from fedlm.vault.keys import KeySource
     from fedlm.vault.store import Vault
 
     policy = Policy.load(policy_file)
     opened = Vault(vault, KeySource(key_file, passphrase_env))
-    node = Node(opened, tells_counts=policy.tells_counts, min_group=policy.min_group)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.chmod(0o700)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        with unix_path(path) as name:
+            listener.bind(name)
+        listener.listen(4)
+        _answer_all(
+            listener, policy, opened, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon)
+        )
+
+
+def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allowance: "Allowance") -> None:
+    load_tensorflow()
+    from flwr.app import Context, Message, RecordDict
+
+    from clients import app as client_app
+    from clients.frames import receive_message, send_message
+    from clients.node import Node
+    from clients.policy import Guard
+
+    node = Node(vault, tells_counts=policy.tells_counts, min_group=policy.min_group)
     client_app.use_node(node)
 
     def work(message: Message) -> Message:
@@ -99,22 +122,15 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
             sys.stderr.flush()
         return reply
 
-    guard = Guard(policy, work, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon))
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.parent.chmod(0o700)
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
-        with unix_path(path) as name:
-            listener.bind(name)
-        listener.listen(4)
-        while True:
-            channel, _ = listener.accept()
-            with channel:
-                if not is_own_user(channel):
-                    continue
-                message = receive_message(channel, policy.max_message_bytes)
-                if message is not None:
-                    _send(channel, send_message, guard.answer(message))
+    guard = Guard(policy, work, allowance)
+    while True:
+        channel, _ = listener.accept()
+        with channel:
+            if not is_own_user(channel):
+                continue
+            message = receive_message(channel, policy.max_message_bytes)
+            if message is not None:
+                _send(channel, send_message, guard.answer(message))
 
 
 def _send(channel: socket.socket, send: "Callable[[socket.socket, Message], None]", reply: "Message") -> None:

@@ -68,7 +68,9 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except KeyboardInterrupt:
-        then = _AFTER_INTERRUPT.get(arguments[0] if arguments else "", "")
+        then = next(
+            (_AFTER_INTERRUPT[k] for k in (" ".join(arguments[:n]) for n in (2, 1)) if k in _AFTER_INTERRUPT), ""
+        )
         sys.stderr.write(f"fedlm: interrupted{then}.\n")
         raise SystemExit(130) from None
     except OSError as error:
@@ -92,6 +94,8 @@ _AFTER_INTERRUPT = {
     "simulate": "; a run that has begun to train goes on with --resume",
     "study": "; the same command goes on",
     "forget": "; the same command goes on",
+    "deploy run": "; the run goes on from its last checkpoint with --out and --resume",
+    "deploy up": "; fedlm deploy down ends what has been started",
 }
 
 

@@ -31,3 +31,9 @@ class CohortError(FedLMError):
 
 class BudgetError(FedLMError):
     """The next release would pass the privacy budget."""
+
+
+def error_of_code(code: int, sentence: str) -> FedLMError:
+    """Returns another process' error as ours, with the exit code that it has there."""
+    kinds: dict[int, type[FedLMError]] = {kind.exit_code: kind for kind in (ConfigError, VaultError, CohortError)}
+    return kinds.get(code, FedLMError)(sentence)

@@ -66,11 +66,13 @@ class LocalTrainer:
         self._anchors: list[tf.Variable] = []
         self._ids = tf.TensorSpec((None, None, config.seq_len), tf.int32)
         # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path.
-        self._step = tf.function(self._train_step, jit_compile=not tf.config.list_physical_devices("GPU"))
+        # No AutoGraph: it would write the functions' source into the temporary folder.
+        on_cpu = not tf.config.list_physical_devices("GPU")
+        self._step = tf.function(self._train_step, jit_compile=on_cpu, autograph=False)
         self._graphs: dict[bool, Any] = {}
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
-        self._eval_graph = tf.function(self._eval_rows, input_signature=[rows, rows])
+        self._eval_graph = tf.function(self._eval_rows, input_signature=[rows, rows], autograph=False)
 
     def take_over(self, config: RunConfig) -> bool:
         """Goes over to another configuration, without compiling anew; False if its graphs are others.
@@ -215,7 +217,8 @@ class LocalTrainer:
         if proximal not in self._graphs:
             number = tf.TensorSpec((), tf.float32)
             signature = [self._ids, self._ids, number, number]
-            self._graphs[proximal] = tf.function(partial(self._train_batches, proximal), input_signature=signature)
+            batches = partial(self._train_batches, proximal)
+            self._graphs[proximal] = tf.function(batches, input_signature=signature, autograph=False)
         return self._graphs[proximal]
 
     def _batches(self, rows: Ids) -> npt.NDArray[np.int32]:
@@ -237,13 +240,15 @@ class LocalTrainer:
     def _train_batches(
         self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        loss_sum, counts = tf.constant(0.0, tf.float64), tf.zeros(3, tf.int64)
-        shape = (self.config.batch_size, self.config.seq_len)
-        for batch in tf.range(tf.shape(inputs)[0]):
+        shape, count = (self.config.batch_size, self.config.seq_len), tf.shape(inputs)[0]
+
+        def one(batch: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             rows, nexts = tf.ensure_shape(inputs[batch], shape), tf.ensure_shape(targets[batch], shape)
             loss, seen = self._step(proximal, rows, nexts, rate, mu)
-            loss_sum += tf.cast(loss, tf.float64)
-            counts += seen
+            return batch + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
+
+        start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.zeros(3, tf.int64))
+        _, loss_sum, counts = tf.while_loop(lambda batch, *_: batch < count, one, start, parallel_iterations=1)
         return loss_sum, counts
 
     def _train_step(

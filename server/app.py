@@ -12,15 +12,16 @@ import numpy as np
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from clients.lock import holding
 from fedlm import wire
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError, ConfigError, FedLMError
+from fedlm.errors import CohortError, ConfigError, FedLMError, error_of_code
 from fedlm.measure.text import summary
 from fedlm.schedules import rate_factor
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.best import Best, part_way
 from server.checkpoint import BEST, Checkpoint, RunFolder
-from server.deployed import DEPLOYED, LOCK, holding, wait_for_nodes
+from server.deployed import DEPLOYED, LOCK, LOCK_SECONDS, wait_for_nodes
 from server.forgotten import Forgotten
 from server.inner import StrategyState, accepts_mean, build_strategy
 from server.participation import Participation, ParticipationLedger, as_pseudonyms
@@ -28,7 +29,7 @@ from server.patient_grid import PatientGrid
 from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import cohort_key, draw_cohort
-from server.strategy import CohortStrategy, error_of
+from server.strategy import CohortStrategy
 from server.vocabulary import settle_vocabulary
 
 app = ServerApp()
@@ -96,7 +97,7 @@ class Federation:
         replies = list(self.grid.send_and_receive(messages, timeout=self.config.timeout))
         for reply in replies:
             if reply.has_error():
-                raise error_of(reply.error)
+                raise error_of_code(reply.error.code, str(reply.error.reason))
         return [reply.content for reply in replies]
 
     def start(self, *, resume: bool = False) -> list[dict[str, Any]]:
@@ -241,7 +242,8 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
     Its end is a file: `model.keras`, or `error.json` with a code and a sentence.
     """
     folder = RunFolder.open(out)
-    with holding(out / LOCK, run_id):
+    problem = f"Another ServerApp works in {out}; stop it first."
+    with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
         try:
             wait_for_nodes(grid, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
             config = settle_vocabulary(grid, folder.config, folder)

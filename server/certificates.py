@@ -70,6 +70,23 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
+def server_names(certificate: Path) -> list[str]:
+    """Returns the host names and addresses that a server certificate holds; none if it is not there."""
+    if not certificate.is_file():
+        return []
+    names = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
+    held = names.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in held]
+
+
+def check_authority(path: Path) -> None:
+    """Raises a ConfigError if a file is not a certificate."""
+    try:
+        x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        raise ConfigError(f"There is no certificate {path}: get ca.pem from the coordinator.") from None
+
+
 def create_node_key(folder: Path) -> Path:
     """Makes `node.key` (OpenSSH, ECDSA P-384, 0600) and `node.key.pub`; returns the public one."""
     key = ec.generate_private_key(ec.SECP384R1())

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,37 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
-from fedlm.errors import FedLMError
+from fedlm.errors import ConfigError, FedLMError
+
+
+class Refused(FedLMError):
+    """The SuperLink answered with an HTTP error.
+
+    Args:
+      sentence: what it said.
+      status: of HTTP.
+    """
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A node that the SuperLink knows.
+
+    Attributes:
+      node: Flower's id.
+      key: its public key, PEM.
+      status: registered (never seen), online or offline.
+      since: when it came online last, ISO 8601; empty if never.
+    """
+
+    node: int
+    key: bytes
+    status: str
+    since: str
 
 
 @dataclass(frozen=True)
@@ -45,27 +76,44 @@ class Control:
         except httpx.TransportError:
             raise FedLMError(f"The SuperLink on {address} does not answer: start it with fedlm deploy up.") from None
         except httpx.HTTPStatusError as error:
-            raise FedLMError(f"The SuperLink refused: {error.response.text[:300]}") from None
+            raise Refused(f"The SuperLink refused: {error.response.text[:300]}", error.response.status_code) from None
 
     def register(self, public_key: bytes) -> None:
-        """Admits a node; one that is admitted already stays so."""
-        if any(k == public_key for k, _ in self.nodes().values()):
+        """Admits a node; one that is admitted already stays so.
+
+        Raises:
+          ConfigError: the key was expelled.
+        """
+        if any(n.key == public_key for n in self.nodes()):
             return
-        with self._client() as client:
-            client.RegisterNode(RegisterNodeRequest(public_key=public_key))
+        try:
+            with self._client() as client:
+                client.RegisterNode(RegisterNodeRequest(public_key=public_key))
+        except Refused as error:
+            if "already in use" not in str(error):
+                raise
+            raise ConfigError(
+                "This key was expelled, and the SuperLink takes no key twice: its owner makes a new one with "
+                "fedlm deploy node NODE --new-key."
+            ) from None
 
-    def expel(self, public_key: bytes) -> None:
-        """Takes a node's admission back."""
-        for node, (key, _) in self.nodes().items():
-            if key == public_key:
-                with self._client() as client:
-                    client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+    def expel(self, public_key: bytes) -> bool:
+        """Takes a node's admission back; returns whether it had one."""
+        found = [n.node for n in self.nodes() if n.key == public_key]
+        for node in found:
+            with self._client() as client:
+                client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+        return bool(found)
 
-    def nodes(self) -> dict[int, tuple[bytes, str]]:
-        """Returns the public key and the status (registered, online, offline) of every admitted node."""
+    def nodes(self) -> list[Admitted]:
+        """Returns every admitted node."""
         with self._client() as client:
             found = client.ListNodes(ListNodesRequest()).nodes_info
-        return {n.node_id: (n.public_key, n.status) for n in found if n.status != "unregistered"}
+        return [
+            Admitted(n.node_id, n.public_key, n.status, n.last_activated_at or "")
+            for n in found
+            if n.status != "unregistered"
+        ]
 
     def start(self, bundle: bytes, out: Path) -> int:
         """Submits the app; returns Flower's id of the run."""
@@ -83,7 +131,12 @@ class Control:
                 client.StopRun(StopRunRequest(run_id=run))
 
     def status(self, run: int) -> tuple[str, str]:
-        """Returns a run's status, and the details of its end."""
-        with self._client() as client:
-            found = client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+        """Returns a run's status, and the details of its end; one that the SuperLink does not know has ended."""
+        try:
+            with self._client() as client:
+                found = client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+        except Refused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return "finished", "the SuperLink does not know it"
         return found.status, f"{found.sub_status} {found.details}".strip()

@@ -1,57 +1,18 @@
-"""What the ServerApp of a deployment and `fedlm deploy run` agree on: names in the run's folder, and one writer at a time."""
+"""What the ServerApp of a deployment, `fedlm deploy run` and `status` agree on: names in the run's folder, and its state."""
 
-import contextlib
-import fcntl
-import os
+import json
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flwr.serverapp import Grid
 
+from clients.lock import holder
 from fedlm.errors import FedLMError
+from server.checkpoint import RunFolder
 
-DEPLOYED, LOCK = "deployed.json", ".lock"
-_LOCK_SECONDS = 60.0
-
-
-@contextlib.contextmanager
-def holding(path: Path, run_id: int) -> Iterator[None]:
-    """Holds the run's folder; the kernel lets go when this process dies.
-
-    Raises:
-      FedLMError: another process of the run keeps it.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        end = time.monotonic() + _LOCK_SECONDS
-        while not _locked(handle):
-            if time.monotonic() > end:
-                raise FedLMError(f"Another ServerApp works in {path.parent}; stop it first.")
-            time.sleep(0.2)
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(run_id).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-def holder(path: Path) -> int | None:
-    """Returns Flower's id of the run whose ServerApp holds the folder; None if nobody does."""
-    if not path.is_file():
-        return None
-    with path.open("r+b") as file:
-        if _locked(file.fileno()):
-            return None
-        return int(file.read() or 0)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
+LOCK_SECONDS = 60.0  # in which a ServerApp that lost its SuperLink ends
+_RUNS = "runs.txt"
 
 
 def wait_for_nodes(grid: Grid, count: int, seconds: float) -> None:
@@ -60,17 +21,35 @@ def wait_for_nodes(grid: Grid, count: int, seconds: float) -> None:
     Raises:
       FedLMError: fewer are there after `seconds`.
     """
-    wait_for(lambda: len(list(grid.get_node_ids())) >= count, seconds, f"Not all {count} nodes are connected")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, problem: str) -> None:
-    """Returns once the condition holds.
-
-    Raises:
-      FedLMError: the problem, after `seconds`.
-    """
     end = time.monotonic() + seconds
-    while not condition():
+    while len(list(grid.get_node_ids())) < count:
         if time.monotonic() > end:
-            raise FedLMError(f"{problem} in {seconds:.0f} s; see fedlm deploy status and the logs.")
+            raise FedLMError(f"Not all {count} nodes are connected in {seconds:.0f} s; see fedlm deploy status.")
         time.sleep(0.1)
+
+
+def remember_run(server: Path, out: Path) -> None:
+    """Notes a run's folder, wherever it is, in the coordinator's."""
+    with (server / _RUNS).open("a") as file:
+        file.write(f"{out.resolve()}\n")
+
+
+def known_runs(server: Path) -> list[dict[str, object]]:
+    """Returns folder, state (done, running, failed, stopped), rounds done and rounds asked for of each run that is left."""
+    noted = (server / _RUNS).read_text().splitlines() if (server / _RUNS).is_file() else []
+    folders = [Path(name) for name in dict.fromkeys(noted)]
+    return [_state(folder) for folder in folders if (folder / DEPLOYED).is_file()]
+
+
+def _state(path: Path) -> dict[str, object]:
+    folder = RunFolder.open(path)
+    if (path / "model.keras").is_file():
+        state = "done"
+    elif holder(path / LOCK) is not None:
+        state = "running"
+    elif (path / "error.json").is_file():
+        state = f"failed: {json.loads((path / 'error.json').read_text())['error']}"
+    else:
+        state = "stopped"
+    done = max((int(line["round"]) for line in folder.metrics()), default=0)
+    return {"folder": str(path), "state": state, "round": done, "rounds": folder.config.rounds}

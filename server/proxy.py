@@ -8,6 +8,7 @@ apart and written anew, so that nothing rides along with it.
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
 import time
 from dataclasses import dataclass
@@ -22,27 +23,24 @@ _IDLE_SECONDS, _START_SECONDS = 75.0, 20.0
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where it listens, and what it passes on to.
+    """What it passes on, and to whom.
 
     Attributes:
-      host, port: the open address.
       backend_port: the SuperLink's port on loopback.
       folder: has server.pem, server.key and ca.pem.
       max_body_bytes: largest request.
     """
 
-    host: str
-    port: int
     backend_port: int
     folder: Path
     max_body_bytes: int = 2**29
 
-    async def serve(self) -> None:
-        """Serves until cancelled."""
+    async def serve(self, listener: socket.socket) -> None:
+        """Serves a socket that listens, until cancelled."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
-        server = await asyncio.start_server(self._connection, self.host, self.port, ssl=context, limit=_HEAD_BYTES)
+        server = await asyncio.start_server(self._connection, sock=listener, ssl=context, limit=_HEAD_BYTES)
         async with server:
             await server.serve_forever()
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from clients.connection import host_and_port
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
@@ -16,7 +17,13 @@ from fedlm.errors import ConfigError
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
 from server.bundle import bundle_sha256
-from server.certificates import create_authority, create_node_key, create_server_certificate, write_private
+from server.certificates import (
+    check_authority,
+    create_authority,
+    create_node_key,
+    create_server_certificate,
+    write_private,
+)
 from server.doors import write_configurations
 
 _FIRST_PORT, _PORTS = 20000, 10000
@@ -98,12 +105,12 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     """Makes an owner's folder, without the vault.
 
     Raises:
-      ConfigError: something is there, or the authority's certificate is missing.
+      ConfigError: something is there, the address is none, or the authority's certificate is missing.
     """
     if path.exists():
         raise ConfigError(f"{path} is there already: name another folder.")
-    if not authority.is_file():
-        raise ConfigError(f"There is no certificate {authority}: get ca.pem from the coordinator.")
+    host_and_port(superlink)
+    check_authority(authority)
     path.mkdir(parents=True, mode=0o700)
     for name in ("flwr", "socket"):
         (path / name).mkdir(mode=0o700)

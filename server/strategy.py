@@ -7,13 +7,13 @@ reply per client. Its own messages are dropped; what it puts into its configurat
 from collections.abc import Iterable
 
 import numpy as np
-from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from flwr.supercore.run import Run
 
 from fedlm import wire
-from fedlm.errors import CohortError, ConfigError, FedLMError, VaultError
+from fedlm.errors import CohortError
 from fedlm.sums import ExactSum
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.inner import accepts_mean
@@ -21,12 +21,6 @@ from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import split_chunks, split_packs
-
-
-def error_of(error: Error) -> FedLMError:
-    """Returns a node's error as ours, with the exit code that it has there."""
-    kinds = {kind.exit_code: kind for kind in (ConfigError, VaultError, CohortError)}
-    return kinds.get(error.code, CohortError)(error.reason)
 
 
 class CohortStrategy:

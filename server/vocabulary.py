@@ -12,13 +12,12 @@ from fedlm import wire
 from fedlm.config import VOCABULARY_FILE, RunConfig
 from fedlm.data.learned import learned_vocabulary, words_content, words_of
 from fedlm.data.tokens import PLACEHOLDERS, SPECIALS
-from fedlm.errors import CohortError, ConfigError
+from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
 from fedlm.types import Pseudonyms
 from server.checkpoint import RunFolder
 from server.population import Population
-from server.strategy import error_of
 
 QUESTION = "query.vocabulary"
 
@@ -102,7 +101,7 @@ def _send(grid: Grid, config: RunConfig, questions: list[tuple[int, str, RecordD
     replies = list(grid.send_and_receive(messages, timeout=config.timeout))
     for reply in replies:
         if reply.has_error():
-            raise error_of(reply.error)
+            raise error_of_code(reply.error.code, str(reply.error.reason))
     return [reply.content for reply in replies]
 
 

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def kill_one(folder: Path, words: str, place: int = 0) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Returns once a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.1)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:

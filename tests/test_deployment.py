@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from flwr.app import ConfigRecord, Message, MessageType
 
 from clients.frames import call_worker, unix_path
+from clients.lock import holding, supervisor
 from clients.policy import Policy
 from fedlm import wire
 from fedlm.config import RunConfig
@@ -27,9 +29,10 @@ from fedlm.vault.store import Vault
 from server.bundle import build_bundle
 from server.certificates import create_authority, create_node_key, load_public_key
 from server.control import Control
-from server.coordinator import ServerFolder
+from server.deployed import FOLLOWED
 from server.local_grid import take_identity
-from tests.deployments import ROUNDS, fedlm, finish, lines, processes, sets, start
+from server.server_folder import ServerFolder
+from tests.deployments import ROUNDS, fedlm, finish, kill_one, lines, processes, sets, start, wait_until
 from tests.guard import guard
 from tests.kill_deployment import plan, run_with_kills
 from tests.relays import Relay, is_tls
@@ -136,6 +139,37 @@ def test_kills_lose_nothing(place: Place) -> None:
     assert summary["weights_sha256"] == place.local["weights_sha256"]
 
 
+def test_up_starts_the_one_node_that_was_lost_and_says_what_keeps_it_from_starting(place: Place) -> None:
+    others = {p for p, command in processes(place.folder).items() if "nodes/3" not in command}
+    key = place.node(3) / "vault.db.key"
+    assert kill_one(place.folder, f"clients.executor {place.node(3)}")
+    wait_until(lambda: supervisor(place.node(3)) is None)
+    assert [node["status"] for node in status(place)["nodes"]] == ["online", "online", "stopped"]
+    key.chmod(0o644)
+    up = fedlm("deploy", "up", "d", cwd=place.home)
+    key.chmod(0o600)
+    assert (up.returncode, "nodes/3 did not start: Others may read the key file" in up.stderr) == (3, True), up.stderr
+    assert fedlm("deploy", "up", "d", cwd=place.home).returncode == 0
+    assert [node["status"] for node in status(place)["nodes"]] == ["online"] * 3
+    assert others <= set(processes(place.folder))  # the others were left alone
+
+
+def status(place: Place) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(fedlm("deploy", "status", "d", "--json", cwd=place.home).stdout)
+    return found
+
+
+def test_a_run_has_one_command_and_status_knows_it_wherever_it_is(place: Place) -> None:
+    run = place.home / "first"
+    before = (run / "model.keras").read_bytes()
+    with holding(run / FOLLOWED, os.getpid(), ""):
+        done = fedlm("deploy", "run", "d", "--out", "first", "--resume", cwd=place.home)
+    assert (done.returncode, f"Process {os.getpid()} already trains first" in done.stderr) == (4, True), done.stderr
+    assert (run / "model.keras").read_bytes() == before
+    known = {"folder": str(run), "state": "done", "round": ROUNDS, "rounds": ROUNDS}
+    assert known in status(place)["runs"]
+
+
 def test_the_open_door_passes_the_fleet_api_only(place: Place) -> None:
     address = f"127.0.0.1:{place.server.port}"
     context = ssl.create_default_context(cafile=str(place.server.path / "ca.pem"))
@@ -167,7 +201,7 @@ def test_a_stranger_submits_no_bundle_and_registers_no_node(place: Place, tmp_pa
 
 
 def admitted(place: Place) -> list[bytes]:
-    return [key for key, _ in place.server.control.nodes().values()]
+    return [node.key for node in place.server.control.nodes()]
 
 
 def test_the_coordinator_admits_a_node_and_expels_it(place: Place, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from fedlm.commands import deploy
-from server.coordinator import ServerFolder
+from server.server_folder import ServerFolder
 from server.setup import make_server
 
 FILES = Path(__file__).parent.parent / "docs" / "deployment"

@@ -63,7 +63,7 @@ class RecurrentSteps:
         self._layers = [layer for layer in model.layers[1:] if not isinstance(layer, keras.layers.Dropout)]
         if isinstance(self._layers[0], keras.layers.ReversibleEmbedding):
             self._layers.append(self._layers[0])
-        self._run = tf.function(self._step)
+        self._run = tf.function(self._step, autograph=False)
 
     def start(self) -> list[list[tf.Tensor]]:
         """Returns zero states."""
@@ -98,7 +98,7 @@ class CachedSteps:
         # heads are not in a layer's configuration; they are in the shape after the split
         split = next(o for o in model.operations if type(o).__name__ == "Reshape").output.shape
         self._heads, self._size = int(split[2]), int(split[3])
-        self._run = tf.function(self._step)
+        self._run = tf.function(self._step, autograph=False)
 
     def start(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns an empty cache."""
@@ -145,7 +145,7 @@ class PretrainedSteps:
 
     def __init__(self, pretrained: Pretrained, limit: int) -> None:
         self.count, self.limit, self._pretrained = 0, limit, pretrained
-        self._run = tf.function(self._step)
+        self._run = tf.function(self._step, autograph=False)
 
     def start(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns an empty cache."""
@@ -170,7 +170,7 @@ class WindowSteps:
 
     def __init__(self, model: keras.Model) -> None:
         self.count, self._model, self.limit = 0, model, int(model.input_shape[1])
-        self._run = tf.function(lambda rows: model(rows, training=False))
+        self._run = tf.function(lambda rows: model(rows, training=False), autograph=False)
 
     def start(self) -> tuple[int, ...]:
         """Returns nothing read."""

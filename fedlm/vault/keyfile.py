@@ -120,9 +120,14 @@ def create_key_file(path: Path) -> None:
     _write(path, json.dumps({"fedlm-key": 1, "vaults": {}}))
 
 
+def is_private(path: Path) -> bool:
+    """Returns whether only its owner may read or write a file."""
+    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if not is_private(path):
             raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
         content = json.loads(path.read_text())
         entries = content["vaults"].values() if content["fedlm-key"] == 1 else [{}]

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from server.certificates import create_authority, create_server_certificate
+from server.coordinator import open_port
 from server.doors import write_configurations
 from server.proxy import Proxy
 from server.setup import free_port
@@ -49,7 +50,7 @@ class SuperLink(BaseHTTPRequestHandler):
 
 def own_door(port: int, backend: int, folder: Path) -> Iterator[None]:
     loop = asyncio.new_event_loop()
-    task = loop.create_task(Proxy("127.0.0.1", port, backend, folder, LARGEST).serve())
+    task = loop.create_task(Proxy(backend, folder, LARGEST).serve(open_port("127.0.0.1", port)))
     thread = threading.Thread(target=lambda: suppressed(loop, task), daemon=True)
     thread.start()
     yield
@@ -63,7 +64,8 @@ def suppressed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> N
     connections = asyncio.all_tasks(loop)  # as asyncio.run does; one that is left ends in another test's garbage
     for connection in connections:
         connection.cancel()
-    loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+    if connections:
+        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
     loop.close()
 
 

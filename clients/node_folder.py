@@ -1,0 +1,80 @@
+"""What an owner's machine holds of a deployment: the folder of a node, checked, and the commands that it takes."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from clients.connection import host_and_port
+from clients.policy import Policy
+from fedlm.data.preset import PRESETS
+from fedlm.errors import ConfigError, VaultError
+from fedlm.vault.keyfile import is_private
+
+_FILES = ("node.key", "node.key.pub", "ca.pem", "policy.toml", "vault.db")
+
+
+class NodeFolder:
+    """A node's folder; see docs/deployment.md.
+
+    Args:
+      path: the folder, mode 0700.
+
+    Raises:
+      ConfigError: it is none, or a file of it is missing or does not do.
+      VaultError: others may read the node's key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        try:
+            settings = tomllib.loads((path / "node.toml").read_text())
+            self.superlink, self.port = str(settings["superlink"]), int(settings["port"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigError(f"{path} is not a node's folder: it has no node.toml.") from None
+        except (ValueError, KeyError, TypeError):  # TOML's and Unicode's errors are values' too
+            raise ConfigError(
+                f'{path / "node.toml"} does not do; it has superlink = "HOST:PORT" and port = N.'
+            ) from None
+        host_and_port(self.superlink)
+        for name in _FILES:
+            if not (path / name).is_file():
+                raise ConfigError(f"{path} is no longer a whole node: {name} is missing; bring it back.")
+        if not is_private(path / "node.key"):
+            raise VaultError(f"Others may read the node's key {path / 'node.key'}: run chmod 600 on it.")
+        self.policy()
+        self.socket = self.path / "socket" / "worker.sock"
+
+    def policy(self) -> Policy:
+        """Reads the owner's rules anew."""
+        return Policy.load(self.path / "policy.toml")
+
+    def supernode(self) -> list[str]:
+        """Returns the SuperNode's command."""
+        options = {
+            "--superlink": self.superlink,
+            "--root-certificates": str(self.path / "ca.pem"),
+            "--auth-supernode-private-key": str(self.path / "node.key"),
+            "--isolation": "process",
+            "--superexec-auth-secret-file": str(self.path / "secret"),
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+        }
+        return [sys.executable, "-P", "-m", "clients.supernode", *(w for o in options.items() for w in o)]
+
+    def worker(self) -> list[str]:
+        """Returns the worker's command."""
+        words = [sys.executable, "-P", "-m", "clients.worker", "--socket", str(self.socket)]
+        words += ["--policy", str(self.path / "policy.toml"), "--vault", str(self.path / "vault.db")]
+        return [*words, "--key-file", str(self.path / "vault.db.key")]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the SuperNode and the worker get besides this process' own variables."""
+        return {
+            "FLWR_HOME": str(self.path / "flwr"),
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
+            PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        }
