@@ -7,14 +7,14 @@ others, or four times as much: does a minority of heavy writers weigh more than 
     fedlm study bias_dose            # five seeds
     fedlm study bias_dose --quick    # two seeds, three doses, a smaller model
 
-29 of 30 runs of three seeds are done (the last one did not end in 60 minutes on an overloaded machine); bias in nats:
+Three seeds took 7.2 minutes; bias in nats a sentence pair:
 
     dose    equal    heavy
-    0.0     0.002    0.002
-    0.1     0.003    0.037
-    0.25    0.005    0.101
-    0.5     0.003    0.320
-    1.0     0.016    2.403 (two seeds)
+    0.0     0.003    0.003
+    0.1     0.003    0.030
+    0.25    0.005    0.246
+    0.5     0.003    0.460
+    1.0     0.015    2.189
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,8 @@ Remedies together: dropout between layers and in the recurrence, L2 on kernels, 
     fedlm study overfitting --seeds 3            # three seeds
     fedlm study overfitting --seeds 3 --quick    # half as many passes
 
-No full run has been measured yet; docs/results.md has the first seed without remedies.
+Three seeds took 22 minutes. Held-out bits per character without and with remedies: RNN 3.88, 3.61; GRU 3.90, 3.39; LSTM 3.50, 3.39;
+Transformer 5.52, 3.99 (docs/results.md).
 """
 
 from scenarios.architectures import DOCUMENTS, MODELS, SETTINGS, settings_of
