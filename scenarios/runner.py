@@ -18,8 +18,9 @@ from typing import Any
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.progress import ClientProgress
 from fedlm.report.study import write_study_report
-from scenarios.analysis import answer, data_table, defaults, label_of, method, table
+from scenarios.analysis import answer, data_table, defaults, further, label_of, method, table, with_central_gap
 from scenarios.job import Job, Stopped, finished, make_job, plain, run_job
+from scenarios.outcome import GROUP
 from scenarios.study import METRICS, Figure, Options, Study
 from scenarios.vaults import Vaults
 from server.kept_workers import KeptWorkers
@@ -150,6 +151,7 @@ class Runner:
             self._rounds += line["round"] > 0
 
     def _write(self, results: list[dict[str, Any]], seconds: float) -> Path:
+        results = with_central_gap(self.study, results)
         rows = table(self.study, results)
         content = {
             "name": self.study.name,
@@ -172,9 +174,8 @@ class Runner:
                 }
                 for c in self.study.cases
             ],
-            "columns": [
-                {"metric": m, "label": label_of(m), "less": METRICS.get(m, ("", None))[1]} for m in self.study.table
-            ],
+            "columns": [_column(m) for m in self.study.table],
+            "further": [_column(m) for m in further(self.study, results)],
             "table": rows,
             "data": data_table(self.study, results),
             "figures": [_figure(f) for f in self.study.figures],
@@ -191,6 +192,11 @@ class Runner:
         beside.write_text(json.dumps(plain(content), indent=1) + "\n")
         beside.replace(self.out / "study.json")
         return write_study_report(self.out)
+
+
+def _column(metric: str) -> dict[str, Any]:
+    less = True if metric.startswith(GROUP) else METRICS.get(metric, ("", None))[1]
+    return {"metric": metric, "label": label_of(metric), "less": less}
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

@@ -50,6 +50,12 @@ def test_heterogeneity_by_hand() -> None:
     assert jensen_shannon_distance({"a": 1}, {"a": 1, "b": 1}) == pytest.approx(math.sqrt(by_hand))
     assert unknown_share(["ab\u00e9\u00e8"], vocabulary("chars")) == 0.5
     assert label_entropy(["a"] * 4) == 0
+    assert label_entropy(["a", "a", "b", "c"]) == 1.5  # 1/2 log2 2 + 2 x 1/4 log2 4
+    entropies = LabelEntropies()
+    for labels in (["a", "b"], ["a", "a", "b", "c"]):
+        entropies.add([{"play": value, "all": "x"} for value in labels])
+    entropies.add([{"own": "y"}])  # what one client has says something about that client
+    assert entropies.means() == {"all": 0, "play": 1.25}
     same = describe([["to be or not"]] * 3, [13, 13, 13], vocabulary("chars"))
     assert same["size_gini"] == pytest.approx(0) and same["ngram_distance"] == 0 and same["clients"] == 3
 
