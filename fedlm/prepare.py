@@ -177,7 +177,7 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
         "documents": done.documents,
         "characters": done.characters,
         "findings": dict(done.findings.most_common()),
-        "label_entropy": {key: round(bits, 4) for key, bits in done.entropies.means().items()},
+        "label_entropy": {k: round(bits, 4) for k, bits in done.entropies.means(named=is_public(corpus)).items()},
     }
 
 

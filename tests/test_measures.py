@@ -55,7 +55,8 @@ def test_heterogeneity_by_hand() -> None:
     for labels in (["a", "b"], ["a", "a", "b", "c"]):
         entropies.add([{"play": value, "all": "x"} for value in labels])
     entropies.add([{"own": "y"}])  # what one client has says something about that client
-    assert entropies.means() == {"all": 0, "play": 1.25}
+    assert entropies.means(named=True) == {"all": 0, "play": 1.25}
+    assert entropies.means(named=False) == {"label 1": 0, "label 2": 1.25}
     same = describe([["to be or not"]] * 3, [13, 13, 13], vocabulary("chars"))
     assert same["size_gini"] == pytest.approx(0) and same["ngram_distance"] == 0 and same["clients"] == 3
 

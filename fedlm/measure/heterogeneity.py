@@ -110,6 +110,15 @@ class LabelEntropies:
             self._clients[key] += 1
             self._sums[key] = self._sums.get(key, 0.0) + label_entropy(each[key] for each in labels if key in each)
 
-    def means(self) -> dict[str, float]:
-        """Returns, for each label that two clients or more have, the mean over them of a client's entropy in bits."""
-        return {key: total / self._clients[key] for key, total in self._sums.items() if self._clients[key] > 1}
+    def means(self, *, named: bool) -> dict[str, float]:
+        """Returns, for each label that two clients or more have, the mean over them of a client's entropy in bits.
+
+        Args:
+          named: by the labels' names; otherwise by their place in alphabetical order, for the name of a private corpus'
+            label can tell something too.
+        """
+        keys = sorted(key for key in self._sums if self._clients[key] > 1)
+        return {
+            key if named else f"label {place}": self._sums[key] / self._clients[key]
+            for place, key in enumerate(keys, 1)
+        }
