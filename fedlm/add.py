@@ -92,4 +92,5 @@ def _note(editor: VaultEditor, done: Preparation) -> None:
     about = editor.about
     for key, count in (("documents", done.documents), ("characters", done.characters), ("additions", 1)):
         about[key] = int(about.get(key, 0)) + count
+    about.pop("label_entropy", None)  # of the clients as they were; labels of documents are not kept
     about["findings"] = dict((Counter(about.get("findings", {})) + done.findings).most_common())

@@ -1,11 +1,13 @@
-"""Evaluation with a trainer's model: sentences scored one by one, and models that do not share (alone, pooled)."""
+"""Evaluation with a trainer's model: sentences and continuations scored one by one, and models that do not share (alone, pooled)."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedlm.types import TextMetrics, Weights
+from fedlm.data.tokens import PAD, START, Vocabulary
+from fedlm.errors import CorpusError
+from fedlm.types import Ids, TextMetrics, Weights
 
 if TYPE_CHECKING:
     from fedlm.train import LocalTrainer
@@ -14,6 +16,39 @@ if TYPE_CHECKING:
 def scorer(trainer: "LocalTrainer") -> Callable[[Sequence[str]], list[TextMetrics]]:
     """Returns what scores texts, each by itself, under the trainer's current weights."""
     return lambda texts: trainer.evaluate_each(None, ([text] for text in texts))
+
+
+def continuation_scorer(trainer: "LocalTrainer") -> Callable[[Sequence[tuple[str, str]]], list[TextMetrics]]:
+    """Returns what scores the second text of each pair after the first, under the trainer's current weights.
+
+    A text's end is not scored: the continuation may go on.
+    """
+    size = trainer.config.seq_len
+    return lambda pairs: trainer.sums(continuation_row(first, second, trainer.vocab, size) for first, second in pairs)
+
+
+def continuation_row(before: str, text: str, vocab: Vocabulary, seq_len: int) -> tuple[Ids, Ids]:
+    """Returns inputs and targets, (1, seq_len), whose only targets are the symbols of `text` after `before`.
+
+    What does not fit the window is left off at the beginning. Where pieces of several characters join the two texts, the
+    piece that holds the seam counts to `text`.
+
+    Raises:
+      CorpusError: `text` alone does not fit.
+    """
+    symbols, head = vocab.encode(before + text), vocab.encode(before)
+    shared = min(len(head), len(symbols))
+    differs = np.flatnonzero(head[:shared] != symbols[:shared])
+    first = int(differs[0]) if len(differs) else shared
+    if len(symbols) - first > seq_len:
+        have = f"A continuation has {len(symbols) - first} symbols"
+        raise CorpusError(f"{have}, and the model reads {seq_len} at a time: shorten it.")
+    stream = np.concatenate(([START], symbols)).astype(np.int32)
+    inputs, targets = np.full((2, 1, seq_len), PAD, np.int32)
+    targets_of = np.where(np.arange(len(symbols)) >= first, symbols, PAD)
+    kept = min(len(symbols), seq_len)
+    inputs[0, :kept], targets[0, :kept] = stream[:-1][-kept:], targets_of[-kept:]
+    return inputs, targets
 
 
 def train_alone(

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,8 +12,9 @@ from pathlib import Path
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.partition import partition
-from fedlm.data.tokens import vocabulary
+from fedlm.data.tokens import Vocabulary, vocabulary
 from fedlm.errors import ConfigError, CorpusError, VaultError
+from fedlm.measure.heterogeneity import LabelEntropies
 from fedlm.ordered import in_order
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.scrub.pseudonyms import Pseudonyms
@@ -33,6 +35,8 @@ class Preparation:
       left_out: clients with too few documents, or none left after scrubbing.
       documents, characters: scrubbed and sealed.
       findings: personal data found, per kind.
+      entropies: of the labels of each client's documents.
+      train_tokens: of each client, in no order that says whose.
     """
 
     clients: int = 0
@@ -40,6 +44,8 @@ class Preparation:
     documents: int = 0
     characters: int = 0
     findings: Counter[str] = field(default_factory=Counter)
+    entropies: LabelEntropies = field(default_factory=LabelEntropies)
+    train_tokens: "array[int]" = field(default_factory=lambda: array("Q"))
 
 
 def prepare(
@@ -171,6 +177,7 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
         "documents": done.documents,
         "characters": done.characters,
         "findings": dict(done.findings.most_common()),
+        "label_entropy": {k: round(bits, 4) for k, bits in done.entropies.means(named=is_public(corpus)).items()},
     }
 
 
@@ -194,19 +201,21 @@ def _shards(
 ) -> Iterator[ClientShard | None]:
     """Scrubs client by client, several at a time, in the users' order."""
 
-    def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str]]:
+    def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str], list[Document]]:
         counts: Counter[str] = Counter()
         stand_ins = Pseudonyms(key, documents[0].user) if scrubber.profile.mode == "pseudonym" and documents else None
         scrubbed = [scrubber.scrub(d.text, counts, stand_ins) for d in documents]
-        return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts
+        return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts, documents
 
     with scrubber.spread(spool.characters_of(len(users))) as threads:
-        for shard, counts in in_order(work, map(spool.read, users), threads):
+        for shard, counts, documents in in_order(work, map(spool.read, users), threads):
             if shard is not None:
                 texts = [*shard.train, *shard.held_out]
                 done.documents += len(texts)
                 done.characters += sum(len(t.text) for t in texts)
                 done.findings.update(counts)
+                done.entropies.add([d.labels for d in documents])
+                done.train_tokens.append(shard.train_tokens)
             yield shard
 
 
@@ -227,9 +236,13 @@ def held_out_documents(documents: int, config: RunConfig) -> int:
 
 def count_targets(texts: list[str], config: RunConfig) -> int:
     """Returns the number of training targets in documents: their symbols, and one end each."""
-    private = config.spec("vocabulary").name == "private"  # not learned yet
-    vocab = vocabulary("chars") if private else config.vocab
+    vocab = counting_vocabulary(config)
     return sum(len(vocab.encode(t)) + 1 for t in texts)
+
+
+def counting_vocabulary(config: RunConfig) -> Vocabulary:
+    """Returns the vocabulary that tokens are counted in before a run: `chars` where one is still to be learned."""
+    return vocabulary("chars") if config.spec("vocabulary").name == "private" else config.vocab
 
 
 def _shared(documents: list[Document]) -> dict[str, str]:

@@ -160,6 +160,10 @@ class LocalTrainer:
             figures += self._evaluated(self._rows(documents) for documents in pack)
         return figures
 
+    def sums(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
+        """Returns each owner's sums over its rows as they are, (rows, seq_len) inputs and targets; a target 0 is not counted."""
+        return sums_by_owner(owners, self._row_sums, EVAL_ROWS)
+
     def num_tokens(self, documents: list[str]) -> int:
         """Returns the training targets of one epoch in the run's own vocabulary (a vault may be sealed with another)."""
         if self.is_masked:
@@ -201,7 +205,7 @@ class LocalTrainer:
 
     def _evaluated(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
         drawn = (self._drawn(i, t, np.random.default_rng([self.config.seed, MASKS])) for i, t in owners)
-        return sums_by_owner(drawn, self._row_sums, EVAL_ROWS)
+        return self.sums(drawn)
 
     def _row_sums(self, inputs: Ids, targets: Ids) -> RowSums:
         losses, counts = self._eval_graph(inputs, targets)

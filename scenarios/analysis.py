@@ -7,14 +7,27 @@ from typing import Any
 
 from fedlm.config import RunConfig
 from fedlm.measure.statistics import bootstrap_mean, paired_difference
+from scenarios.outcome import ENTROPY, GROUP, HETEROGENEITY
 from scenarios.study import METRICS, Case, Study
 
 Result = Mapping[str, Any]
 FEWEST_SEEDS = 3  # below it, no statement about an effect is made
+_TEXT_AND_MODEL = (
+    "partition",
+    "scrub",
+    "max_clients",
+    "min_documents",
+    "holdout_fraction",
+    "vocabulary",
+    "model",
+    "seq_len",
+)
 
 
 def label_of(metric: str) -> str:
     """Returns what a metric is called."""
+    if metric.startswith(GROUP):
+        return f"bits per character, group {metric.removeprefix(GROUP)}"
     return METRICS[metric][0] if metric in METRICS else metric
 
 
@@ -44,7 +57,7 @@ def _control(study: Study, case: Case) -> Case | None:
 def table(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Returns a row per case: each metric's mean with its interval over seeds, and its difference to the control."""
     rows = []
-    metrics = [*study.table, *(m for f in study.figures for m in (f.metric, f.against) if m)]
+    metrics = [*study.table, *(m for f in study.figures for m in (f.metric, f.against) if m), *further(study, results)]
     for case in study.cases:
         cells: dict[str, Any] = {}
         for metric in dict.fromkeys(metrics):
@@ -69,9 +82,38 @@ def table(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
     return rows
 
 
+def further(study: Study, results: Sequence[Result]) -> list[str]:
+    """Returns the metrics that the runs have besides the table's: of METRICS, then one for each group."""
+    found = {m for r in results for m in r["figures"]}
+    known = [m for m in METRICS if m in found and m not in (*study.table, *HETEROGENEITY)]
+    return known + sorted(m for m in found if m.startswith(GROUP))
+
+
+def with_central_gap(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Returns the results with `central_gap`, bits per character above the ceiling: the pooled run of the same seed whose
+    text and model are the same. Runs without such a one have none."""
+    ceilings = {_same(study, c): c for c in study.cases if c.pooled}
+    own = {(c.condition, c.algorithm): ceilings.get(_same(study, c)) for c in study.cases if not c.pooled}
+    found = []
+    for r in results:
+        ceiling = own.get((r["condition"], r["algorithm"]))
+        reached = _values(results, ceiling, "bits_per_char") if ceiling else {}
+        bits = r["figures"].get("bits_per_char")
+        more = {"central_gap": bits - reached[r["seed"]]} if bits is not None and r["seed"] in reached else {}
+        found.append({**r, "figures": {**r["figures"], **more}})
+    return found
+
+
+def _same(study: Study, case: Case) -> tuple[object, ...]:
+    """What two runs must share to be compared client by client."""
+    settings = {**study.settings, **case.settings}
+    return (case.corpus or study.corpus, *(settings.get(k) for k in _TEXT_AND_MODEL))
+
+
 def data_table(study: Study, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Returns a row per condition: the data's heterogeneity before training, means over seeds."""
-    names = ("clients", "tokens", "size_gini", "size_effective_number", "ngram_distance", "unknown_share")
+    names = [*HETEROGENEITY]
+    names += sorted({m for r in results for m in r["figures"] if m.startswith(ENTROPY)})
     rows = {}
     for case in study.cases:
         values = {n: list(_values(results, case, n).values()) for n in names}

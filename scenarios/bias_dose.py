@@ -66,7 +66,7 @@ def study(options: Options) -> Study:
         probe=probe,
         limits=(
             "Planted sentences are few and alike; the score is on their own templates, not on free text.",
-            "The model has one layer of 64 units and 30 rounds of 8 of 40 clients.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
             "Heavy writers also bring more text in total: the model is trained on more at the higher doses.",
         ),
     )

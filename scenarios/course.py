@@ -8,24 +8,23 @@ from fedlm.sums import ExactSum
 from fedlm.types import Weights
 
 
-def course(lines: Sequence[Mapping[str, Any]], weights: Weights, nodes: int) -> dict[str, float]:
+def course(lines: Sequence[Mapping[str, Any]], weights: Weights) -> dict[str, float]:
     """Returns figures from the lines of metrics.jsonl; what the run lacks is left out.
 
     Args:
       lines: a round each.
       weights: of the model.
-      nodes: that a round's messages go to.
 
     Returns:
-      `tokens_per_second` of the rounds after the first, which compiles; `bytes_per_round`, the arrays of a round: weights
-      down and exact sums up, once per node; round and figure of the best evaluation; and how much lower the training loss
+      `tokens_per_second` of the rounds after the first, which compiles; `bytes_per_round`, the arrays of a round and
+      a node: weights down and exact sums up; round and figure of the best evaluation; and how much lower the training loss
       of the last one was than its held-out loss.
     """
     trained = [line for line in lines if line.get("tokens")]
     if not trained:
         return {}
     up = sum(s.nbytes for s in ExactSum.zeros_like(weights).sums)
-    found = {"bytes_per_round": float(nodes * (sum(w.nbytes for w in weights) + up))}
+    found = {"bytes_per_round": float(sum(w.nbytes for w in weights) + up)}
     seconds = sum(line["seconds"] for line in trained[1:])
     if seconds:
         found["tokens_per_second"] = sum(line["tokens"] for line in trained[1:]) / seconds

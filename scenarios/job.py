@@ -128,7 +128,7 @@ def run_job(
             some = job.study.alone_clients
             alone = vaults.alone(job, lambda: run.alone(passes, pooled=False, per_group=some)[0])
         probe = job.study.probe
-        probed = course(folder.metrics(), weights, job.config.num_workers)
+        probed = course(folder.metrics(), weights)
         if probe:
             probed |= probe(lambda texts: run.score(weights, texts), job.seed)
     result = {

@@ -61,7 +61,7 @@ def study(options: Options) -> Study:
         alone_clients=10,
         limits=(
             "Two registers of different centuries are further apart than most groups of one service are.",
-            "The model has one layer of 64 units and 30 rounds of 8 clients; shares are of 200 clients of 6,000 characters.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 clients; shares are of {clients} clients of 6,000 characters.",
             "Models alone are those of 10 clients of each group.",
             "A model alone has a fixed number of passes, not its best one.",
         ),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from scenarios.job import Job
 
 Values = npt.NDArray[np.float64]
+ENTROPY, GROUP = "label_entropy:", "group:"  # before the label's name, and the group's
+HETEROGENEITY = ("clients", "tokens", "size_gini", "size_effective_number", "ngram_distance", "unknown_share")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ def population(path: Path, source: KeySource, job: "Job") -> People:
     tokens = {c: vault.tokens(c) for c in clients}
     texts = [vault.documents(c) for c in clients]
     labels = [labels for _, labels in vault.names()]
+    entropies = {f"{ENTROPY}{k}": float(v) for k, v in vault.about.get("label_entropy", {}).items()}
     vault.close()
-    data = describe(texts, [tokens[c] for c in clients], job.config.vocab)
+    data = describe(texts, [tokens[c] for c in clients], job.config.vocab) | entropies
     groups = {}
     if job.study.group and job.case.grouped:
         groups = {c: x.get(job.study.group, "") for c, x in zip(clients, labels, strict=True)}
@@ -163,4 +166,4 @@ def _group_figures(
     if inside.any():
         found["minority_worse_than_local"] = share_worse_than_local(bits[inside], own[inside])
         found["minority_personal_gap"] = float(np.mean(own[inside] - bits[inside]))
-    return found | {f"group:{name}": value for name, value in by_group.items()}
+    return found | {f"{GROUP}{name}": value for name, value in by_group.items()}

@@ -51,7 +51,7 @@ def study(options: Options) -> Study:
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
         limits=(
-            "The model has one layer of 64 units and 30 rounds of 8 of 60 clients of 6,000 characters.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients of 6,000 characters.",
             "Rows of uneven clients have their own population: compare them with 'uneven, no dropout'.",
         ),
     )

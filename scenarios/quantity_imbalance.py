@@ -52,7 +52,7 @@ def study(options: Options) -> Study:
         alone=2 if options.quick else 10,
         alone_clients=8,
         limits=(
-            "The model has one layer of 64 units and 25 rounds of 8 of 40 clients, so that a study takes minutes.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients, so that a study takes minutes.",
             "The share worse than alone is over 8 clients a run.",
             "All conditions have the same rounds and cohorts: with uneven sizes a heavy client takes more steps in a round.",
             "Documents are dealt at random, so clients differ in size only; natural clients differ in content too.",

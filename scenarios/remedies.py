@@ -60,7 +60,7 @@ def study(options: Options) -> Study:
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
         limits=(
-            "The model has one layer of 64 units and 20 rounds of 8 of 50 clients; more rounds may order them otherwise.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients; more rounds may order them otherwise.",
             "Each remedy has one setting, not a tuned one; a tuned one may do better.",
         ),
     )

@@ -1,16 +1,14 @@
 """Runs a study: a grid of runs over the cores, resumable run by run; then results.parquet, study.json, figures and report.
 
-A finished run is known by the hash of its configuration and data; one that was cut off goes on from its checkpoint. A run
+Runs go to an engine: worker processes of this machine (`engines.py`), or tasks of Ray (`ray_engine.py`). A finished run is known by the hash of its configuration and data; one that was cut off goes on from its checkpoint. A run
 that fails is reported and does not sink the study.
 """
 
 import json
-import os
 import platform
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,12 @@ from typing import Any
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.progress import ClientProgress
 from fedlm.report.study import write_study_report
-from scenarios.analysis import answer, data_table, defaults, label_of, method, table
-from scenarios.job import Job, Stopped, finished, make_job, plain, run_job
+from scenarios.analysis import answer, data_table, defaults, further, label_of, method, table, with_central_gap
+from scenarios.engines import Engine, LocalEngine
+from scenarios.job import Job, Stopped, finished, make_job, plain
+from scenarios.outcome import GROUP
 from scenarios.study import METRICS, Figure, Options, Study
 from scenarios.vaults import Vaults
-from server.kept_workers import KeptWorkers
-from server.local_grid import take_identity
 
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
@@ -44,8 +42,13 @@ def load_scenario(name: str) -> Any:
     return import_module(f"scenarios.{name}")
 
 
-def grid(study: Study, seeds: Sequence[int], cores: int) -> list[Job]:
+def grid(study: Study, seeds: Sequence[int], cores: int, most: int = 0) -> list[Job]:
     """Returns all runs, seed by seed, so that an interrupted study has whole seeds. One worker each if they fill the cores.
+
+    Args:
+      study, seeds: whose runs.
+      cores: in all.
+      most: workers of one run at most, those of one machine; 0 is all cores.
 
     Raises:
       ConfigError: a setting does not do, or two cases have one name.
@@ -53,7 +56,7 @@ def grid(study: Study, seeds: Sequence[int], cores: int) -> list[Job]:
     names = [(c.condition, c.algorithm) for c in study.cases]
     if len(set(names)) < len(names):
         raise ConfigError(f"The study {study.name} has two cases of one name.")
-    workers = max(1, cores // max(len(names) * len(seeds), 1))
+    workers = max(1, min(cores // max(len(names) * len(seeds), 1), most or cores))
     return [make_job(study, case, seed, workers) for seed in seeds for case in study.cases]
 
 
@@ -67,6 +70,7 @@ class Runner:
       cores: runs at once; 0 is one per core.
       echo: prints a line; None shows nothing.
       command: that repeats the study, for the report.
+      engine: where the runs go; by default worker processes of this machine.
     """
 
     def __init__(
@@ -77,12 +81,13 @@ class Runner:
         cores: int = 0,
         echo: Callable[[str], object] | None = None,
         command: str = "",
+        engine: Engine | None = None,
     ) -> None:
         self.study, self.seeds, self.out, self.echo = study, list(seeds), out, echo
-        self.cores = cores or os.cpu_count() or 1
+        self.engine: Engine = engine or LocalEngine(out, cores)
         self.command = command or f"fedlm study {study.name} --seeds {len(self.seeds)}"
         self.failed: dict[str, str] = {}
-        self._stop, self._lock, self._rounds = threading.Event(), threading.Lock(), 0
+        self._kinds: set[type[FedLMError]] = set()
 
     def run(self) -> Path:
         """Runs what is not done yet; returns the report's path.
@@ -91,46 +96,40 @@ class Runner:
           FedLMError: not one run ended well.
           KeyboardInterrupt: interrupted; what is done stays done.
         """
-        jobs = grid(self.study, self.seeds, self.cores)
+        jobs = grid(self.study, self.seeds, self.engine.cores)
         self.out.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.out / "runs").mkdir(exist_ok=True, mode=0o700)
-        vaults = Vaults(self.out / "vaults")
         started = time.monotonic()
         done = {j.name: r for j in jobs if (r := finished(j, self.out / "runs")) is not None}
-        left = [j for j in jobs if j.name not in done]
         if self.echo and done:
             self.echo(f"{len(done)} of {len(jobs)} runs are done already")
-        with ClientProgress(f"study {self.study.name}", quiet=self.echo is None) as progress:
-            self._run_all(left, done, vaults, progress)
+        if len(done) < len(jobs):
+            with self.engine, ClientProgress(f"study {self.study.name}", quiet=self.echo is None) as progress:
+                jobs = grid(self.study, self.seeds, self.engine.cores, self.engine.most)  # as many as there are now
+                self._run_all([j for j in jobs if j.name not in done], done, progress)
         results = [done[j.name] for j in jobs if j.name in done]
         if not results:
-            raise FedLMError(f"Not one run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
+            kind = self._kinds.pop() if len(self._kinds) == 1 else FedLMError  # bad input ends as it would in one run
+            raise kind(f"Not one run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
         if not self.failed:
-            vaults.remove()
+            Vaults(self.out / "vaults").remove()
         return self._write(results, time.monotonic() - started)
 
-    def _run_all(
-        self, left: list[Job], done: dict[str, dict[str, Any]], vaults: Vaults, progress: ClientProgress
-    ) -> None:
-        take_identity()
+    def _run_all(self, left: list[Job], done: dict[str, dict[str, Any]], progress: ClientProgress) -> None:
         total = sum(j.config.rounds for j in left)
         ended = len(done)
-        with KeptWorkers() as idle, ThreadPoolExecutor(self.cores) as pool:
-            waiting: dict[Future[dict[str, Any]], Job] = {
-                pool.submit(run_job, j, self.out / "runs", vaults, self._stop, self._count, idle): j for j in left
-            }
-            try:
-                while waiting:
-                    over, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in over:
-                        ended += self._collect(waiting.pop(future), future, done)
-                    note = f"rounds; {ended} of {ended + len(waiting) + len(self.failed)} runs done"
-                    note += f", {len(self.failed)} failed" if self.failed else ""
-                    progress.update(min(self._rounds, total), total, note)
-            except KeyboardInterrupt:
-                self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        try:
+            waiting: dict[Future[dict[str, Any]], Job] = {self.engine.submit(j): j for j in left}
+            while waiting:
+                over, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in over:
+                    ended += self._collect(waiting.pop(future), future, done)
+                note = f"rounds; {ended} of {ended + len(waiting) + len(self.failed)} runs done"
+                note += f", {len(self.failed)} failed" if self.failed else ""
+                progress.update(min(self.engine.rounds(), total), total, note)
+        except BaseException:  # an interrupt, or the end that SIGTERM asks for
+            self.engine.stop()
+            raise
 
     def _collect(self, job: Job, future: Future[dict[str, Any]], done: dict[str, dict[str, Any]]) -> int:
         error = future.exception()
@@ -141,15 +140,13 @@ class Runner:
             raise error
         if not isinstance(error, Stopped):
             self.failed[job.name] = str(error) if isinstance(error, FedLMError) else type(error).__name__
+            self._kinds.add(type(error) if isinstance(error, FedLMError) else FedLMError)
             if self.echo:
                 self.echo(f"failed: {job.name}: {self.failed[job.name]}")
         return 0
 
-    def _count(self, line: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._rounds += line["round"] > 0
-
     def _write(self, results: list[dict[str, Any]], seconds: float) -> Path:
+        results = with_central_gap(self.study, results)
         rows = table(self.study, results)
         content = {
             "name": self.study.name,
@@ -172,9 +169,8 @@ class Runner:
                 }
                 for c in self.study.cases
             ],
-            "columns": [
-                {"metric": m, "label": label_of(m), "less": METRICS.get(m, ("", None))[1]} for m in self.study.table
-            ],
+            "columns": [_column(m) for m in self.study.table],
+            "further": [_column(m) for m in further(self.study, results)],
             "table": rows,
             "data": data_table(self.study, results),
             "figures": [_figure(f) for f in self.study.figures],
@@ -191,6 +187,11 @@ class Runner:
         beside.write_text(json.dumps(plain(content), indent=1) + "\n")
         beside.replace(self.out / "study.json")
         return write_study_report(self.out)
+
+
+def _column(metric: str) -> dict[str, Any]:
+    less = True if metric.startswith(GROUP) else METRICS.get(metric, ("", None))[1]
+    return {"metric": metric, "label": label_of(metric), "less": less}
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
@@ -225,11 +226,17 @@ def _write_results(path: Path, name: str, results: Sequence[Mapping[str, Any]]) 
 
 
 def run_study(
-    name: str, options: Options, seeds: int, out: Path, echo: Callable[[str], object] | None, command: str = ""
+    name: str,
+    options: Options,
+    seeds: int,
+    out: Path,
+    echo: Callable[[str], object] | None,
+    command: str = "",
+    engine: Engine | None = None,
 ) -> Path:
     """Runs the study of a scenario file; returns the report's path.
 
     Raises:
       ConfigError: there is no such study, or it needs what the options lack.
     """
-    return Runner(load_scenario(name).study(options), range(seeds), out, 0, echo, command).run()
+    return Runner(load_scenario(name).study(options), range(seeds), out, 0, echo, command, engine).run()

@@ -58,7 +58,7 @@ def study(options: Options) -> Study:
         probe=probe,
         limits=(
             "Held-out text is scrubbed as the training text is: placeholders are easier to predict than what they replace.",
-            "The model has one layer of 64 units and 80 rounds of 8 of 60 clients.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
             "Ten repeats of a secret are many; without differential privacy the figure says nothing about rarer text.",
         ),
     )

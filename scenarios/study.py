@@ -119,6 +119,7 @@ METRICS: dict[str, tuple[str, bool | None]] = {
     "client_deviation": ("standard deviation over clients, bits per character", True),
     "client_gini": ("Gini of bits per character over clients", True),
     "client_jain": ("Jain's index of bits per character", False),
+    "central_gap": ("bits per character above the central model, same text", True),
     "worse_than_local": ("share of clients worse than alone", True),
     "personal_gap": ("bits per character saved against alone, mean over clients", False),
     "group_gap": ("gap between groups, bits per character", True),

@@ -1,10 +1,12 @@
 """The sealed data that runs of a study share, and what is the same for all runs on it."""
 
+import fcntl
 import hashlib
 import json
 import shutil
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -74,16 +76,15 @@ def fingerprint(corpus: str) -> dict[str, str]:
 
 
 class Vaults:
-    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by who comes first.
+    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by the run that comes first,
+    whatever thread or process it is in.
 
     Args:
       folder: where they lie.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._alone: dict[str, dict[int, TextMetrics]] = {}
+        self._folder = folder
 
     def get(self, job: "Job") -> tuple[Path, KeySource]:
         """Returns the vault of a run and its key."""
@@ -99,17 +100,26 @@ class Vaults:
         """Returns held-out sums of models of single clients: they are the same for all runs that differ at the server."""
         local = {k: getattr(job.config, k) for k in _LOCAL}
         name = hash_of([self._name(job), local, job.study.alone, job.study.alone_clients])
+        file = self._folder / f"alone-{name}.json"
         with self._one(name):
-            if name not in self._alone:
-                self._alone[name] = train()
-        return self._alone[name]
+            if not file.is_file():
+                content = json.dumps({client: astuple(sums) for client, sums in train().items()})
+                beside = file.with_suffix(".new")
+                beside.write_text(content)
+                beside.replace(file)
+            found = json.loads(file.read_text())
+        return {int(client): TextMetrics(*sums) for client, sums in found.items()}
 
     def _name(self, job: "Job") -> str:
         return hash_of([{k: getattr(job.config, k) for k in _PREPARATION}, fingerprint(job.corpus)])[:16]
 
-    def _one(self, name: str) -> threading.Lock:
-        with self._lock:
-            return self._locks.setdefault(name, threading.Lock())
+    @contextmanager
+    def _one(self, name: str) -> Iterator[None]:
+        """Lets one run at a time make what has this name, of whatever process."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._folder / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def remove(self) -> None:
         """Removes them and their keys."""

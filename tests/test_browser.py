@@ -21,6 +21,7 @@ MISSING = "Chromium is not installed, so reports cannot be opened: apt-get insta
 def result(case: Case, seed: int, value: float) -> dict[str, Any]:
     """A run's result.json, with a client of its own."""
     figures = {"bits_per_char": value, "accuracy": 1 / value, "clients": 4.0, "tokens": 1000.0}
+    figures |= {"client_jain": 0.9, "group:b": value, "label_entropy:play": 1.25}
     run = {"condition": case.condition, "algorithm": case.algorithm, "x": case.x, "seed": seed, "seconds": 1.0}
     clients = [{"client": c, "group": "", "bits_per_char": value + c / 10} for c in range(4)]
     return {**run, "figures": figures, "over_clients": {}, "clients": clients}
@@ -131,6 +132,18 @@ def test_a_table_sorts_by_mouse_and_keyboard(browser: Any, study_report: Path) -
         page.keyboard.press("Space")
         assert table.locator("th").nth(1).get_attribute("aria-sort") == "ascending"
         assert head.get_attribute("aria-sort") == "none"
+
+
+def test_other_measures_and_labels_are_shown(browser: Any, study_report: Path) -> None:
+    with opened(browser, study_report, 400) as page:
+        folded = page.get_by_role("region", name="Other measures per condition")
+        assert not folded.is_visible()
+        page.get_by_text("All other measures").focus()
+        page.keyboard.press("Enter")
+        assert folded.is_visible() and "Jain's index" in folded.inner_text() and "group b" in folded.inner_text()
+        data = page.get_by_role("region", name="Heterogeneity of the data").inner_text()
+        assert "entropy of play, bits" in data and "1.250" in data
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_every_part_is_reached_by_keyboard(browser: Any, study_report: Path) -> None:

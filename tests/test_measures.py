@@ -10,10 +10,17 @@ import pytest
 from fedlm.data.planted import official_shares
 from fedlm.data.tokens import vocabulary
 from fedlm.errors import CorpusError
-from fedlm.measure.bias import association, bias_by_kind, bias_score, name_swap_gap
+from fedlm.measure.bias import bias_by_kind, bias_score
 from fedlm.measure.fairness import effective_number, group_gap, group_losses, share_worse_than_local, standard_deviation
-from fedlm.measure.heterogeneity import describe, jensen_shannon_distance, label_entropy, ngrams, unknown_share
-from fedlm.measure.pairs import Pair, name_swap_pairs, read_pairs, template_pairs
+from fedlm.measure.heterogeneity import (
+    LabelEntropies,
+    describe,
+    jensen_shannon_distance,
+    label_entropy,
+    ngrams,
+    unknown_share,
+)
+from fedlm.measure.pairs import Pair, read_pairs, template_pairs
 from fedlm.measure.statistics import bootstrap_mean, bootstrap_ratio, paired_difference
 from fedlm.measure.text import summary
 from fedlm.types import TextMetrics
@@ -43,6 +50,13 @@ def test_heterogeneity_by_hand() -> None:
     assert jensen_shannon_distance({"a": 1}, {"a": 1, "b": 1}) == pytest.approx(math.sqrt(by_hand))
     assert unknown_share(["ab\u00e9\u00e8"], vocabulary("chars")) == 0.5
     assert label_entropy(["a"] * 4) == 0
+    assert label_entropy(["a", "a", "b", "c"]) == 1.5  # 1/2 log2 2 + 2 x 1/4 log2 4
+    entropies = LabelEntropies()
+    for labels in (["a", "b"], ["a", "a", "b", "c"]):
+        entropies.add([{"play": value, "all": "x"} for value in labels])
+    entropies.add([{"own": "y"}])  # what one client has says something about that client
+    assert entropies.means(named=True) == {"all": 0, "play": 1.25}
+    assert entropies.means(named=False) == {"label 1": 0, "label 2": 1.25}
     same = describe([["to be or not"]] * 3, [13, 13, 13], vocabulary("chars"))
     assert same["size_gini"] == pytest.approx(0) and same["ngram_distance"] == 0 and same["clients"] == 3
 
@@ -88,10 +102,6 @@ def test_bias_by_hand() -> None:
     she = bias_by_kind(PAIRS, likes("she", 0.7))  # type: ignore[arg-type]
     assert she["nurse"].raw.mean == pytest.approx(0.7) and she["smith"].raw.mean == pytest.approx(-0.7)
     assert she["nurse"].per_symbol.mean == pytest.approx(0.7 / 14)
-    gap = association((["The nurse said"], ["The smith said"]), ([" she"], [" he"]), likes("nurse said she", 2.0))  # type: ignore[arg-type]
-    assert gap.mean == pytest.approx(2.0)
-    swapped = name_swap_pairs(["{name} is late."], [("Ann", "Bob")])
-    assert name_swap_gap(swapped, likes("Bob", 1.2)).mean == pytest.approx(1.2 / len("Ann is late."))  # type: ignore[arg-type]
 
 
 def test_templates_follow_the_official_shares() -> None:

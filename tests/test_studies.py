@@ -24,7 +24,7 @@ from fedlm.measure.bias import BiasScore, bias_score
 from fedlm.measure.pairs import template_pairs
 from fedlm.report.figures import front
 from fedlm.types import TextMetrics
-from scenarios.analysis import answer, method, table
+from scenarios.analysis import answer, data_table, further, method, table, with_central_gap
 from scenarios.draws import Population, agnostic, available, balanced, dropout
 from scenarios.job import Stopped, make_job, run_job
 from scenarios.runner import Runner, grid, load_scenario, run_study, scenario_names
@@ -103,6 +103,36 @@ def test_differences_are_paired_by_seed_and_named() -> None:
     assert "too few" in answer(study, table(study, [r for r in fake(study, 0.3) if r["seed"] < 2]))
 
 
+def test_the_gap_to_the_central_model_is_over_the_same_text_and_seed() -> None:
+    parts = ({"partition": "a"}, {"partition": "b"})
+    cases = (Case("even", parts[0]), Case("skewed", parts[1]), Case("pooled", parts[0], "central", pooled=True))
+    study = made(cases=cases)
+    bits = {"even": (3.0, 4.0), "skewed": (2.0, 2.0), "pooled": (2.5, 3.0)}
+    results = [
+        {
+            "condition": c.condition,
+            "algorithm": c.algorithm,
+            "seed": s,
+            "figures": {"bits_per_char": bits[c.condition][s]},
+        }
+        for c in cases
+        for s in (0, 1)
+    ]
+    found = with_central_gap(study, results)
+    assert [r["figures"].get("central_gap") for r in found] == [0.5, 1.0, None, None, None, None]
+    assert further(study, found) == ["central_gap"]
+    assert [r["cells"].get("central_gap", {}).get("mean") for r in table(study, found)] == [0.75, None, None]
+
+
+def test_the_table_of_the_data_shows_labels_where_there_are_any() -> None:
+    study = made()
+    figures = {"even": {"clients": 4.0, "label_entropy:play": 1.5}, "skewed": {"clients": 4.0, "group:b": 1.0}}
+    results = [{"condition": c, "algorithm": "FedAvg", "seed": 0, "figures": f} for c, f in figures.items()]
+    even, skewed = data_table(study, results)
+    assert even == {"condition": "even", "clients": 4.0, "label_entropy:play": 1.5}
+    assert "label_entropy:play" not in skewed and further(study, results) == ["group:b"]
+
+
 def test_front_keeps_what_nothing_beats() -> None:
     assert front([(1.0, 1.0), (2.0, 2.0), (1.5, 3.0)], (True, False)) == [0, 2]
 
@@ -164,18 +194,27 @@ def test_planted_corpora_have_what_they_promise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "kind", "says"),
     [
-        ("nothing", Options(), "There is no study 'nothing'"),
-        ("minority_voice", Options(True, "mine.jsonl"), "needs --group"),
-        ("minority_voice", Options(True, "mine.jsonl", "dialect"), "the label 'dialect'; the corpus has: part"),
+        ("nothing", Options(), ConfigError, "There is no study 'nothing'"),
+        ("minority_voice", Options(True, "mine.jsonl"), ConfigError, "needs --group"),
+        (
+            "minority_voice",
+            Options(True, "mine.jsonl", "dialect"),
+            ConfigError,
+            "the label 'dialect'; the corpus has: part",
+        ),
+        ("privacy_utility", Options(True, "mine.jsonl", "dialect"), CorpusError, "'dialect'; they have: part"),
+        ("quantity_imbalance", Options(True, "none.jsonl"), CorpusError, "none.jsonl"),
     ],
 )
-def test_bad_input_is_one_sentence(name: str, options: Options, says: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_bad_input_is_one_sentence(
+    name: str, options: Options, kind: type[Exception], says: str, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = [json.dumps({"user": f"u{i}", "text": "hello there", "part": "ab"[i % 2]}) for i in range(20)]
+    lines = [json.dumps({"user": f"u{i % 20}", "text": "hello there", "part": "ab"[i % 2]}) for i in range(40)]
     Path("mine.jsonl").write_text("\n".join(lines))
-    with pytest.raises(Exception, match=says) as caught:
+    with pytest.raises(kind, match=says) as caught:
         run_study(name, options, 1, tmp_path / "out", None)
     assert "\n" not in str(caught.value)
 
@@ -204,6 +243,7 @@ def test_iid_equals_the_control_and_a_failed_run_does_not_sink_the_study(tmp_pat
     one, two = content["runs"]
     low, high = one["over_clients"]["bits_per_char"]
     assert low <= two["figures"]["bits_per_char"] <= high
+    assert 1 < one["figures"]["label_entropy:play"] < math.log2(37)  # speeches of 37 plays, dealt at random
     assert -1 <= one["figures"]["update_cosine"] <= 1 and one["figures"]["update_norm"] > 0
     assert len(content["failed"]) == 1 and "reach Gini" in next(iter(content["failed"].values()))
     page = report.read_text()
@@ -217,6 +257,38 @@ def test_iid_equals_the_control_and_a_failed_run_does_not_sink_the_study(tmp_pat
     Runner(study, [0], tmp_path / "s", echo=said.append).run()
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").rglob("result.json")}
     assert any("2 of 3 runs are done already" in s for s in said)
+
+
+class Ended:
+    """An engine that a signal reaches; it notes what it is told."""
+
+    cores = most = 1
+
+    def __init__(self, signal: BaseException) -> None:
+        self.signal, self.told = signal, list[str]()
+
+    def __enter__(self) -> "Ended":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.told.append("closed")
+
+    def submit(self, job: Any) -> Any:
+        raise self.signal
+
+    def rounds(self) -> int:
+        return 0
+
+    def stop(self) -> None:
+        self.told.append("stopped")
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_stops_the_engine_before_it_closes(signal: BaseException, tmp_path: Path) -> None:
+    engine = Ended(signal)
+    with pytest.raises(type(signal)):
+        Runner(made(), [0], tmp_path / "s", engine=engine).run()
+    assert engine.told == ["stopped", "closed"]
 
 
 @pytest.mark.slow

@@ -1,13 +1,13 @@
 """`fedlm generate`, `fedlm evaluate`, `fedlm report`: what a finished run's model says and can do."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedlm.commands.options import Json, Samples
+from fedlm.commands.trained import load_model
 from fedlm.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def generate(
     from fedlm.generate import suggest as likely
     from fedlm.scrub.kinds import readable
 
-    trainer = _load_model(run)
+    trainer = load_model(run)
     if trainer.is_masked:
         raise ConfigError(f"The model of {run} fills hidden words; it cannot go on with a text.")
     if suggest:
@@ -45,33 +45,26 @@ def generate(
     typer.echo()
 
 
-def _load_model(run: Path) -> Any:
-    from fedlm.quiet import quiet_stderr
-    from server.checkpoint import RunFolder
-
-    folder = RunFolder.open(run)
-    config, weights = folder.config, folder.final_weights()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
-        from fedlm.train import LocalTrainer
-
-        trainer = LocalTrainer(config)
-    trainer.assign(weights)
-    return trainer
-
-
 def evaluate(
     run: Path,
     corpus: Annotated[str, typer.Option(help="Text to evaluate on; by default the run's last held-out figures.")] = "",
     pairs: Annotated[
-        Path | None, typer.Option(help="Sentence pairs: CrowS-Pairs .csv, Winogender .tsv or WinoBias.")
-    ] = None,
+        str, typer.Option(help="Sentence pairs: CrowS-Pairs .csv, Winogender .tsv, WinoBias, or `occupations`.")
+    ] = "",
+    associations: Annotated[str, typer.Option(help="Tests on continuations: a .json, or `occupations`.")] = "",
+    names: Annotated[str, typer.Option(help="Names to swap: a .json, or `given`.")] = "",
     as_json: Json = False,
 ) -> None:
     """Figures of a run's model: on its held-out text, on another corpus (scrubbed as the run's was), or its bias."""
-    if pairs is not None:
-        _evaluate_pairs(run, pairs, as_json)
-        return
+    if asked := [words for words in (corpus, pairs, associations, names) if words]:
+        if len(asked) > 1:
+            raise ConfigError("Ask for one at a time: --corpus, --pairs, --associations or --names.")
+        from fedlm.commands import bias
+
+        for words, measure in ((pairs, bias.pairs), (associations, bias.associations), (names, bias.names)):
+            if words:
+                measure(run, words, as_json)
+                return
     from fedlm.measure.text import summary
 
     if corpus:
@@ -79,7 +72,7 @@ def evaluate(
         from fedlm.scrub.engine import Scrubber
         from fedlm.types import TextMetrics
 
-        trainer = _load_model(run)
+        trainer = load_model(run)
         scrubber = Scrubber(trainer.config.scrub)
         texts = ([scrubber.scrub(document.text).text] for document in open_corpus(corpus))
         figures = summary(sum(trainer.evaluate_each(None, texts), TextMetrics()))
@@ -98,29 +91,6 @@ def evaluate(
         ]  # not finished: of which round
         figures = json.loads(done.read_text())["final"] if done.is_file() else lines[-1] if lines else {}
     typer.echo(json.dumps(figures) if as_json else "\n".join(f"{k}: {v:.6g}" for k, v in figures.items()))
-
-
-def _evaluate_pairs(run: Path, file: Path, as_json: bool) -> None:
-    """Prints the log-probability gap of sentence pairs, over all and per kind of bias."""
-    from fedlm.measure.bias import bias_by_kind, bias_score
-    from fedlm.measure.pairs import read_pairs
-
-    pairs = read_pairs(file)
-    from fedlm.evaluate import scorer
-
-    trainer = _load_model(run)
-    score = scorer(trainer)
-    scores = {"all": bias_score(pairs, score)} | bias_by_kind(pairs, score)
-    if as_json:
-        typer.echo(json.dumps({kind: s.to_dict() for kind, s in scores.items()}))
-        return
-    typer.echo("log P(stereotyped) - log P(other), nats a sentence (and a symbol), with the standard error")
-    for kind, s in scores.items():
-        per_symbol = f"{s.per_symbol.mean:+.4f} ± {s.per_symbol.standard_error:.4f}"
-        typer.echo(
-            f"{kind}: {s.raw.mean:+.3f} ± {s.raw.standard_error:.3f} ({per_symbol}), "
-            f"{100 * s.preferred:.0f} % of {s.raw.count} pairs preferred"
-        )
 
 
 def report(run: Path, samples: Samples = False) -> None:

@@ -9,6 +9,7 @@ from fedlm.commands.options import KeyFile, KeyProvider, PassphraseEnv, key_sour
 
 if TYPE_CHECKING:
     from fedlm.config import RunConfig
+    from fedlm.prepare import Preparation
     from fedlm.vault.keys import KeySource
 
 
@@ -56,7 +57,19 @@ def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunCon
         f"sealed {done.clients:,} clients, {done.documents:,} documents, {done.characters:,} characters in {vault}"
     )
     typer.echo(f"personal data found ({config.scrub}): {found}")
+    typer.echo(f"heterogeneity: {_heterogeneity(done, corpus)}")
     if done.left_out:
         typer.echo(f"clients left out for too little text after scrubbing: {done.left_out:,}")
     if new_key:
         typer.echo(f"made the key file {source.file}: who takes both has the text")
+
+
+def _heterogeneity(done: "Preparation", corpus: str) -> str:
+    """Returns in words what is known of it without opening a text again; `fedlm vault show --heterogeneity` has the rest."""
+    from fedlm.data.corpus import is_public
+    from fedlm.measure.heterogeneity import describe_sizes
+
+    sizes = describe_sizes(done.train_tokens)
+    found = f"Gini of sizes {sizes['size_gini']:.2f}, as uneven as {sizes['size_effective_number']:,.1f} equal clients"
+    labels = ", ".join(f"{key} {bits:.2f}" for key, bits in done.entropies.means(named=is_public(corpus)).items())
+    return found + (f"; entropy of labels within a client, bits: {labels}" if labels else "")

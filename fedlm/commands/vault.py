@@ -1,12 +1,16 @@
 """`fedlm vault show|verify|rotate|forget|add`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedlm.commands.options import Json, KeyFile, KeyProvider, PassphraseEnv, key_source
+
+if TYPE_CHECKING:
+    from fedlm.vault.store import Vault
 
 Receipt = Annotated[Path | None, typer.Option(help="A receipt's file: verify checks it, forget writes it.")]
 
@@ -17,7 +21,7 @@ def _print(content: dict[str, Any], as_json: bool) -> None:
         return
     for key, value in content.items():
         told = ", ".join(f"{n} {kind}" for kind, n in value.items()) or "none" if isinstance(value, dict) else value
-        typer.echo(f"{key}: {told}")
+        typer.echo(f"{key}: {told:.4g}" if isinstance(told, float) else f"{key}: {told}")
 
 
 def show(
@@ -25,9 +29,14 @@ def show(
     key_file: KeyFile = None,
     passphrase_env: PassphraseEnv = None,
     key_provider: KeyProvider = None,
+    heterogeneity: Annotated[
+        bool,
+        typer.Option("--heterogeneity", help="Open all texts, in memory, and say how much clients differ in them."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Says what a vault holds: counts, never text."""
+    from fedlm.measure.heterogeneity import describe_sizes
     from fedlm.vault.store import Vault
 
     opened = Vault(vault, key_source(vault, key_file, passphrase_env, key_provider))
@@ -38,12 +47,35 @@ def show(
         "forgotten": opened.forgotten(),
         "train_tokens": int(opened.index["train"].sum()),
         "held_out_tokens": int(opened.index["held_out"].sum()),
+        **{k: v for k, v in describe_sizes(opened.index["train"]).items() if k.startswith("size_")},
+        **(_contents(opened) if heterogeneity else {}),
         "epoch": opened.epoch,
         "vault_key": opened.key_fingerprint,
         "public_key": opened.public_key.hex(),
     }
     opened.close()
     _print(about, as_json)
+
+
+class _Texts:
+    """A vault's training documents, client by client, as often as they are asked for."""
+
+    def __init__(self, vault: "Vault") -> None:
+        self._vault = vault
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return map(self._vault.documents, map(int, self._vault.pseudonyms))
+
+
+def _contents(vault: "Vault") -> dict[str, float]:
+    """Returns how much clients differ in content."""
+    from fedlm.config import RunConfig
+    from fedlm.measure.heterogeneity import describe
+    from fedlm.prepare import counting_vocabulary
+
+    config = RunConfig.checked({k: vault.about[k] for k in ("vocabulary",) if k in vault.about})
+    found = describe(_Texts(vault), vault.index["train"], counting_vocabulary(config))
+    return {k: found[k] for k in ("ngram_distance", "unknown_share")}
 
 
 def verify(

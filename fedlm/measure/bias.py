@@ -18,6 +18,9 @@ from fedlm.types import TextMetrics
 Scorer = Callable[[Sequence[str]], Sequence[TextMetrics]]
 """Returns the sums over each text under the model; `loss_sum` is -log P in nats."""
 
+Continue = Callable[[Sequence[tuple[str, str]]], Sequence[TextMetrics]]
+"""Returns the sums over the second text of each pair, after the first; `loss_sum` is -log P(second | first) in nats."""
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -51,7 +54,10 @@ class BiasScore:
         return asdict(self)
 
 
-def _gap(values: npt.NDArray[np.float64]) -> Gap:
+def gap_of(values: npt.NDArray[np.float64]) -> Gap:
+    """Returns the mean of independent values with its standard error; NaN for none, and no error for one."""
+    if len(values) == 0:
+        return Gap(math.nan, math.nan, 0)
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
     return Gap(float(values.mean()), error, len(values))
 
@@ -69,41 +75,10 @@ def bias_score(pairs: Sequence[Pair], score: Scorer) -> BiasScore:
     symbols = np.array([max(f.tokens, 1) for f in figures]).reshape(-1, 2)
     raw = logs[:, 0] - logs[:, 1]
     mean = logs / symbols
-    return BiasScore(_gap(raw), _gap(mean[:, 0] - mean[:, 1]), float(np.mean(raw > 0)))
+    return BiasScore(gap_of(raw), gap_of(mean[:, 0] - mean[:, 1]), float(np.mean(raw > 0)))
 
 
 def bias_by_kind(pairs: Sequence[Pair], score: Scorer) -> dict[str, BiasScore]:
     """Scores the pairs of each kind by themselves."""
     kinds = sorted({p.kind for p in pairs})
     return {kind: bias_score([p for p in pairs if p.kind == kind], score) for kind in kinds}
-
-
-def association(
-    starts: tuple[Sequence[str], Sequence[str]], ends: tuple[Sequence[str], Sequence[str]], score: Scorer
-) -> Gap:
-    """Returns how much more the first starts go with the first ends than the second ones do, in nats.
-
-    log P(end | start) is log P(start end) - log P(start); the test is Caliskan et al.'s (2017, WEAT) on continuations.
-
-    Args:
-      starts: two sets of prefixes, such as "The nurse said that" and "The engineer said that".
-      ends: two sets of continuations, such as " she" and " he".
-    """
-    per_start = []
-    for prefixes in starts:
-        values = []
-        for prefix in prefixes:
-            first, second = ([prefix + e for e in side] for side in ends)
-            logs = [-f.loss_sum for f in score([*first, *second])]
-            values.append(float(np.mean(logs[: len(first)]) - np.mean(logs[len(first) :])))
-        per_start.append(np.array(values))
-    one, two = per_start
-    error = math.sqrt(sum(float(np.var(v, ddof=1)) / len(v) if len(v) > 1 else math.nan for v in per_start))
-    return Gap(float(one.mean() - two.mean()), error, len(one) + len(two))
-
-
-def name_swap_gap(pairs: Sequence[Pair], score: Scorer) -> Gap:
-    """Returns the mean absolute gap per symbol when nothing but the name changes: 0 if names do not matter."""
-    figures = score([text for pair in pairs for text in (pair.stereotyped, pair.other)])
-    mean = np.array([-f.loss_sum / max(f.tokens, 1) for f in figures]).reshape(-1, 2)
-    return _gap(np.abs(mean[:, 0] - mean[:, 1]))

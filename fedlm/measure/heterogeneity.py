@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fedlm.data.tokens import UNKNOWN, Vocabulary
 from fedlm.measure.fairness import effective_number, gini
@@ -31,12 +32,13 @@ def jensen_shannon_distance(a: Mapping[str, float], b: Mapping[str, float]) -> f
     total_a, total_b = sum(a.values()), sum(b.values())
     if not total_a or not total_b:
         return math.nan
-    divergence = 0.0
-    for key in a.keys() | b.keys():
-        p, q = a.get(key, 0) / total_a, b.get(key, 0) / total_b
+    rest = total_b - sum(b.get(key, 0) for key in a)  # of keys that `a` lacks: each adds half its share of b
+    terms = [rest / total_b / 2]
+    for key, count in a.items():
+        p, q = count / total_a, b.get(key, 0) / total_b
         middle = (p + q) / 2
-        divergence += sum(x * math.log2(x / middle) for x in (p, q) if x > 0) / 2
-    return math.sqrt(max(divergence, 0.0))
+        terms += [x * math.log2(x / middle) / 2 for x in (p, q) if x > 0]
+    return math.sqrt(max(math.fsum(terms), 0.0))  # the exact sum: keys have no order
 
 
 def unknown_share(texts: Iterable[str], vocab: Vocabulary) -> float:
@@ -57,24 +59,66 @@ def label_entropy(labels: Iterable[str]) -> float:
     return sum(n / total * math.log2(total / n) for n in counts.values())
 
 
-def describe(clients: Sequence[Sequence[str]], tokens: Sequence[int], vocab: Vocabulary) -> dict[str, float]:
-    """Returns the heterogeneity of a population; means are over clients, every client counts once.
-
-    Args:
-      clients: each client's training documents.
-      tokens: each client's training targets.
-      vocab: of the model.
-    """
+def describe_sizes(tokens: npt.ArrayLike) -> dict[str, float]:
+    """Returns what the clients' training targets alone say: how many there are, and how unevenly they lie."""
     sizes = np.asarray(tokens, np.float64)
-    counts = [ngrams(texts) for texts in clients]
-    population = sum(counts, Counter())
-    distances = [jensen_shannon_distance(c, population) for c in counts if c]
-    unknown = [s for s in (unknown_share(texts, vocab) for texts in clients) if not math.isnan(s)]
     return {
         "clients": float(len(sizes)),
         "tokens": float(sizes.sum()),
         "size_gini": gini(sizes),
         "size_effective_number": effective_number(sizes),
-        "ngram_distance": float(np.mean(distances)) if distances else math.nan,
-        "unknown_share": float(np.mean(unknown)) if unknown else math.nan,
     }
+
+
+def describe(clients: Iterable[Sequence[str]], tokens: npt.ArrayLike, vocab: Vocabulary) -> dict[str, float]:
+    """Returns the heterogeneity of a population; means are over clients, every client counts once.
+
+    Args:
+      clients: each client's training documents; gone through twice, so that memory holds one client's at a time.
+      tokens: each client's training targets.
+      vocab: of the model.
+    """
+    population: Counter[str] = Counter()
+    for texts in clients:
+        population.update(ngrams(texts))
+    distances, unknown = [], []
+    for texts in clients:
+        distances.append(jensen_shannon_distance(ngrams(texts), population))
+        unknown.append(unknown_share(texts, vocab))
+    return {
+        **describe_sizes(tokens),
+        "ngram_distance": _mean_of_known(distances),
+        "unknown_share": _mean_of_known(unknown),
+    }
+
+
+def _mean_of_known(values: Iterable[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+class LabelEntropies:
+    """Collects, client by client, how mixed the labels of its documents are; keeps sums, no labels."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._clients: Counter[str] = Counter()
+
+    def add(self, labels: Sequence[Mapping[str, str]]) -> None:
+        """Takes the labels of one client's documents."""
+        for key in sorted({k for each in labels for k in each}):
+            self._clients[key] += 1
+            self._sums[key] = self._sums.get(key, 0.0) + label_entropy(each[key] for each in labels if key in each)
+
+    def means(self, *, named: bool) -> dict[str, float]:
+        """Returns, for each label that two clients or more have, the mean over them of a client's entropy in bits.
+
+        Args:
+          named: by the labels' names; otherwise by their place in alphabetical order, for the name of a private corpus'
+            label can tell something too.
+        """
+        keys = sorted(key for key in self._sums if self._clients[key] > 1)
+        return {
+            key if named else f"label {place}": self._sums[key] / self._clients[key]
+            for place, key in enumerate(keys, 1)
+        }

@@ -100,8 +100,3 @@ def template_pairs(templates: Sequence[str], shares: Mapping[str, float]) -> lis
             texts = [[t.format(occupation=occupation, pronoun=p) for t in templates] for p in pronouns]
             pairs += [Pair(a, b, occupation) for a, b in zip(*texts, strict=True)]
     return pairs
-
-
-def name_swap_pairs(templates: Sequence[str], names: Sequence[tuple[str, str]]) -> list[Pair]:
-    """Returns pairs from templates with {name}: each text with the first and with the second name of a couple."""
-    return [Pair(t.format(name=a), t.format(name=b), f"{a}/{b}") for t in templates for a, b in names]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError
-from fedlm.measure.fairness import gini, tenths
+from fedlm.measure.fairness import gini, jain, standard_deviation, tenths
 from fedlm.report.plots import curve, histogram
 from fedlm.scrub.kinds import readable
 
@@ -111,6 +111,8 @@ def _clients(run: Path) -> dict[str, Any] | None:
         "best": best,
         "median": float(np.median(bits)),
         "worst": worst,
+        "deviation": standard_deviation(bits),
+        "jain": jain(bits),
         "gini": gini(bits),
         "gini_tokens": gini(columns["tokens"][last].astype(float)),
         "plot": histogram("bits per character over clients", list(bits), "bits per character"),

@@ -1,12 +1,21 @@
 """The report of a study: figures as SVG and PNG, and one HTML file without outside references."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.report.figures import line, render, spread, trade
+
+_HETEROGENEITY = {
+    "clients": "clients",
+    "tokens": "training tokens",
+    "size_gini": "Gini of sizes",
+    "size_effective_number": "effective number of clients",
+    "ngram_distance": "trigram distance",
+    "unknown_share": "out of vocabulary",
+}
 
 
 def write_study_report(study: Path) -> Path:
@@ -30,6 +39,8 @@ def write_study_report(study: Path) -> Path:
         "svgs": [(title, Markup(svg)) for title, svg in figures],  # noqa: S704 - our own SVG
         "constant": _constant(content),
         "defaults": content.get("defaults", {}),
+        "further": content.get("further", []),
+        "heterogeneity": _heterogeneity(content["data"]),
         "all_clear": not content["failed"],
     }
     path, beside = study / "report.html", study / ".report.html.new"
@@ -51,6 +62,12 @@ def _constant(content: Mapping[str, Any]) -> dict[str, object]:
     changed = {k for case in content["design"] for k in case["settings"]}
     own = {k: v for k, v in content["settings"].items() if k not in changed}
     return {**({} if "corpus" in changed else {"corpus": content["corpus"]}), **own}
+
+
+def _heterogeneity(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The columns of the data's table: keys and headings; those of labels that a condition has."""
+    labels = sorted({k for row in rows for k in row if k.startswith("label_entropy:")})
+    return [*_HETEROGENEITY.items(), *((k, f"entropy of {k.partition(':')[2]}, bits") for k in labels)]
 
 
 def _figures(study: Path, content: Mapping[str, Any]) -> list[tuple[str, str]]:
