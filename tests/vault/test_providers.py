@@ -1,0 +1,383 @@
+"""Every key provider through a vault's whole life, and what each says to bad input."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keyring
+import keyring.backend
+import keyring.errors
+import pytest
+
+from fedlm.add import add
+from fedlm.errors import ConfigError, VaultError
+from fedlm.prepare import prepare
+from fedlm.vault import keys
+from fedlm.vault.change import forget, rotate
+from fedlm.vault.format import DOES_NOT_OPEN
+from fedlm.vault.keyfile import KeyFile, create_key_file
+from fedlm.vault.keys import KeySource, Passphrase, StoredKeys, new_kdf
+from fedlm.vault.store import Vault
+from tests.running import fedlm
+from tests.vault.test_change import RULES, content, corpus, texts
+
+ID = b"v" * 16
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A key ring in memory, through the library's own interface."""
+
+    priority = 1  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[tuple[str, str], str] = {}
+        self.locked = False
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.locked:
+            raise keyring.errors.KeyringLocked("the secret of the backend")
+        return self.held.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        if self.locked:
+            raise keyring.errors.PasswordSetError("the secret of the backend")
+        self.held[service, username] = password
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    before, mine = keyring.get_keyring(), Ring()
+    keyring.set_keyring(mine)
+    yield mine
+    keyring.set_keyring(before)
+
+
+KMS = '''
+    """Keys wrapped under a master key that never leaves the service; a file holds what is wrapped."""
+
+    import json
+    import os
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
+
+    MASTER = bytes.fromhex(os.environ.get("KMS_MASTER", "07" * 32))
+
+
+    class Kms:
+        def __init__(self, file: Path) -> None:
+            self.file = file
+
+        def _load(self) -> dict:
+            return json.loads(self.file.read_text()) if self.file.exists() else {}
+
+        def _save(self, vault_id: bytes, keys: list, epoch: int) -> None:
+            entry = {"keys": [aes_key_wrap(MASTER, k).hex() for k in keys], "epoch": epoch}
+            beside = self.file.with_name("beside")
+            beside.write_text(json.dumps({**self._load(), vault_id.hex(): entry}))
+            beside.replace(self.file)
+
+        def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+            key = os.urandom(32)
+            self._save(vault_id, [key], 0)
+            return key
+
+        def keys(self, vault_id: bytes, kdf: bytes) -> list:
+            wrapped = self._load().get(vault_id.hex(), {"keys": []})["keys"]
+            return [aes_key_unwrap(MASTER, bytes.fromhex(k)) for k in wrapped]
+
+        def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
+            key = os.urandom(32)
+            self._save(vault_id, [*self.keys(vault_id, kdf), key], self.epoch(vault_id))
+            return key
+
+        def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
+            self._save(vault_id, [key], epoch)
+
+        def epoch(self, vault_id: bytes) -> "int | None":
+            return self._load().get(vault_id.hex(), {"epoch": None})["epoch"]
+
+
+    def service() -> Kms:
+        return Kms(Path(os.environ["KMS_FILE"]))
+
+
+    NOT_CALLABLE = 3
+
+
+    def needs_more(what: str) -> Kms:
+        return service()
+
+
+    def half() -> object:
+        return object()
+
+
+    class ShortKeys(Kms):
+        def create(self, vault_id: bytes, kdf: bytes) -> bytes:
+            return b"short"
+
+
+    def short() -> Kms:
+        return ShortKeys(Path(os.environ["KMS_FILE"]))
+'''
+
+
+@pytest.fixture
+def kms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "small_kms.py").write_text(textwrap.dedent(KMS))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'modules'}:{Path.cwd()}")
+    monkeypatch.setenv("KMS_FILE", str(tmp_path / "kms.json"))
+    yield "small_kms:service"
+    sys.modules.pop("small_kms", None)
+
+
+def made(folder: Path, source: KeySource) -> Path:
+    prepare(corpus(folder / "c.jsonl", texts("a", "b", "c")), folder / "v.db", source, RULES, lambda *_: None)
+    return folder / "v.db"
+
+
+def lives(folder: Path, source: KeySource, next_key: Callable[[], None] = lambda: None) -> None:
+    """Prepares, rotates, adds and forgets; after each step the vault holds what it should."""
+    vault = made(folder, source)
+    before = content(vault, source)
+    next_key()
+    told = rotate(vault, source)
+    assert told["old_key"] != told["new_key"] and content(vault, source) == before
+    add(corpus(folder / "more.jsonl", texts("d")), vault, source, lambda *_: None)
+    next_key()
+    forget(vault, source, "a")
+    assert set(content(vault, source)) == {"b", "c", "d"}
+
+
+def old_copies(folder: Path, source: KeySource) -> dict[str, str]:
+    """Says by change what an old whole file says when it is put back after it; "" if it opens."""
+    vault, said = made(folder, source), {}
+    for change in ("add", "rotate"):
+        old = vault.read_bytes()
+        if change == "add":
+            add(corpus(folder / "more.jsonl", texts("d")), vault, source, lambda *_: None)
+        else:
+            rotate(vault, source)
+        new = vault.read_bytes()
+        vault.write_bytes(old)
+        try:
+            Vault(vault, source).close()
+            said[change] = ""
+        except VaultError as error:
+            said[change] = "older" if "older copy" in str(error) else "shut" if str(error) == DOES_NOT_OPEN else "?"
+        vault.write_bytes(new)
+        Vault(vault, source).close()
+    return said
+
+
+def test_key_ring(tmp_path: Path, ring: Ring) -> None:
+    source = KeySource(provider="keyring(service='a place')")
+    lives(tmp_path, source)
+    ((service, vault_id), entry) = next(iter(ring.held.items()))
+    assert (service, len(vault_id), set(json.loads(entry))) == ("a place", 32, {"key", "epoch"})
+    assert json.loads(entry)["epoch"] == Vault(tmp_path / "v.db", source).epoch == 4
+    with pytest.raises(VaultError, match="does not open"):
+        Vault(tmp_path / "v.db", KeySource(provider="keyring"))  # another service holds no key
+
+
+def test_key_ring_and_own_provider_notice_an_older_file(tmp_path: Path, ring: Ring, kms: str) -> None:
+    for place, spec in enumerate(("keyring", kms)):
+        (tmp_path / str(place)).mkdir()
+        found = old_copies(tmp_path / str(place), KeySource(provider=spec))
+        assert found == {"add": "older", "rotate": "shut"}, spec
+
+
+@pytest.fixture
+def low_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lowest cost that a vault may state."""
+    monkeypatch.setattr(keys, "_LOG2_N", 15)
+
+
+@pytest.mark.usefixtures("low_cost")
+def test_passphrase_and_environment_cannot_notice_an_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit that docs/vault-format.md states, so that it is seen when it changes."""
+    monkeypatch.setenv("PASS", "correct horse")
+    monkeypatch.setenv("VKEY", "11" * 32)
+    monkeypatch.setenv("VKEY_NEXT", "22" * 32)
+    for name, source in (("p", KeySource(passphrase_env="PASS")), ("e", KeySource(provider="env(VKEY)"))):
+        (tmp_path / name).mkdir()
+        assert old_copies(tmp_path / name, source) == {"add": "", "rotate": ""}
+    monkeypatch.setenv("VKEY", "22" * 32)
+    monkeypatch.delenv("VKEY_NEXT")
+    Vault(tmp_path / "e" / "v.db", KeySource(provider="env(VKEY)")).close()
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", "{}", '{"key": "00", "epoch": 1}', '{"key": 5}', '{"epoch": 1}'])
+def test_key_ring_with_something_else_in_it(tmp_path: Path, ring: Ring, text: str) -> None:
+    vault = made(tmp_path, KeySource(provider="keyring"))
+    for name in list(ring.held):
+        ring.held[name] = text
+    with pytest.raises(VaultError, match="is not a key of fedlm") as caught:
+        Vault(vault, KeySource(provider="keyring"))
+    assert text not in str(caught.value)
+
+
+def test_key_ring_that_is_locked_or_missing(tmp_path: Path, ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = KeySource(provider="keyring")
+    vault = made(tmp_path, source)
+    ring.locked = True
+    other = tmp_path / "other"
+    other.mkdir()
+    for attempt in (lambda: Vault(vault, source), lambda: rotate(vault, source), lambda: made(other, source)):
+        with pytest.raises(VaultError, match="unlock it") as caught:
+            attempt()
+        assert "secret" not in str(caught.value)
+    assert not (other / "v.db").exists()
+    ring.locked = False
+    assert set(content(vault, source)) == {"a", "b", "c"}
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(ConfigError, match=r"pip install 'fedlm\[keyring\]'"):
+        Vault(vault, source)
+
+
+def test_environment_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VKEY", "00" * 32)
+    following = ["00" * 32]
+
+    def move_on() -> None:
+        """What the owner does: the next key takes its place, and a new one becomes the next."""
+        monkeypatch.setenv("VKEY", following[-1])
+        following.append(f"{len(following):02x}" * 32)
+        monkeypatch.setenv("VKEY_NEXT", following[-1])
+
+    lives(tmp_path, KeySource(provider="env(VKEY)"), move_on)
+    monkeypatch.setenv("VKEY", following[-1])
+    with pytest.raises(ConfigError, match="holds the old key"):
+        rotate(tmp_path / "v.db", KeySource(provider="env(VKEY)"))
+
+
+@pytest.mark.parametrize("value", ["", "xyz", "11" * 31, "11" * 33, "zz" * 32])
+def test_environment_key_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("VKEY", "11" * 32)
+    source = KeySource(provider="env(VKEY)")
+    vault = made(tmp_path, source)
+    monkeypatch.setenv("VKEY", value)
+    for attempt in (lambda: Vault(vault, source), lambda: rotate(vault, source)):
+        with pytest.raises(ConfigError, match="variable VKEY does not hold a key: put 64 hex digits") as caught:
+            attempt()
+        assert not value or value not in str(caught.value)
+
+
+@pytest.mark.usefixtures("low_cost")
+def test_passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASS", "corr\udcffect horse")  # bytes that are no UTF-8
+    source = KeySource(passphrase_env="PASS")
+    lives(tmp_path, source)
+    monkeypatch.setenv("PASS", "")
+    for attempt in (lambda: Vault(tmp_path / "v.db", source), lambda: made(tmp_path / "new", source)):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        with pytest.raises(ConfigError, match="variable PASS is empty"):
+            attempt()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["c.jsonl"]
+
+
+def test_new_vaults_take_the_stated_scrypt_cost() -> None:
+    assert new_kdf()[:3] == bytes([17, 8, 1]) and len(new_kdf()) == 19 and new_kdf() != new_kdf()
+
+
+@pytest.mark.parametrize("cost", [(14, 8, 1), (21, 8, 1), (63, 8, 1), (17, 1, 1), (17, 255, 1), (17, 8, 0), (17, 8, 5)])
+def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPatch, cost: tuple[int, int, int]) -> None:
+    monkeypatch.setenv("PASS", "correct horse")
+    monkeypatch.setattr(keys, "Scrypt", lambda *_: pytest.fail("the cost was spent"))
+    for kdf in (bytes(cost) + bytes(16), bytes([17, 8, 1]) + bytes(15), b""):
+        with pytest.raises(VaultError, match="does not open"):
+            Passphrase("PASS").keys(ID, kdf)
+
+
+def test_own_provider(tmp_path: Path, kms: str) -> None:
+    lives(tmp_path, KeySource(provider=kms))
+    (entry,) = json.loads((tmp_path / "kms.json").read_text()).values()
+    assert len(entry["keys"]) == 1 and entry["epoch"] == 4
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("small_kms:nothing", "does not load"),
+        ("no_such_module:service", "does not load"),
+        (":service", "does not load"),
+        ("small_kms:", "does not load"),
+        ("small_kms:NOT_CALLABLE", "called without arguments"),
+        ("small_kms:half", "the methods create, keys"),
+        ("small_kms:short", "not 32 bytes"),
+        ("keyring(servis='x')", "no key provider"),
+        ("kms(", "not a spec"),
+        ("vault", "no key provider"),
+        ("env()", "does not hold a key"),
+    ],
+)
+def test_provider_that_is_none(tmp_path: Path, kms: str, ring: Ring, spec: str, sentence: str) -> None:
+    done = fedlm("prepare", corpus(tmp_path / "c.jsonl", texts("a", "b")), "v.db", "--scrub", "none",
+                 "--key-provider", spec, cwd=tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert sentence in done.stderr and not list(tmp_path.glob("v.db*"))
+
+
+def test_a_provider_that_answers_nothing_has_the_one_sentence(tmp_path: Path, kms: str) -> None:
+    vault = made(tmp_path, KeySource(provider=kms))
+    (tmp_path / "kms.json").write_text("{}")
+    with pytest.raises(VaultError, match="does not open"):
+        Vault(vault, KeySource(provider=kms))
+
+
+def test_no_key_named_and_no_key_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No key is named"):
+        KeySource().open()
+    vault = made(tmp_path, KeySource(tmp_path / "v.key"))
+    for name, text in (("none", None), ("empty", ""), ("list", "[]"), ("no-epoch", '{"key": "' + "11" * 32 + '"}')):
+        file = tmp_path / name
+        if text is not None:
+            file.touch(mode=0o600)
+            file.write_text(json.dumps({"fedlm-key": 1, "vaults": {"00": json.loads(text)}}) if "{" in text else text)
+        with pytest.raises(VaultError, match="is missing" if text is None else "is not a key file"):
+            Vault(vault, KeySource(file))
+    with pytest.raises(VaultError, match="never overwritten"):
+        create_key_file(tmp_path / "v.key")
+
+
+SAVES = """
+import sys
+from pathlib import Path
+from fedlm.vault.keyfile import KeyFile, StoredKeys
+keys, vault = StoredKeys(KeyFile(Path(sys.argv[1]))), sys.argv[2].encode() * 16
+keys.create(vault, b"")
+for epoch in range(25):
+    keys.settle(vault, keys.propose(vault, b""), epoch)
+print(keys.keys(vault, b"")[0].hex())
+"""
+
+
+def test_vaults_that_share_a_key_file_and_change_at_once_lose_no_key(tmp_path: Path) -> None:
+    create_key_file(tmp_path / "k")
+    words = [sys.executable, "-c", SAVES, str(tmp_path / "k")]
+    started = [subprocess.Popen([*words, name], stdout=subprocess.PIPE, text=True) for name in "abcd"]
+    told = [process.communicate(timeout=60)[0].strip() for process in started]
+    kept = StoredKeys(KeyFile(tmp_path / "k"))
+    assert [kept.keys(name.encode() * 16, b"")[0].hex() for name in "abcd"] == told
+    assert [kept.epoch(name.encode() * 16) for name in "abcd"] == [24] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+def test_a_run_on_a_vault_whose_key_a_provider_keeps(tmp_path: Path, kms: str) -> None:
+    """The worker is a process of its own and asks the provider itself."""
+    vault = made(tmp_path, KeySource(provider=kms))
+    sets = ["rounds=1", "cohort_size=1", "model=lstm(units=8, layers=1)", "seq_len=12", "workers=1"]
+    words = [w for s in sets for w in ("--set", s)]
+    command = [sys.executable, "-m", "fedlm", "simulate", str(vault), *words, "--json", "--key-provider", kms]
+    done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
