@@ -126,6 +126,11 @@ class Vault:
         """
         return unpack_documents(self.unseal(client, part))
 
+    def size(self, client: int) -> tuple[int, int]:
+        """Returns a client's documents and characters, in both parts; see `documents`."""
+        texts = [*self.documents(client), *self.documents(client, Part.HELD_OUT)]
+        return len(texts), sum(map(len, texts))
+
     def unseal(self, client: int, part: Part = Part.TRAIN) -> bytes:
         """Opens one part of one client as bytes; see `documents`."""
         entry = self._entry(client)
