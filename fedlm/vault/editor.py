@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import FedLMError, VaultError
+from fedlm.errors import ConfigError, FedLMError, VaultError
 from fedlm.scrub.engine import ScrubbedText
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
 from fedlm.vault.keys import KeySource, new_kdf
@@ -196,6 +196,11 @@ class VaultEditor:
         """
         kdf = new_kdf()
         new = VaultKeys.of(self._provider.propose(self.head.vault_id, kdf))
+        if new.vault == self._keys.vault:
+            raise ConfigError(
+                f"The key provider gave the key that {self.path} has already: make it the current one there, and name a new one "
+                "as the next."
+            )
         self._write_blocks()
         for (number,) in self._db.execute("SELECT number FROM block").fetchall():
             arrays, names = self._block(number)

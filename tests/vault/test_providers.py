@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,86 +55,14 @@ def ring() -> Iterator[Ring]:
     keyring.set_keyring(before)
 
 
-KMS = '''
-    """Keys wrapped under a master key that never leaves the service; a file holds what is wrapped."""
-
-    import json
-    import os
-    from pathlib import Path
-
-    from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-
-    MASTER = bytes.fromhex(os.environ.get("KMS_MASTER", "07" * 32))
-
-
-    class Kms:
-        def __init__(self, file: Path) -> None:
-            self.file = file
-
-        def _load(self) -> dict:
-            return json.loads(self.file.read_text()) if self.file.exists() else {}
-
-        def _save(self, vault_id: bytes, keys: list, epoch: int) -> None:
-            entry = {"keys": [aes_key_wrap(MASTER, k).hex() for k in keys], "epoch": epoch}
-            beside = self.file.with_name("beside")
-            beside.write_text(json.dumps({**self._load(), vault_id.hex(): entry}))
-            beside.replace(self.file)
-
-        def create(self, vault_id: bytes, kdf: bytes) -> bytes:
-            key = os.urandom(32)
-            self._save(vault_id, [key], 0)
-            return key
-
-        def keys(self, vault_id: bytes, kdf: bytes) -> list:
-            wrapped = self._load().get(vault_id.hex(), {"keys": []})["keys"]
-            return [aes_key_unwrap(MASTER, bytes.fromhex(k)) for k in wrapped]
-
-        def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-            key = os.urandom(32)
-            self._save(vault_id, [*self.keys(vault_id, kdf), key], self.epoch(vault_id))
-            return key
-
-        def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-            self._save(vault_id, [key], epoch)
-
-        def epoch(self, vault_id: bytes) -> "int | None":
-            return self._load().get(vault_id.hex(), {"epoch": None})["epoch"]
-
-
-    def service() -> Kms:
-        return Kms(Path(os.environ["KMS_FILE"]))
-
-
-    NOT_CALLABLE = 3
-
-
-    def needs_more(what: str) -> Kms:
-        return service()
-
-
-    def half() -> object:
-        return object()
-
-
-    class ShortKeys(Kms):
-        def create(self, vault_id: bytes, kdf: bytes) -> bytes:
-            return b"short"
-
-
-    def short() -> Kms:
-        return ShortKeys(Path(os.environ["KMS_FILE"]))
-'''
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def kms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "small_kms.py").write_text(textwrap.dedent(KMS))
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'modules'}:{Path.cwd()}")
+def kms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("KMS_FILE", str(tmp_path / "kms.json"))
-    yield "small_kms:service"
-    sys.modules.pop("small_kms", None)
+    return "tests.vault.small_kms:service"
 
 
 def made(folder: Path, source: KeySource) -> Path:
@@ -255,6 +182,9 @@ def test_environment_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("VKEY_NEXT", following[-1])
 
     lives(tmp_path, KeySource(provider="env(VKEY)"), move_on)
+    with pytest.raises(ConfigError, match="has already"):  # else a second deletion would leave the key of the first
+        forget(tmp_path / "v.db", KeySource(provider="env(VKEY)"), "b")
+    assert set(content(tmp_path / "v.db", KeySource(provider="env(VKEY)"))) == {"b", "c", "d"}
     monkeypatch.setenv("VKEY", following[-1])
     with pytest.raises(ConfigError, match="holds the old key"):
         rotate(tmp_path / "v.db", KeySource(provider="env(VKEY)"))
@@ -307,13 +237,13 @@ def test_own_provider(tmp_path: Path, kms: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("small_kms:nothing", "does not load"),
+        ("tests.vault.small_kms:nothing", "does not load"),
         ("no_such_module:service", "does not load"),
         (":service", "does not load"),
-        ("small_kms:", "does not load"),
-        ("small_kms:NOT_CALLABLE", "called without arguments"),
-        ("small_kms:half", "the methods create, keys"),
-        ("small_kms:short", "not 32 bytes"),
+        ("tests.vault.small_kms:", "does not load"),
+        ("tests.vault.small_kms:NOT_CALLABLE", "called without arguments"),
+        ("tests.vault.small_kms:half", "the methods create, keys"),
+        ("tests.vault.small_kms:short", "not 32 bytes"),
         ("keyring(servis='x')", "no key provider"),
         ("kms(", "not a spec"),
         ("vault", "no key provider"),
