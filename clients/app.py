@@ -21,6 +21,7 @@ _NODE: list["Node"] = []
 
 UNEXPECTED = 1
 SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_KEY_FILE", "FEDLM_PASSPHRASE_ENV"
+KEY_PROVIDER = "FEDLM_KEY_PROVIDER"
 
 
 def use_node(node: "Node") -> None:
@@ -36,7 +37,8 @@ def own_node() -> "Node | None":
 def _own_node() -> "Node":
     """Returns this process' node; the first call opens the vault that the environment names."""
     if not _NODE:
-        vault, key, passphrase = (os.environ.get(name) for name in (VAULT, KEY_FILE, PASSPHRASE_ENV))
+        names = (VAULT, KEY_FILE, PASSPHRASE_ENV, KEY_PROVIDER)
+        vault, key, passphrase, provider = (os.environ.get(name) for name in names)
         if vault is None:
             raise ConfigError(f"This node has no vault: its owner starts it with {SOCKET} or {VAULT} set.")
         from clients.worker import load_tensorflow
@@ -46,7 +48,8 @@ def _own_node() -> "Node":
         from fedlm.vault.keys import KeySource
         from fedlm.vault.store import Vault
 
-        use_node(Node(Vault(Path(vault), KeySource(None if key is None else Path(key), passphrase))))
+        source = KeySource(None if key is None else Path(key), passphrase, provider)
+        use_node(Node(Vault(Path(vault), source)))
     return _NODE[0]
 
 

@@ -1,11 +1,13 @@
 """`forgotten.json` of a run: whom it must never train or evaluate again, and the failures that a retraining replays."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, VaultError
+from fedlm.vault.store import Vault
 
 FILE = "forgotten.json"
 
@@ -41,6 +43,20 @@ class Forgotten:
         lost = {str(k): sorted(v) for k, v in sorted(self.lost.items())}
         content = {"clients": sorted(self.clients), "lost": lost, "pending": self.pending, "client": self.client}
         return json.dumps(content) + "\n"
+
+    def counted(self, vault: Vault) -> dict[str, Any]:
+        """Returns what a run's summary says of its vault: the counts of what the run may train on.
+
+        Clients that the run has forgotten and the vault still holds do not count. Findings were counted when text came in.
+        """
+        about = {**vault.about, "clients": len(vault.pseudonyms), "forgotten": vault.forgotten()}
+        for client in self.clients & set(map(int, vault.pseudonyms)):
+            documents = characters = 0
+            with contextlib.suppress(VaultError):  # damaged text cannot be counted, and is no reason to keep a client
+                documents, characters = vault.size(client)
+            for key, count in (("clients", 1), ("documents", documents), ("characters", characters), ("forgotten", -1)):
+                about[key] = int(about.get(key, 0)) - count
+        return about
 
     def check_done(self, run: Path) -> None:
         """Raises a ConfigError if old files of the run still depend on a client that is being forgotten."""

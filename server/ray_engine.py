@@ -64,6 +64,7 @@ def _environment(command: WorkerCommand) -> None:
         client_side.VAULT: str(command.vault.resolve()),
         client_side.KEY_FILE: None if command.key_file is None else str(command.key_file.resolve()),
         client_side.PASSPHRASE_ENV: command.passphrase_env,
+        client_side.KEY_PROVIDER: command.key_provider,
     }
     for name, value in values.items():
         os.environ.pop(name, None)

@@ -27,6 +27,7 @@ from server.app import Federation
 from server.best import Best
 from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
+from server.forgotten import Forgotten
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
 from server.vocabulary import settle_vocabulary
@@ -109,11 +110,11 @@ class Simulation:
         if not vault.exists():
             self.prepare(self.corpus, vault, source, config)
         opened = Vault(vault, source)
-        about, clients = dict(opened.about), len(opened.pseudonyms)
+        about = Forgotten.read(folder.path).counted(opened)
         # Others than the built-in corpora have random pseudonyms: the same cohorts are those of the same vault.
         about["vault"] = vault.name if vault.parent != folder.path or not is_public(str(about["corpus"])) else ""
         opened.close()
-        if config.cohort_size > clients and self.echo and not config.privacy.on:
+        if config.cohort_size > (clients := about["clients"]) and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
         started = time.monotonic()
         weights = self._train(

@@ -83,7 +83,7 @@ class CohortStrategy:
         self.lost = _lost(requests, answers, usable, self.absent)
         total.failed = len(cohort) - total.clients
         if total.clients == 0:
-            reason = reasons[0] if reasons else "no update was usable (not finite, or too large)."
+            reason = reasons[0] if reasons else "no text opened, or no update was usable (not finite, or too large)."
             raise CohortError(f"Round {server_round}: none of {len(cohort)} clients could be trained: {reason}")
         mean = total.mean(weights)
         arrays, _ = self.inner.aggregate_train(server_round, replies or [_as_reply(mean, 1, metrics)])
@@ -170,13 +170,15 @@ class CohortStrategy:
         """Returns held-out sums per client, or per node where a node tells no more.
 
         Raises:
-          CohortError: a node could not evaluate its clients.
+          FedLMError: a node could not evaluate its clients, with the exit code that the reason has there: a client whose
+            held-out text does not open is never left out of a figure.
         """
         requests = self._requests(grid, MessageType.EVALUATE, server_round, weights, clients, ConfigRecord())
         figures: dict[int, TextMetrics] = {}
         for reply in grid.send_and_receive(requests, timeout=timeout):
             if reply.has_error():
-                raise CohortError(f"Evaluation after round {server_round} failed: {reply.error.reason}")
+                kind = type(error_of(reply.error))
+                raise kind(f"Evaluation after round {server_round} failed: {reply.error.reason}")
             group = wire.content_group(reply.content)
             if group is None:
                 figures.update(wire.content_evaluation(reply.content))

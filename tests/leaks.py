@@ -2,151 +2,27 @@
 
     python -m tests.leaks FOLDER
 
-plays the thorough version: a preparation and a run that are killed and taken up again, evaluation, text, a report, a run on
-Ray, a study. `tests/test_leaks.py` plays the short one. HOME, TMPDIR, FLWR_HOME and the caches all lie in the folder, so
-that whatever a process drops is searched.
+plays the thorough version: a preparation, an addition, runs and a study that are killed and taken up again, evaluation,
+text, reports, rotation, deletion from vault and run, a passphrase, differential privacy, Ray, and a deployment.
+`tests/test_leaks.py` plays the short one. HOME, TMPDIR, FLWR_HOME and the caches all lie in the folder, so that whatever
+a process drops is searched.
 """
 
-import base64
-import gzip
-import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
 
 from fedlm.config import RunConfig
-from fedlm.vault.format import Part, Place, unseal
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from tests.needles import Needle, files, key_file, keys_of, plan_needles, search, write_corpus
 
 SETTINGS = ["rounds=4", "cohort_size=2", "eval_every=1", "model=lstm(units=8, layers=1)"]
-
-
-def _word() -> str:
-    """Returns a word of letters that is nowhere else."""
-    return "zq" + "".join(secrets.choice("bcdfghjkmnpqrstvwxz") for _ in range(14))
-
-
-@dataclass(frozen=True)
-class Needle:
-    """Bytes that must be nowhere.
-
-    Attributes:
-      what: says what was found without repeating it.
-      raw: the bytes.
-    """
-
-    what: str
-    raw: bytes
-
-
-def write_corpus(path: Path, clients: int = 4, documents: int = 6) -> list[Needle]:
-    """Writes a corpus with a marker in every field: user, text (a plain word, a name, an address), a label and its name."""
-    needles: list[Needle] = []
-
-    def plant(what: str) -> str:
-        needles.append(Needle(what, _word().encode()))
-        return needles[-1].raw.decode()
-
-    key = plant("label's name")
-    with path.open("w") as out:
-        for _ in range(clients):
-            user, label = plant("user"), plant("label")
-            for _ in range(documents):
-                mail, name, word = plant("e-mail"), plant("person"), plant("plain word")
-                text = f"Dear {name.capitalize()} Smith, write to {mail}@mail.com about {word} and the weather today."
-                out.write(json.dumps({"user": user, key: label, "text": text}) + "\n")
-    return needles
-
-
-def forms(needle: Needle, config: RunConfig | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yields the needle in every form that is searched for."""
-    raw = needle.raw
-    yield "as it is", raw
-    yield "hexadecimal", raw.hex().encode()
-    yield "hexadecimal, capitals", raw.hex().upper().encode()
-    yield "decimal list", str(list(raw)).strip("[]").encode()
-    for shift in range(3):  # the same bytes at each of the three places of base64
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield "base64", encode(bytes(shift) + raw)[4:-4]
-    if raw.isalpha():
-        text = raw.decode()
-        yield "capitals", text.upper().encode()
-        yield "capitalised", text.capitalize().encode()
-        for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
-            yield encoding, text.encode(encoding)
-        if config is not None:
-            ids = config.vocab.encode(text)
-            for dtype in ("<u1", "<u2", "<i4", "<i8", "<f4"):
-                yield f"token ids {dtype}", ids.astype(dtype).tobytes()
-
-
-def unpacked(name: str, content: bytes, depth: int = 3) -> Iterator[tuple[str, bytes]]:
-    """Yields a file and what is packed in it."""
-    yield name, content
-    if depth and content[:4] == b"PK\3\4":
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            for member in archive.namelist():
-                yield from unpacked(f"{name}!{member}", archive.read(member), depth - 1)
-    elif depth and content[:2] == b"\x1f\x8b":
-        yield from unpacked(f"{name}!gz", gzip.decompress(content), depth - 1)
-    elif content[:4] == b"PAR1":
-        import pyarrow.parquet
-
-        yield f"{name}!rows", repr(pyarrow.parquet.read_table(BytesIO(content)).to_pydict()).encode()
-
-
-def search(
-    places: Iterator[tuple[str, bytes]], needles: list[Needle], config: RunConfig | None = None
-) -> tuple[list[str], int]:
-    """Returns where something was found, and how many bytes were searched."""
-    wanted = [(f"{n.what}, {form}", found) for n in needles for form, found in forms(n, config) if len(found) >= 8]
-    hits, total = [], 0
-    for place, content in places:
-        for name, piece in unpacked(place, content):
-            total += len(piece)
-            hits += [f"{name}: {what}" for what, found in wanted if found in piece]
-    return hits, total
-
-
-def files(folder: Path, leave: Callable[[Path], bool]) -> Iterator[tuple[str, bytes]]:
-    """Yields every file of a folder, and its name with every file: a name can tell something too."""
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        yield f"the name {name!r}", name.encode()
-        if path.is_file() and not path.is_symlink() and not leave(path):
-            yield name, path.read_bytes()
-
-
-def _key_file(vault: Path) -> Path:
-    """Returns the key file beside a vault: of `prepare`, or of a study."""
-    beside = vault.with_name(f"{vault.name}.key")
-    return beside if beside.exists() else vault.with_suffix(".key")
-
-
-def keys_of(vault_path: Path) -> list[Needle]:
-    """Returns every key of a vault: its own, those derived, those sealed in it, and each client's."""
-    vault = Vault(vault_path, KeySource(_key_file(vault_path)))
-    head = vault._head
-    found = {
-        "vault key": head.keys.vault,
-        "wrapping key": head.keys.wrap,
-        "index key": head.keys.index,
-        "row key": head.secrets.row_key,
-        "signing key": head.secrets.signing_key,
-        "pseudonym key": head.secrets.pseudonym_key,
-    }
-    rows = vault._db.execute("SELECT row_id, wrapped_key FROM client").fetchall()
-    data_keys = [unseal(head.keys.wrap, Place(vault.vault_id, Part.DATA_KEY, r), k) for r, k in rows]
-    vault.close()
-    return [Needle(what, key) for what, key in found.items()] + [Needle("data key", k) for k in data_keys]
+PRIVATE = ["mechanism=gaussian", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5", "weighting=uniform"]
 
 
 class Stage:
@@ -160,7 +36,13 @@ class Stage:
         self.folder, self.corpus = folder, folder / "input" / "corpus.jsonl"
         for name in ("input", "home", "tmp", "cache", "flower", "work", "said"):
             (folder / name).mkdir(parents=True)
-        self.needles = write_corpus(self.corpus)
+        self.large, self.more = (self.corpus.with_name(f"{name}.jsonl") for name in ("large", "more"))
+        planned = plan_needles()
+        self.users = write_corpus(self.corpus, planned)
+        write_corpus(self.large, planned, clients=20, documents=60)
+        write_corpus(self.more, planned)
+        self.passphrase = secrets.token_hex(12)
+        self.needles = [*planned.values(), Needle("passphrase", self.passphrase.encode())]
         self._count = 0
 
     @property
@@ -168,7 +50,7 @@ class Stage:
         """Every place where a process might write by default."""
         places = {"HOME": "home", "TMPDIR": "tmp", "XDG_CACHE_HOME": "cache", "MPLCONFIGDIR": "cache"}
         places |= {"FLWR_HOME": "flower", "RAY_TMPDIR": "tmp", "SQLITE_TMPDIR": "tmp", "XDG_CONFIG_HOME": "home"}
-        return {**os.environ, **{k: str(self.folder / v) for k, v in places.items()}, "FLWR_TELEMETRY_ENABLED": "0"}
+        return {**os.environ, **{k: str(self.folder / v) for k, v in places.items()}, "PASS": self.passphrase}
 
     def start(self, *words: object) -> subprocess.Popen[bytes]:
         """Starts a command whose two streams are kept."""
@@ -199,7 +81,7 @@ class Stage:
         """Searches all but the input and the key files."""
         config = RunConfig.checked({})
         work = self.folder / "work"
-        keys = [k for v in sorted(work.rglob("*.db")) for k in keys_of(v)]
+        keys = [k for v in sorted(work.rglob("*.db")) if key_file(v).exists() for k in keys_of(v)]
         kept = files(self.folder, lambda p: p.suffix == ".key" or p.is_relative_to(self.folder / "input"))
         return search(kept, self.needles + keys, config)
 
@@ -223,18 +105,57 @@ def play_short(stage: Stage) -> None:
 
 
 def play_long(stage: Stage) -> None:
-    """The short version, and every other command that sees text."""
+    """The short version, and every other command that sees text or a key."""
     play_short(stage)
+    work, names = stage.folder / "work", stage.users
     stage.run("evaluate", "run", "--json")
+    stage.run("evaluate", "run", "--corpus", stage.corpus, "--json")
     stage.run("generate", "run", "--prompt", "The ", "--length", 200)
     stage.run("report", "run")
-    stage.run("vault", "verify", "v.db")
-    stage.run("vault", "rotate", "v.db")
+    _change_the_vault(stage, work, names)
     stage.run("simulate", stage.corpus, *settings("scrub=patterns"), "--out", "from-corpus")
+    stage.run("simulate", "v.db", *settings(*PRIVATE), "--out", "private")
     stage.run("simulate", "v.db", *settings(), "--out", "ray", "--engine", "ray", "--workers", 2)
-    study = ("study", "label_skew", "--quick", "--seeds", 1, "--corpus", stage.corpus, "--out", "study")
-    stage.kill_when(lambda: any((stage.folder / "work" / "study").rglob("metrics.jsonl")), *study)
+    stage.run("prepare", stage.corpus, "p.db", "--scrub", "patterns", "--passphrase-env", "PASS")
+    stage.run("simulate", "p.db", *settings("rounds=1"), "--out", "p", "--workers", 1, "--passphrase-env", "PASS")
+    os.environ["PASS"] = stage.passphrase
+    stage.needles += keys_of(work / "p.db", KeySource(passphrase_env="PASS"))
+    _deploy(stage, work)
+    study = ("study", "quantity_imbalance", "--quick", "--seeds", 1, "--corpus", stage.large, "--out", "study")
+    stage.kill_when(lambda: any((work / "study").rglob("metrics.jsonl")), *study)
     stage.run(*study)
+
+
+def _change_the_vault(stage: Stage, work: Path, names: list[str]) -> None:
+    """New text, a new key, and a client that leaves the model and the vault; keys of before are looked for too."""
+    stage.kill_when((work / "v.db.spool").exists, "vault", "add", "v.db", stage.more)
+    stage.run("vault", "add", "v.db", stage.more)
+    stage.run("vault", "verify", "v.db")
+    for command in (("rotate", "v.db"), ("forget", "v.db", names[0], "--receipt", "receipt.json")):
+        stage.needles += keys_of(work / "v.db")
+        stage.run("vault", *command)
+    log = work / "run" / "metrics.jsonl"
+
+    def begun() -> bool:
+        trains = log.is_file() and not (work / "run" / "summary.json").exists()
+        return trains and log.read_bytes().count(b"\n") > 1
+
+    words = ("forget", names[0], "--run", "run", "--vault", "v.db")
+    stage.kill_when(begun, *words)
+    stage.run(*words)
+    stage.run("vault", "verify", "v.db", "--receipt", "receipt.json")
+
+
+def _deploy(stage: Stage, work: Path) -> None:
+    """A deployment; what its message store holds after a run is kept and searched."""
+    stage.run("deploy", "init", "d", "--nodes", 2, "--corpus", stage.large, *settings("scrub=patterns", "rounds=2"))
+    try:
+        stage.run("deploy", "up", "d")
+        stage.run("deploy", "run", "d", "--out", "deployed")
+        for file in (work / "d" / "server").glob("state.db*"):
+            shutil.copyfile(file, work / f"kept-{file.name}")
+    finally:
+        stage.run("deploy", "down", "d")
 
 
 def main() -> None:
@@ -242,7 +163,9 @@ def main() -> None:
     stage = Stage(Path(sys.argv[1]).resolve())
     play_long(stage)
     hits, total = stage.leaks()
-    print(f"{total} bytes, {len(stage.needles)} markers: {len(hits)} hits")
+    words = stage.corpus.read_text() + stage.large.read_text() + stage.more.read_text()
+    planted = words.count("zq")
+    print(f"{total} bytes, {planted} planted words, {len(stage.needles)} markers and keys of before: {len(hits)} hits")
     sys.exit("\n".join(hits) if hits else 0)
 
 

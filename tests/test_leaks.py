@@ -14,7 +14,8 @@ from fedlm.vault.keys import KeySource
 from server.app import Federation
 from server.checkpoint import RunFolder
 from server.local_grid import LocalGrid, WorkerCommand
-from tests.leaks import SETTINGS, Needle, Stage, keys_of, play_short, search
+from tests.leaks import SETTINGS, Stage, play_short
+from tests.needles import Needle, keys_of, search
 
 
 class RecordingGrid(LocalGrid):

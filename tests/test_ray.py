@@ -19,11 +19,15 @@ def on_ray(corpus: str, out: str, cwd: Path, *more: object) -> subprocess.Comple
     return subprocess.run([sys.executable, "-m", "fedlm", *words], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-def test_ray_gives_the_bits_of_the_local_engine_and_of_the_deployment(tmp_path: Path) -> None:
+def test_ray_gives_the_bits_of_the_local_engine_and_of_the_deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = simulate(
         "local", tmp_path, "--workers", 1, settings=deployments.SMALL
     )  # what test_deployment.py compares with
-    ray = on_ray("local/vault.db", "ray", tmp_path, "--workers", 2)
+    (entry,) = json.loads((tmp_path / "local" / "vault.db.key").read_text())["vaults"].values()
+    monkeypatch.setenv("RAYS_KEY", entry["key"])  # the actors ask the key provider that was named
+    ray = on_ray("local/vault.db", "ray", tmp_path, "--workers", 2, "--key-provider", "env(RAYS_KEY)")
     assert (ray.returncode, ray.stderr) == (0, "")
     second = json.loads(ray.stdout)
     assert first["weights_sha256"] == second["weights_sha256"]

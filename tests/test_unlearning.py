@@ -134,6 +134,7 @@ def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
     vault, run = seal(tmp_path / "all"), tmp_path / "run"
     sets = ["scrub=none", "model=lstm(units=8, layers=1)", "seq_len=12", "rounds=1", "cohort_size=1", "workers=1"]
     before = fedlm("simulate", vault, "--out", run, "--json", *[w for s in sets for w in ("--set", s)])
+    assert [before["corpus"][k] for k in ("clients", "documents", "forgotten")] == [6, 24, 0]
     client, name = next((c, n) for c, n in names(vault).items() if not first_rounds(run, [c])[c])
     assert client in RunFolder(run).last_clients()
     told = fedlm("forget", name, "--run", run, "--vault", vault, "--json")
@@ -142,8 +143,11 @@ def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
     }  # fmt: skip
     assert client not in RunFolder(run).last_clients()
     assert (run / "model.keras").is_file() and (run / "report.html").is_file()
-    held_out = json.loads((run / "summary.json").read_text())["final"]["tokens"]
-    assert 0 < held_out < before["final"]["tokens"]
+    summary, report = json.loads((run / "summary.json").read_text()), (run / "report.html").read_text()
+    assert 0 < summary["final"]["tokens"] < before["final"]["tokens"]
+    assert [summary["corpus"][k] for k in ("clients", "documents", "forgotten")] == [5, 20, 1]
+    assert 0 < summary["corpus"]["characters"] < before["corpus"]["characters"]
+    assert "5 clients with 20 documents" in report
     kept = (run / "model.keras").stat().st_mtime_ns
     assert fedlm("forget", name, "--run", run, "--vault", vault, "--json") == told
     assert (run / "model.keras").stat().st_mtime_ns == kept  # nothing was left to do

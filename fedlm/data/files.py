@@ -30,14 +30,24 @@ def read_path(path: Path) -> Iterator[Document]:
     return readers[path.suffix](path)
 
 
-def _document(record: object, where: str) -> Document:
+def field(record: object, key: str, where: str) -> str:
+    """Returns a record's `user` or `text`: text, or a whole number written as text.
+
+    Raises:
+      CorpusError: the record is no object, or has neither under the key; `where` names its place.
+    """
     if not isinstance(record, dict):
-        raise CorpusError(f"{where} is not an object with user and text.")
-    for key in ("user", "text"):
-        if not isinstance(value := record.get(key), str | int) or isinstance(value, bool):
-            raise CorpusError(f"{where} has no key {key!r} with text or a whole number in it.")
+        raise CorpusError(f"{where} is not a JSON object.")
+    if not isinstance(value := record.get(key), str | int) or isinstance(value, bool):
+        raise CorpusError(f"{where} has no key {key!r} with text or a whole number in it.")
+    return str(value)
+
+
+def _document(record: object, where: str) -> Document:
+    user, text = field(record, "user", where), field(record, "text", where)
+    assert isinstance(record, dict)
     labels = {k: str(v) for k, v in record.items() if k not in ("user", "text") and v is not None}
-    return Document(str(record["user"]), str(record["text"]), labels)
+    return Document(user, text, labels)
 
 
 def _read_jsonl(path: Path) -> Iterator[Document]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fedlm.data.files import field
 from fedlm.errors import ConfigError, CorpusError
 from fedlm.ordered import in_order
 from fedlm.scrub.engine import Finding, Scrubber, replace
@@ -27,7 +28,7 @@ def scrub_file(
     """Writes `target`, whole or not at all; returns findings per kind.
 
     Args:
-      source: JSONL with a `text` in each line, and perhaps the `user` who wrote it.
+      source: JSONL with a `text` (or a whole number) in each line, and perhaps the `user` who wrote it.
       target: JSONL with `text` scrubbed (placeholders as <KIND>); with `spans`, the text without private-use characters
         and `spans` of start, end (in characters), label (Presidio's), kind (ours) and score.
       profile: a scrub spec.
@@ -111,6 +112,8 @@ def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise CorpusError(f"The file {source} is empty.")
     with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue  # as in a corpus
             where = f"Line {number} of {source}"
             yield where, _record(line, where)
 
@@ -120,6 +123,5 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):  # the error's own text would quote the line
         raise CorpusError(f"{where} is not JSON in UTF-8.") from None
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise CorpusError(f"{where} has no text.")
-    return record
+    text = field(record, "text", where)
+    return {**record, "text": text}

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import FedLMError, VaultError
+from fedlm.errors import ConfigError, FedLMError, VaultError
 from fedlm.scrub.engine import ScrubbedText
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
 from fedlm.vault.keys import KeySource, new_kdf
@@ -152,6 +152,8 @@ class VaultEditor:
         wrapped = self._wrapped(row_id)
         data_key = unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), wrapped)
         row = self._db.execute("SELECT train, held_out FROM shard WHERE row_id = ?", (row_id,)).fetchone()
+        if row is None:
+            raise VaultError(DOES_NOT_OPEN)
         parts = zip((Part.TRAIN, Part.HELD_OUT), row, strict=True)
         plain = [unseal(data_key, Place(self.head.vault_id, part, row_id), as_bytes(blob)) for part, blob in parts]
         return [d for p in plain for d in unpack_documents(p)]
@@ -163,7 +165,10 @@ class VaultEditor:
         return as_bytes(row[0])
 
     def remove(self, name: str, now: int) -> None:
-        """Destroys a client's key and row, whatever state they are in, and leaves a tombstone with the time."""
+        """Destroys a client's key and row, whatever state they are in, and leaves a tombstone with the time.
+
+        `about` counts what is left; a client whose text does not open stays counted in documents and characters.
+        """
         row_id = self.head.secrets.row_id(name)
         position = self._position(row_id)
         if position is None:
@@ -171,11 +176,18 @@ class VaultEditor:
         number, place = position
         blob = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()[0]
         entries = np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)
+        with contextlib.suppress(VaultError):
+            self._discount(self._documents(row_id))
         self._db.execute("DELETE FROM client WHERE row_id = ?", (row_id,))
         self._db.execute("DELETE FROM shard WHERE row_id = ?", (row_id,))
         self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, entries["wrapped"][place].tobytes()))
         self._changed.setdefault(number, {})[place] = None
         self.clients -= 1
+
+    def _discount(self, documents: list[str]) -> None:
+        for key, count in (("documents", len(documents)), ("characters", sum(map(len, documents)))):
+            if key in self.about:
+                self.about[key] -= count
 
     def rewrap(self) -> None:
         """Wraps every data key, and seals index and inner keys, under a new vault key; call it last.
@@ -184,6 +196,11 @@ class VaultEditor:
         """
         kdf = new_kdf()
         new = VaultKeys.of(self._provider.propose(self.head.vault_id, kdf))
+        if new.vault == self._keys.vault:
+            raise ConfigError(
+                f"The key provider gave the key that {self.path} has already: make it the current one there, and name a new one "
+                "as the next."
+            )
         self._write_blocks()
         for (number,) in self._db.execute("SELECT number FROM block").fetchall():
             arrays, names = self._block(number)

@@ -1,12 +1,14 @@
 """Vault keys that are stored: in a key file (mode 0600) or in the operating system's key ring, one entry a vault."""
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from fedlm.errors import ConfigError, VaultError
 from fedlm.vault.format import KEY_BYTES
@@ -77,10 +79,10 @@ class KeyFile:
         return None if entry is None else dict(entry)
 
     def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
-        """Replaces a vault's entry, and overwrites the bytes of the file before."""
-        content = _read(self._path)
-        content["vaults"][vault_id.hex()] = entry
-        with self._path.open("r+b") as before:
+        """Replaces a vault's entry, and overwrites the bytes of the file before; other vaults' entries stay."""
+        with _locked(self._path, "r+b", fcntl.LOCK_EX) as before:
+            content = _parse(self._path, before)
+            content["vaults"][vault_id.hex()] = entry
             _write(self._path, json.dumps(content))
             _overwrite(before.fileno())
 
@@ -90,23 +92,47 @@ class Keyring:
 
     Args:
       service: the name that they are listed under.
+
+    Raises:
+      ConfigError: the package `keyring` is not installed.
+      VaultError: by each method, if the ring is locked or missing, or holds something else under the name.
     """
 
     def __init__(self, service: str) -> None:
         try:
             import keyring
+            import keyring.errors
         except ImportError:
             raise ConfigError("The key ring needs one more package: pip install 'fedlm[keyring]'.") from None
         self._ring, self._service = keyring, service
 
     def load(self, vault_id: bytes) -> dict[str, Any] | None:
         """Returns a vault's entry, or None."""
-        text = self._ring.get_password(self._service, vault_id.hex())
-        return None if text is None else dict(json.loads(text))
+        with self._answering():
+            text = self._ring.get_password(self._service, vault_id.hex())
+        try:
+            entry = None if text is None else json.loads(text)
+            if entry is None or _is_entry(entry):
+                return entry
+        except ValueError:
+            pass
+        raise VaultError(
+            f"The key ring's entry {vault_id.hex()} of {self._service} is not a key of fedlm: restore it from a copy."
+        )
 
     def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
         """Replaces a vault's entry."""
-        self._ring.set_password(self._service, vault_id.hex(), json.dumps(entry))
+        with self._answering():
+            self._ring.set_password(self._service, vault_id.hex(), json.dumps(entry))
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except self._ring.errors.KeyringError as error:  # its text is the backend's own: it stays out of the sentence
+            raise VaultError(
+                f"The key ring does not answer ({type(error).__name__}): unlock it, or name another key."
+            ) from None
 
 
 def create_key_file(path: Path) -> None:
@@ -126,20 +152,53 @@ def is_private(path: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    with _locked(path, "rb", fcntl.LOCK_SH) as file:
+        return _parse(path, file)
+
+
+def _parse(path: Path, file: BinaryIO) -> dict[str, Any]:
     try:
-        if not is_private(path):
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
             raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
-        content = json.loads(path.read_text())
-        entries = content["vaults"].values() if content["fedlm-key"] == 1 else [{}]
-        if all(
-            len(bytes.fromhex(e["key"])) == len(bytes.fromhex(e.get("next", e["key"]))) == KEY_BYTES for e in entries
-        ):
+        content = json.loads(file.read())
+        if content["fedlm-key"] == 1 and all(map(_is_entry, content["vaults"].values())):
             return dict(content)
-    except FileNotFoundError:
-        raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         pass
     raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.")
+
+
+def _is_entry(entry: Any) -> bool:
+    """Returns whether a JSON value holds a key, perhaps a next one, and an epoch."""
+    try:
+        keys = [bytes.fromhex(entry[k]) for k in ("key", "next") if k == "key" or k in entry]
+        return all(len(k) == KEY_BYTES for k in keys) and type(entry["epoch"]) is int
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+@contextlib.contextmanager
+def _locked(path: Path, mode: Literal["rb", "r+b"], lock: int) -> Iterator[BinaryIO]:
+    """Opens a key file under its lock.
+
+    Of two vaults that share the file and change at once neither undoes the other's entry, and nobody reads the old file
+    while it is being overwritten.
+    """
+    while True:
+        try:
+            file = path.open(mode)
+        except FileNotFoundError:
+            raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
+        except IsADirectoryError:
+            raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.") from None
+        with file:
+            with contextlib.suppress(
+                OSError
+            ):  # a file system without locks: one change at a time is its owner's affair
+                fcntl.flock(file, lock)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else it was replaced while this one waited
+                yield file
+                return
 
 
 def _write(path: Path, text: str) -> None:

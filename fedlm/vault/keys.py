@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
@@ -19,10 +19,11 @@ __all__ = ["KeyProvider", "KeySource", "create_key_file", "new_kdf", "seed_pseud
 _LOG2_N, _R, _P = 17, 8, 1
 
 
+@runtime_checkable
 class KeyProvider(Protocol):
-    """Keeps vault keys. A KMS takes part by implementing these five methods (docs/vault-format.md, "Changes").
+    """Keeps vault keys. A KMS takes part by implementing these five methods (docs/vault-format.md, "Key providers").
 
-    A key is 32 bytes. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys ignore it.
+    A key is 32 bytes. A provider that has no answer raises a VaultError with a sentence for the user. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys ignore it.
     """
 
     def create(self, vault_id: bytes, kdf: bytes) -> bytes:
@@ -76,19 +77,31 @@ class KeySource:
 
 
 def _named_provider(spec: str) -> KeyProvider:
-    module, colon, factory = spec.partition(":")
-    if colon:
-        try:
-            made: KeyProvider = getattr(import_module(module), factory)()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"The key provider {spec!r} does not load: {error}.") from None
-        return made
     if spec.startswith("env(") and spec.endswith(")"):
         return EnvironmentKey(spec[4:-1])
+    if ":" in spec and "(" not in spec:
+        return _own_provider(spec)
     parsed = parse_spec(spec)
-    if parsed.name == "keyring":
+    if parsed.name == "keyring" and set(parsed.options) <= {"service"}:
         return StoredKeys(Keyring(str(parsed.options.get("service", "fedlm"))))
-    raise ConfigError(f"There is no key provider {spec!r}: name env(NAME), keyring or package.module:factory.")
+    raise ConfigError(
+        f"There is no key provider {spec!r}: name env(NAME), keyring(service=...) or package.module:factory."
+    )
+
+
+def _own_provider(spec: str) -> KeyProvider:
+    module, _, factory = spec.partition(":")
+    try:
+        make: Any = getattr(import_module(module), factory)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"The key provider {spec!r} does not load: {error}.") from None
+    made = make() if callable(make) else None
+    if not isinstance(made, KeyProvider):
+        raise ConfigError(
+            f"The key provider {spec!r} is not one: it is called without arguments and returns an object with the methods "
+            "create, keys, propose, settle and epoch."
+        )
+    return made
 
 
 def new_kdf() -> bytes:
@@ -113,7 +126,9 @@ class Passphrase:
             raise ConfigError(f"The environment variable {self._variable} is empty: put the vault's passphrase there.")
         if len(kdf) != 19 or not (15 <= kdf[0] <= 20 and kdf[1] == 8 and 1 <= kdf[2] <= 4):
             raise VaultError(DOES_NOT_OPEN)  # an altered cost must neither weaken the key nor eat the memory
-        return Scrypt(kdf[3:], KEY_BYTES, 2 ** kdf[0], kdf[1], kdf[2]).derive(passphrase.encode())
+        return Scrypt(kdf[3:], KEY_BYTES, 2 ** kdf[0], kdf[1], kdf[2]).derive(
+            passphrase.encode("utf-8", "surrogateescape")
+        )
 
     def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
         """Returns the derived key."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import VaultError
+from fedlm.errors import FedLMError, VaultError
 from fedlm.types import Pseudonyms
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, unpack_documents, unseal
 from fedlm.vault.keys import KeySource
@@ -42,12 +42,12 @@ class Vault:
             self._head = open_head(self._db, path, provider)
             self.vault_id, self.about = self._head.vault_id, self._head.about
             self.index = self._read_index()
+        except FedLMError:
+            self._db.close()
+            raise
         except DAMAGE:
             self._db.close()
             raise VaultError(DOES_NOT_OPEN) from None
-        except VaultError:
-            self._db.close()
-            raise
         self._order = np.argsort(self.index["pseudonym"], kind="stable")
         self._sorted = self.index["pseudonym"][self._order]
 
@@ -125,6 +125,11 @@ class Vault:
           VaultError: the row is missing, altered, or not the one that the index knows.
         """
         return unpack_documents(self.unseal(client, part))
+
+    def size(self, client: int) -> tuple[int, int]:
+        """Returns a client's documents and characters, in both parts; see `documents`."""
+        texts = [*self.documents(client), *self.documents(client, Part.HELD_OUT)]
+        return len(texts), sum(map(len, texts))
 
     def unseal(self, client: int, part: Part = Part.TRAIN) -> bytes:
         """Opens one part of one client as bytes; see `documents`."""

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedlm.errors import VaultError
+from fedlm.errors import ConfigError, FedLMError, VaultError
 from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, Part, Place, derive, seal, unseal
 from fedlm.vault.keys import KeyProvider
 
@@ -29,8 +29,9 @@ CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrap
 ENTRY = np.dtype([("row_id", "V16"), ("pseudonym", "<u8"), ("train", "<u4"), ("held_out", "<u4"), ("wrapped", "V16")])
 _ROOT = struct.Struct("<QQ32s")
 
-# What reading a damaged file raises; SQLite quotes damaged names in messages that are not UTF-8 (a ValueError).
-DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, struct.error)
+# What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a ValueError), and a
+# damaged header can ask it for a cache of any size (a MemoryError).
+DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
 
 Names = list[tuple[str, dict[str, str]]]
 """Names and labels of a block's clients."""
@@ -46,7 +47,13 @@ class VaultKeys:
 
     @classmethod
     def of(cls, vault_key: bytes) -> Self:
-        """Derives."""
+        """Derives.
+
+        Raises:
+          ConfigError: a provider gave something else than 32 bytes.
+        """
+        if not isinstance(vault_key, bytes) or len(vault_key) != KEY_BYTES:
+            raise ConfigError(f"The key provider gave a key that is not {KEY_BYTES} bytes.")
         return cls(vault_key, derive(vault_key, "wrap"), derive(vault_key, "index"))
 
     @property
@@ -211,6 +218,8 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
             place = Place(vault_id, Part.SECRETS)
             secrets = Secrets.unpack(unseal(keys.index, place, as_bytes(meta["inner_keys"])))
             return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]))
+    except FedLMError:
+        raise  # a ConfigError is a ValueError too: what the provider says is no damage
     except DAMAGE:
         raise VaultError(DOES_NOT_OPEN) from None
     raise VaultError(DOES_NOT_OPEN)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from fedlm.data.corpus import open_corpus
+from fedlm.data.files import read_path
 from fedlm.data.partition import partition
 from fedlm.data.synthetic import synthetic_messages
 from fedlm.errors import ConfigError, CorpusError
+from fedlm.scrub.files import scrub_file
 from fedlm.types import Document
 
 
@@ -75,6 +77,33 @@ def test_malformed_file_names_the_place_and_never_the_text(
     with pytest.raises(CorpusError, match=says) as error:
         pairs(tmp_path / name)
     assert "secret" not in str(error.value)
+
+
+LINES = ['{"user": "a", "text": "x"}', '{"user": "a", "text": 42}', "", "  ", '{"user": "a", "text": true}', "3", "[]"]
+LINES += [
+    '{"user": "a", "text": null}',
+    '{"user": "a", "text": 4.5}',
+    '{"user": "a"}',
+    '{"user": "a", "text": ["x"]}',
+    "{",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_scrubbing_a_file_and_preparing_it_take_the_same_lines(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"user": "a", "text": "first"}}\n{line}\n')
+    try:
+        taken: object = [d.text for d in read_path(path)]
+    except CorpusError as error:
+        taken = str(error)
+    try:
+        scrub_file(path, tmp_path / "out.jsonl", "none", spans=False)
+        scrubbed: object = [json.loads(out)["text"] for out in (tmp_path / "out.jsonl").read_text().splitlines()]
+    except CorpusError as error:
+        scrubbed = str(error)
+    assert taken == scrubbed
+    assert taken in (["first"], ["first", "x"], ["first", "42"]) or "Line 2" in str(taken)
 
 
 def test_document_does_not_show_its_text() -> None:

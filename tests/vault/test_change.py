@@ -1,6 +1,7 @@
 """Rotation, deletion and addition leave what they say, and nothing else."""
 
 import json
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -102,8 +103,6 @@ def test_forgotten_client_is_gone_and_the_receipt_says_so(tmp_path: Path) -> Non
 
 
 def _sealed(vault: Path) -> dict[str, tuple[bytes, ...]]:
-    import sqlite3
-
     db = sqlite3.connect(vault)
     rows = db.execute("SELECT row_id, wrapped_key, train, held_out FROM client NATURAL JOIN shard").fetchall()
     db.close()
@@ -124,6 +123,30 @@ def test_forgotten_client_does_not_come_back_with_new_text(tmp_path: Path) -> No
     done = add(corpus(tmp_path / "more.jsonl", texts("b", "d")), vault, source, lambda *_: None)
     assert (done.clients, done.left_out) == (1, 1)
     assert Counter(content(vault, source).keys()) == Counter("acd")
+
+
+def test_counts_are_those_of_what_is_left(tmp_path: Path) -> None:
+    """As if the forgotten had never come; a client that does not open can be forgotten too, and stays counted."""
+    vault, source = make(tmp_path, {**texts("a", "b", "d"), "c": ["long " * 40, "short"]})
+    add(corpus(tmp_path / "more.jsonl", texts("c", first=5, last=8)), vault, source, lambda *_: None)
+    forget(vault, source, "c")
+    keys = ("clients", "documents", "characters")
+    left, never = Vault(vault, source), Vault(*make(tmp_path, texts("a", "b", "d"), "never"))
+    assert (
+        [left.about[k] for k in keys]
+        == [never.about[k] for k in keys]
+        == [3, 15, 3 * 5 * len("a says 0, and that is it.")]
+    )
+    assert [sum(x) for x in zip(*(left.size(int(p)) for p in left.pseudonyms), strict=True)] == [
+        15,
+        never.about["characters"],
+    ]
+    left.close()
+    with sqlite3.connect(vault) as db:
+        db.execute("UPDATE shard SET train = x'00'")
+    forget(vault, source, "a")
+    damaged = Vault(vault, source)
+    assert (damaged.about["clients"], damaged.about["documents"], len(damaged.verify())) == (2, 15, 2)
 
 
 def test_last_client_can_be_forgotten(tmp_path: Path) -> None:

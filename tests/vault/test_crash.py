@@ -4,6 +4,7 @@ A step is a SQL statement, a rename, an fsync, an unlink or an overwrite. The ch
 by SIGKILL before, or right after, its n-th step.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -21,8 +22,9 @@ from fedlm.vault import tables
 from fedlm.vault.change import forget, rotate
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
-from tests.vault.test_change import RULES, content, corpus, key_of, make, texts
+from tests.vault.test_change import RULES, content, corpus, key_of, texts
 
+KMS = "tests.vault.small_kms:service"
 QUIET: dict[str, Any] = {"progress": lambda *_: None}
 
 
@@ -57,14 +59,14 @@ def count_steps(stop: int) -> Callable[[], int]:
     return lambda: steps
 
 
-def run_and_kill(stop: int, what: str, folder: Path) -> int:
+def run_and_kill(stop: int, change: Callable[[], object]) -> int:
     """Returns the number of steps if the change ended, minus the signal if it was killed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             steps = count_steps(stop)
-            again(what, folder / "v.db", KeySource(folder / "v.key"))
+            change()
             os.write(write, str(steps()).encode())
         finally:
             os._exit(0)
@@ -87,27 +89,50 @@ def again(what: str, vault: Path, source: KeySource) -> None:
         forget(vault, source, "b")
 
 
+def whole(source: KeySource, folder: Path) -> None:
+    """Asserts that the provider keeps one key for the vault and none beside it."""
+    if source.file is not None:
+        key_of(source)
+    elif source.provider == KMS:
+        (entry,) = json.loads((folder / "kms.json").read_text()).values()
+        assert len(entry["keys"]) == 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["prepare", "add", "rotate", "forget"])
-def test_killed_at_every_step(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "provider"),
+    [("prepare", ""), ("add", ""), ("rotate", ""), ("forget", ""), ("forget", "env(VKEY)"), ("rotate", KMS)],
+)
+def test_killed_at_every_step(tmp_path: Path, what: str, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VKEY", "11" * 32)
+    monkeypatch.setenv("VKEY_NEXT", "22" * 32)
+    for module in ("writer", "editor"):
+        monkeypatch.setattr(f"fedlm.vault.{module}.BLOCK_CLIENTS", 2)  # a change that spans blocks of the index
+
+    def source_in(folder: Path) -> KeySource:
+        monkeypatch.setenv("KMS_FILE", str(folder / "kms.json"))
+        return KeySource(provider=provider) if provider else KeySource(folder / "v.key")
+
     start = tmp_path / "start"
     start.mkdir()
     corpus(start / "v.jsonl", texts("a", "b", "c"))
     corpus(start / "more.jsonl", texts("b", "d", first=5, last=9))
     old = None
     if what != "prepare":
-        vault, source = make(start, texts("a", "b", "c"))
-        old = content(vault, source)
-    whole = tmp_path / "whole"
-    shutil.copytree(start, whole)
-    every = run_and_kill(0, what, whole)
-    new = content(whole / "v.db", KeySource(whole / "v.key"))
+        prepare(str(start / "v.jsonl"), start / "v.db", source_in(start), RULES, **QUIET)
+        old = content(start / "v.db", source_in(start))
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(start, undisturbed)
+    vault, source = undisturbed / "v.db", source_in(undisturbed)
+    every = run_and_kill(0, lambda: again(what, vault, source))
+    new = content(vault, source)
 
     def kill(stop: int) -> None:
         folder = tmp_path / f"{what}-{stop}"
         shutil.copytree(start, folder)
-        assert run_and_kill(stop, what, folder) == -signal.SIGKILL
-        check(folder / "v.db", KeySource(folder / "v.key"))
+        vault, source = folder / "v.db", source_in(folder)
+        assert run_and_kill(stop, lambda: again(what, vault, source)) == -signal.SIGKILL
+        check(vault, source)
         shutil.rmtree(folder)
 
     def check(vault: Path, source: KeySource) -> None:
@@ -121,14 +146,15 @@ def test_killed_at_every_step(tmp_path: Path, what: str) -> None:
             again(what, vault, source)
             assert content(vault, source) == new
             if what != "prepare":  # a killed one leaves the key of a vault that never was
-                key_of(source)  # one key, no second one beside it
+                whole(source, vault.parent)
             expected = {
                 "v.db",
                 "v.key",
+                "kms.json",
                 "v.jsonl",
                 "more.jsonl",
                 "v.db.spool",
-            }  # a spool: sealed, its key never written
+            }  # a spool's key is never written
             assert {p.name for p in vault.parent.iterdir()} <= expected
         assert Vault(vault, source).epoch >= 1
 

@@ -1,0 +1,35 @@
+"""Key providers for the vault's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.backend
+import keyring.errors
+import pytest
+
+from fedlm.vault import keys
+from tests.vault.memory_ring import Ring
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    before, mine = keyring.get_keyring(), Ring()
+    keyring.set_keyring(mine)
+    yield mine
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def kms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("KMS_FILE", str(tmp_path / "kms.json"))
+    return "tests.vault.small_kms:service"
+
+
+@pytest.fixture
+def low_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lowest cost that a vault may state."""
+    monkeypatch.setattr(keys, "_LOG2_N", 15)
