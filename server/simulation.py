@@ -28,6 +28,7 @@ from server.best import Best
 from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
 from server.forgotten import Forgotten
+from server.initial import initial_weights
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
 from server.vocabulary import settle_vocabulary
@@ -72,9 +73,8 @@ class Simulation:
         What can be wrong is looked at before the folder is made; a new run that fails before its first checkpoint
         leaves no folder.
         """
-        initial = RunFolder.open(self.init).final_weights() if self.init is not None else None
         config = self._config()
-        self._check_positions(config)
+        initial = initial_weights(self.init, config) if self.init is not None else None
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
@@ -121,18 +121,6 @@ class Simulation:
             folder, config, WorkerCommand(vault, source.file, source.passphrase_env, source.provider), initial
         )
         return self._finish(folder, folder.config, weights, about, time.monotonic() - started)
-
-    def _check_positions(self, config: RunConfig) -> None:
-        """Refuses to go on from a transformer whose learned positions are others than this run's sequences need."""
-        if self.init is None:
-            return
-        first, spec = RunFolder.open(self.init).config, config.spec("model")
-        learned = spec.name == "transformer" and spec.options.get("positions", "learned") == "learned"
-        if learned and first.spec("model") == spec and first.seq_len != config.seq_len:
-            raise ConfigError(
-                f"The model of {self.init} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}; "
-                f"use seq_len={first.seq_len}, or a model with positions='rotary'."
-            )
 
     def _config(self) -> RunConfig:
         if not self.resume:

@@ -7,7 +7,7 @@ starts at random values of the seed and is trained, summed and sent besides the 
 import keras
 
 from fedlm.data.preset import open_preset
-from fedlm.models.pretrained import model_of
+from fedlm.models.pretrained import loading, model_of
 from fedlm.models.recurrent import check_rates
 
 MASKED = True  # it sees both sides of a hidden token, and cannot go on with a text
@@ -35,10 +35,11 @@ def build(
     opened = open_preset("bert", preset, sha256, seq_len)
     import keras_hub
 
-    backbone = keras_hub.models.BertBackbone.from_preset(str(opened.folder), dropout=dropout)
-    task = keras_hub.models.BertMaskedLM(backbone)
-    if opened.has_head:
-        task.load_task_weights(str(opened.folder / "task.weights.h5"))
+    with loading(opened):
+        backbone = keras_hub.models.BertBackbone.from_preset(str(opened.folder), dropout=dropout)
+        task = keras_hub.models.BertMaskedLM(backbone)
+        if opened.has_head:
+            task.load_task_weights(str(opened.folder / "task.weights.h5"))
     backbone.pooled_dense.trainable = False  # it leads to no logit
     return model_of(
         task,

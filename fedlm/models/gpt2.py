@@ -6,7 +6,7 @@ Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapte
 import keras
 
 from fedlm.data.preset import open_preset
-from fedlm.models.pretrained import model_of
+from fedlm.models.pretrained import loading, model_of
 from fedlm.models.recurrent import check_rates
 
 
@@ -35,9 +35,10 @@ def build(
     opened = open_preset("gpt2", preset, sha256, seq_len)
     import keras_hub
 
-    task = keras_hub.models.GPT2CausalLM(keras_hub.models.GPT2Backbone.from_preset(str(opened.folder), dropout=dropout))
+    with loading(opened):
+        backbone = keras_hub.models.GPT2Backbone.from_preset(str(opened.folder), dropout=dropout)
     return model_of(
-        task,
+        keras_hub.models.GPT2CausalLM(backbone),
         opened,
         seq_len=seq_len,
         lora_rank=lora_rank,

@@ -1,6 +1,7 @@
 """What GPT-2 and BERT share: a task of KerasHub, frozen or not, between our ids and its own, and its adapters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedlm.data.preset import Preset
+from fedlm.errors import ConfigError
 from fedlm.models.lora import Adapter, check_targets, target_kernels
 
 _LOW = 40.0  # nats below the likeliest: the logit of a special that the preset does not have
@@ -80,6 +82,21 @@ class Pretrained(keras.layers.Layer):
             self.task.preprocessor = None
             for adapter, kernel in zip(self.adapters, kept, strict=True):
                 adapter.kernel.assign(kernel)
+
+
+@contextmanager
+def loading(preset: Preset) -> Iterator[None]:
+    """Turns what Keras raises over a preset's weights into one sentence.
+
+    Raises:
+      ConfigError: they are damaged, or of other shapes than the preset's configuration says.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError):
+        raise ConfigError(
+            f"The weights of the preset {preset.folder.name} do not open, or do not fit its config.json; save or fetch it anew."
+        ) from None
 
 
 def reorder(logits: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
