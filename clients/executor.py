@@ -38,6 +38,7 @@ from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from clients.children import Child
 from clients.frames import call_worker
+from clients.memory import worker_environment
 from clients.policy import REFUSED, Policy
 from clients.task import take_task
 from fedlm.data.preset import PRESETS
@@ -109,7 +110,7 @@ class NodeProcess:
             file.write(self._secret)
         environment = folder.environment
         self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
-        self._worker = Child(folder.worker(), folder.path / "worker.log", environment)
+        self._worker = Child(folder.worker(), folder.path / "worker.log", worker_environment() | environment)
 
     def run(self) -> None:
         """Serves until a signal ends the process."""

@@ -16,7 +16,15 @@ from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
 def weights_record(weights: Weights) -> ArrayRecord:
     """Returns weights as a record, in Keras order."""
-    return ArrayRecord([np.ascontiguousarray(w, np.float32) for w in weights])
+    return ArrayRecord({str(i): _array(np.asarray(w, np.float32)) for i, w in enumerate(weights)})
+
+
+def _array(values: npt.NDArray[Any]) -> Array:
+    """Returns what Flower's `Array(values)` is; that copies the values twice."""
+    header, contiguous = BytesIO(), np.asarray(values, order="C")
+    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(contiguous))
+    data = b"".join((header.getbuffer(), contiguous.data))
+    return Array(str(contiguous.dtype), contiguous.shape, SType.NUMPY, data)
 
 
 def record_weights(record: ArrayRecord) -> Weights:
@@ -96,7 +104,7 @@ def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
 
 
 def _sums_record(sums: IntSums) -> ArrayRecord:
-    return ArrayRecord({str(i): Array(s) for i, s in enumerate(sums)})
+    return ArrayRecord({str(i): _array(s) for i, s in enumerate(sums)})
 
 
 def _record_sums(record: ArrayRecord, weights: Weights) -> IntSums:

@@ -22,6 +22,20 @@ def reply() -> RecordDict:
     return wire.sum_content(total, TextMetrics(1.5, 1, 3, 3))
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_arrays_are_laid_out_as_flower_lays_them_out(shape: tuple[int, ...], dtype: type) -> None:
+    values = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+    for array in (values, np.array(values, order="F")):
+        ours, theirs = wire._array(array), Array(np.array(values, order="C"))
+        assert (ours.dtype, ours.shape, ours.stype, ours.data) == (
+            theirs.dtype,
+            theirs.shape,
+            theirs.stype,
+            theirs.data,
+        )
+
+
 def not_a_number(content: RecordDict) -> None:
     content.metric_records["metrics"]["loss-sum"] = float("nan")
 
