@@ -91,6 +91,21 @@ def request(
     return content
 
 
+def census_content(vault: bytes, pseudonyms: Pseudonyms, counts: Mapping[str, npt.NDArray[Any]]) -> RecordDict:
+    """Returns who is in a vault, and token counts by part where the node tells them, as the content of a reply."""
+    content = RecordDict({"config": ConfigRecord({"vault": vault})})
+    content["clients"] = ArrayRecord({"pseudonyms": _array(pseudonyms), **{k: _array(c) for k, c in counts.items()}})
+    return content
+
+
+def content_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str, npt.NDArray[Any]]]:
+    """Returns what `census_content` was given, read-only."""
+    vault, record = content.config_records["config"]["vault"], content.array_records["clients"]
+    assert isinstance(vault, bytes)
+    counts = dict(zip(record, _arrays(record), strict=True))
+    return vault, counts.pop("pseudonyms"), counts
+
+
 def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
     """Returns a chunk's exact sum and its training figures as the content of a reply."""
     record = MetricRecord({"weight": total.weight, "clients": total.clients, "failed": total.failed})

@@ -73,14 +73,16 @@ class Federation:
             for place, node in enumerate(nodes)
         ]
         seen: list[tuple[Pseudonyms, Any, Any]] = []
-        vaults: list[tuple[bytes, int]] = []
+        vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any, Any]]()
         initial = None
         for node, content in zip(nodes, self.ask(questions), strict=True):
-            told = content.config_records["config"]
-            counts = dict(content.array_records.get("counts", {}))
-            train, held_out = (counts[part].numpy() if counts else None for part in ("train", "held_out"))
-            seen.append((wire.bytes_pseudonyms(told["clients"]), train, held_out))
-            vaults.append((bytes(told["vault"]), node))  # type: ignore[arg-type]
+            vault, pseudonyms, counts = wire.content_census(content)
+            told = (pseudonyms, counts.get("train"), counts.get("held_out"))
+            before = known.setdefault(
+                vault, told
+            )  # a million clients are held once, however many nodes open their vault
+            seen.append(before if np.array_equal(before[0], pseudonyms) else told)
+            vaults.append((vault, node))
             if "arrays" in content.array_records:
                 initial = wire.record_weights(content.array_records["arrays"])
         if initial is None:

@@ -149,3 +149,11 @@ def test_a_small_group_has_no_histogram() -> None:
 )
 def test_the_proxy_takes_one_plain_request_only(head: bytes, problem: str) -> None:
     assert check_request(head, 10)[0].startswith(problem) and bool(check_request(head, 10)[0]) == bool(problem)
+
+
+def test_a_census_comes_out_as_it_went_in_with_or_without_counts() -> None:
+    people, counts = np.array([3, 2**64 - 1], np.uint64), {"train": np.array([5, 6], np.uint32)}
+    for told in (counts, {}):
+        vault, pseudonyms, found = wire.content_census(wire.census_content(b"vault", people, told))
+        assert vault == b"vault" and np.array_equal(pseudonyms, people)
+        assert {k: v.tolist() for k, v in found.items()} == {k: v.tolist() for k, v in told.items()}
