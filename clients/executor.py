@@ -40,6 +40,7 @@ from clients.children import Child
 from clients.connection import CONNECTED, is_refusal, problem_with, state_of
 from clients.frames import call_worker
 from clients.lock import supervising
+from clients.memory import worker_environment
 from clients.node_folder import NodeFolder
 from clients.policy import REFUSED
 from clients.task import take_task
@@ -67,7 +68,7 @@ class NodeProcess:
         self._secret = secrets.token_bytes(32)
         environment = folder.environment
         self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
-        self._worker = Child(folder.worker(), folder.path / "worker.log", environment)
+        self._worker = Child(folder.worker(), folder.path / "worker.log", worker_environment() | environment)
 
     def run(self) -> None:
         """Serves until a signal ends the process.

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedlm import wire
 from fedlm.config import RunConfig
@@ -51,12 +51,10 @@ class Node:
 
     def query(self, message: Message) -> RecordDict:
         """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
-        pseudonyms = self._vault.pseudonyms
-        config = ConfigRecord({"vault": self._vault.vault_id, "clients": wire.pseudonym_bytes(pseudonyms)})
-        content = RecordDict({"config": config})
-        if self._tells_counts:
-            counts = {part: np.ascontiguousarray(self._vault.index[part]) for part in ("train", "held_out")}
-            content["counts"] = ArrayRecord({part: Array(c) for part, c in counts.items()})
+        index = self._vault.by_pseudonym()
+        told = ("train", "held_out") if self._tells_counts else ()
+        counts = {part: np.ascontiguousarray(index[part]) for part in told}
+        content = wire.census_content(self._vault.vault_id, np.ascontiguousarray(index["pseudonym"]), counts)
         if _config(message)["server-round"] == 0:
             self._ready(message)
             content["arrays"] = wire.weights_record(self._initial)

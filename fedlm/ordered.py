@@ -10,7 +10,13 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yields work(item) in the items' order; at most 2 * threads items are in memory, whatever there are in all."""
+    """Yields work(item) in the items' order; at most 2 * threads items are in memory, whatever there are in all.
+
+    Without threads the caller's own does the work: where it is short, handing it over costs more than it is.
+    """
+    if not threads:
+        yield from map(work, items)
+        return
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

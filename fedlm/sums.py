@@ -142,10 +142,7 @@ class ExactSum:
         total = self.weight if denominator is None else denominator
         if total <= 0:
             return weights
-        return tuple(
-            (w.astype(np.float64) + s.astype(np.float64) / SCALE / total).astype(np.float32)
-            for w, s in zip(weights, self.sums, strict=True)
-        )
+        return tuple(_moved(w, s, total) for w, s in zip(weights, self.sums, strict=True))
 
 
 def _largest(update: npt.NDArray[np.float32], scale: float) -> float:
@@ -167,6 +164,20 @@ def _add_scaled(total: npt.NDArray[np.int64], update: npt.NDArray[np.float32], s
         np.rint(scaled[:count], out=scaled[:count])
         whole[:count] = scaled[:count]
         sums[start : start + count] += whole[:count]
+
+
+def _moved(start: npt.NDArray[np.float32], total: npt.NDArray[np.int64], denominator: float) -> npt.NDArray[np.float32]:
+    """Returns float32(start + total / 2**24 / denominator), in float64, block by block."""
+    moved = np.empty(start.shape, np.float32)
+    starts, sums, ends = start.reshape(-1), total.reshape(-1), moved.reshape(-1)
+    exact = np.empty(_BLOCK)
+    for at in range(0, ends.size, _BLOCK):
+        block = exact[: len(ends[at : at + _BLOCK])]
+        np.multiply(sums[at : at + _BLOCK], 1 / SCALE, out=block)  # a power of two: what a division gives, sooner
+        block /= denominator
+        block += starts[at : at + _BLOCK]
+        ends[at : at + _BLOCK] = block
+    return moved
 
 
 def client_weight(weighting: str, cap: int, num_tokens: int) -> int:

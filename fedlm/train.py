@@ -65,8 +65,11 @@ class LocalTrainer:
         self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
         self._anchors: list[tf.Variable] = []
         self._ids = tf.TensorSpec((None, None, config.seq_len), tf.int32)
-        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path.
-        # No AutoGraph: it would write the functions' source into the temporary folder.
+        # One call each for a dozen variables.
+        shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
+        self._begin = tf.function(self._begin_client, input_signature=shapes, autograph=False)
+        self._moved = tf.function(self._end_client, input_signature=shapes, autograph=False)
+        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. No AutoGraph: it would write the functions' source into the temporary folder.
         on_cpu = not tf.config.list_physical_devices("GPU")
         self._step = tf.function(self._train_step, jit_compile=on_cpu, autograph=False)
         self._graphs: dict[bool, Any] = {}
@@ -114,7 +117,9 @@ class LocalTrainer:
         inputs, targets = self._rows(documents)
         kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
         orders = [rng.permutation(kept) for _ in range(self.config.local_epochs)]
-        self.assign(weights)
+        start = self._held(weights)
+        self._begin(*start)
+        self._reader = None
         for seed in self._seeds:
             seed.assign(rng.integers(0, 2**31, 2))
         mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
@@ -127,8 +132,7 @@ class LocalTrainer:
             return self._metrics(graph(np.concatenate(rows), np.concatenate(nexts), np.float32(rate), np.float32(mu)))
 
         metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
-        local = (np.asarray(v.value.value()) for v in self._variables)  # not `numpy()`, which copies
-        return tuple(v - w for v, w in zip(local, weights, strict=True)), metrics
+        return tuple(np.asarray(u) for u in self._moved(*start)), metrics  # not `numpy()`, which copies
 
     def _stop_early(
         self, orders: list[npt.NDArray[np.int64]], run: Callable[..., TextMetrics], inputs: Ids, targets: Ids
@@ -182,12 +186,21 @@ class LocalTrainer:
 
     def assign(self, weights: Weights) -> None:
         """Sets the weights and clears what the optimizer remembers."""
+        self._begin(*self._held(weights))
+        self._reader = None
+
+    def _held(self, weights: Weights) -> list[tf.Tensor]:
         if self._assigned[0] is not weights:  # the clients of a chunk all begin from the same ones
             self._assigned = weights, [tf.constant(w) for w in weights]
-        for variable, value in zip(self._variables, self._assigned[1], strict=True):
+        return self._assigned[1]
+
+    def _begin_client(self, *start: tf.Tensor) -> None:
+        for variable, value in zip(self._variables, start, strict=True):
             variable.assign(value)
         self._optimizer.reset()
-        self._reader = None
+
+    def _end_client(self, *start: tf.Tensor) -> list[tf.Tensor]:
+        return [v.value - w for v, w in zip(self._variables, start, strict=True)]
 
     @property
     def _pieces(self) -> PieceVocabulary:

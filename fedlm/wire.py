@@ -16,7 +16,15 @@ from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
 def weights_record(weights: Weights) -> ArrayRecord:
     """Returns weights as a record, in Keras order."""
-    return ArrayRecord([np.ascontiguousarray(w, np.float32) for w in weights])
+    return ArrayRecord({str(i): _array(np.asarray(w, np.float32)) for i, w in enumerate(weights)})
+
+
+def _array(values: npt.NDArray[Any]) -> Array:
+    """Returns what Flower's `Array(values)` is; that copies the values twice."""
+    header, contiguous = BytesIO(), np.asarray(values, order="C")
+    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(contiguous))
+    data = b"".join((header.getbuffer(), contiguous.data))
+    return Array(str(contiguous.dtype), contiguous.shape, SType.NUMPY, data)
 
 
 def record_weights(record: ArrayRecord) -> Weights:
@@ -83,6 +91,21 @@ def request(
     return content
 
 
+def census_content(vault: bytes, pseudonyms: Pseudonyms, counts: Mapping[str, npt.NDArray[Any]]) -> RecordDict:
+    """Returns who is in a vault, and token counts by part where the node tells them, as the content of a reply."""
+    content = RecordDict({"config": ConfigRecord({"vault": vault})})
+    content["clients"] = ArrayRecord({"pseudonyms": _array(pseudonyms), **{k: _array(c) for k, c in counts.items()}})
+    return content
+
+
+def content_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str, npt.NDArray[Any]]]:
+    """Returns what `census_content` was given, read-only."""
+    vault, record = content.config_records["config"]["vault"], content.array_records["clients"]
+    assert isinstance(vault, bytes)
+    counts = dict(zip(record, _arrays(record), strict=True))
+    return vault, counts.pop("pseudonyms"), counts
+
+
 def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
     """Returns a chunk's exact sum and its training figures as the content of a reply."""
     record = MetricRecord({"weight": total.weight, "clients": total.clients, "failed": total.failed})
@@ -96,7 +119,7 @@ def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
 
 
 def _sums_record(sums: IntSums) -> ArrayRecord:
-    return ArrayRecord({str(i): Array(s) for i, s in enumerate(sums)})
+    return ArrayRecord({str(i): _array(s) for i, s in enumerate(sums)})
 
 
 def _record_sums(record: ArrayRecord, weights: Weights) -> IntSums:

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from server.patient_grid import PatientGrid
 from server.population import Population
 from server.private import PrivateRounds
 from server.sampling import cohort_key, draw_cohort
+from server.saving import Saver
 from server.strategy import CohortStrategy
 from server.vocabulary import settle_vocabulary
 
@@ -72,14 +74,16 @@ class Federation:
             for place, node in enumerate(nodes)
         ]
         seen: list[tuple[Pseudonyms, Any, Any]] = []
-        vaults: list[tuple[bytes, int]] = []
+        vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any, Any]]()
         initial = None
         for node, content in zip(nodes, self.ask(questions), strict=True):
-            told = content.config_records["config"]
-            counts = dict(content.array_records.get("counts", {}))
-            train, held_out = (counts[part].numpy() if counts else None for part in ("train", "held_out"))
-            seen.append((wire.bytes_pseudonyms(told["clients"]), train, held_out))
-            vaults.append((bytes(told["vault"]), node))  # type: ignore[arg-type]
+            vault, pseudonyms, counts = wire.content_census(content)
+            told = (pseudonyms, counts.get("train"), counts.get("held_out"))
+            before = known.setdefault(
+                vault, told
+            )  # a million clients are held once, however many nodes open their vault
+            seen.append(before if np.array_equal(before[0], pseudonyms) else told)
+            vaults.append((vault, node))
             if "arrays" in content.array_records:
                 initial = wire.record_weights(content.array_records["arrays"])
         if initial is None:
@@ -117,6 +121,12 @@ class Federation:
 
     def run(self, *, initial: Weights | None = None) -> Weights:
         """Trains all rounds that are left; returns the final weights. `initial` are other first weights than the seed's."""
+        # Under differential privacy a round that was charged is on the disk before another one is.
+        with Saver(behind=self.private is None) as self._saver:
+            weights = self._run(initial)
+        return self.folder.load_checkpoint(BEST).weights if self.best is not None else weights
+
+    def _run(self, initial: Weights | None) -> Weights:
         if self.checkpoint is not None:
             weights, done = self.checkpoint.weights, self.checkpoint.round
         else:
@@ -133,7 +143,7 @@ class Federation:
             if (self.best is not None and self.best.is_over) or not self._affords(server_round):
                 break
             weights = self._train(server_round, weights)
-        return self.folder.load_checkpoint(BEST).weights if self.best is not None else weights
+        return weights
 
     def cohort(self, server_round: int) -> Pseudonyms:
         """Returns the clients of a round; a study may draw others."""
@@ -157,7 +167,7 @@ class Federation:
                 f"Round {server_round}: {total.clients} of {len(cohort)} clients were trained, below the quorum "
                 f"{self.config.quorum}; the run goes on from its checkpoint with --resume."
             )
-        self.ledger.add(Participation(server_round, frozenset(map(int, cohort)), self.strategy.lost))
+        entry = Participation(server_round, frozenset(map(int, cohort)), self.strategy.lost)
         weights = part_way(weights, reached, rate_factor(self.config.server_schedule, server_round))
         line: dict[str, Any] = {
             "round": server_round,
@@ -170,7 +180,7 @@ class Federation:
         }
         if total.drift is not None:
             line["drift"] = {k: v for k, v in total.drift.summary(total).items() if not math.isnan(v)}
-        self._report(server_round, weights, line)
+        self._report(server_round, weights, line, entry)
         return weights
 
     def _faults(self) -> dict[str, int]:
@@ -189,8 +199,10 @@ class Federation:
         config = reply.config_records["config"]
         return bytes(config["keras"]), str(config["sample"])  # type: ignore[arg-type]
 
-    def _report(self, server_round: int, weights: Weights, line: dict[str, Any]) -> None:
-        """Evaluates if it is time; writes the round's line, then the checkpoint that makes it count."""
+    def _report(
+        self, server_round: int, weights: Weights, line: dict[str, Any], entry: Participation | None = None
+    ) -> None:
+        """Evaluates if it is time; writes the round's line, then who took part, then the checkpoint that makes it count."""
         last = server_round == self.config.rounds or not self._affords(server_round + 1)
         if self.private is not None:
             line |= self.private.public()
@@ -199,11 +211,14 @@ class Federation:
             if self.best is not None and self.best.add(server_round, line["eval"]["loss"]):
                 self.folder.save_checkpoint(Checkpoint(server_round, weights), name=BEST)
         self.folder.append_metrics(line)
+        steps = [] if entry is None else [partial(self.ledger.add, entry)]
         if server_round % self.config.checkpoint_every == 0 or last:
-            checkpoint = Checkpoint(
-                server_round, weights, *self.state.capture(), privacy=self.private.state if self.private else {}
-            )
-            self.folder.save_checkpoint(checkpoint, keep=server_round % self.config.keep_every == 0)
+            arrays, strategy = self.state.capture()
+            held = {k: a.copy() for k, a in arrays.items()}  # the next round may change them in place
+            checkpoint = Checkpoint(server_round, weights, held, strategy, self.private.state if self.private else {})
+            kept = server_round % self.config.keep_every == 0
+            steps.append(partial(self.folder.save_checkpoint, checkpoint, keep=kept))
+        self._saver.save(*steps)
         self.listener(line)
 
     def _evaluate(self, server_round: int, weights: Weights) -> dict[str, float]:

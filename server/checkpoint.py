@@ -210,7 +210,9 @@ class RunFolder:
         }
         table, path = pa.table(columns), self.figures / "clients.parquet"
         if path.is_file():
-            old = parquet.read_table(path)
+            # `read_table` starts eight threads for one local file, and each keeps memory of its own
+            with parquet.ParquetFile(path) as file:
+                old = file.read(use_threads=False)
             table = pa.concat_tables([old.filter(compute.less(old["round"], server_round)), table])
         with replacing(path) as beside:
             parquet.write_table(table, beside)

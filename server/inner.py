@@ -49,6 +49,11 @@ def accepts_mean(strategy: Strategy) -> bool:
     return bool(getattr(strategy, "accepts_mean", False))
 
 
+def hands_back(strategy: Strategy) -> bool:
+    """Returns whether a strategy's result for one reply of weight 1 is that reply, bit by bit, and it remembers nothing."""
+    return type(strategy) in (flower.FedAvg, flower.FedProx)
+
+
 class StrategyState:
     """What changes in a strategy from round to round: arrays, their dicts and lists, records, numbers.
 

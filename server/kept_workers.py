@@ -4,12 +4,12 @@ Each run still has a channel of its own, and a worker has one vault open at a ti
 """
 
 import json
-import os
 import socket
 import subprocess
 import sys
 import threading
 
+from clients.memory import worker_environment
 from server.local_grid import Worker, WorkerCommand
 
 
@@ -55,7 +55,7 @@ class KeptWorker(Worker):
                 [sys.executable, "-P", "-m", "clients.worker", "--control", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "FLWR_TELEMETRY_ENABLED": "0"},
+                env=worker_environment(),
                 start_new_session=True,
             )
 

@@ -3,7 +3,6 @@
 A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
 """
 
-import os
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.frames import receive_message, send_message
+from clients.memory import keep_memory, worker_environment
 
 RUN_ID = 1
 _SERVER_NODE = 1
@@ -71,7 +71,7 @@ class Worker:
                 self._command.arguments(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "FLWR_TELEMETRY_ENABLED": "0"},
+                env=worker_environment(),
                 start_new_session=True,
             )
 
@@ -120,6 +120,7 @@ class LocalGrid(Grid):
 
     def __init__(self, command: WorkerCommand, workers: int, idle: Idle | None = None) -> None:
         take_identity()
+        keep_memory()
         take: Callable[[WorkerCommand], Worker] = Worker if idle is None else idle.take
         self._give: Callable[[Worker], object] = Worker.stop if idle is None else idle.give
         self._workers = {node: take(command) for node in range(2, workers + 2)}

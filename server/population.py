@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,21 +36,26 @@ class Population:
         """Joins what nodes told; a pseudonym that two vaults hold takes part once, from the first.
 
         Args:
-          told: by each node: pseudonyms, train and held-out tokens.
+          told: by each node: pseudonyms, train and held-out tokens; one object for nodes that told the same of one vault.
           vaults: of each node: its vault's id and the node's id.
         """
-        nodes = list(told)
-        columns = [
-            (p, *(np.full(len(p), -1, np.int64) if c is None else c.astype(np.int64) for c in counts))
-            for p, *counts in nodes
-        ]
-        pseudonyms = np.concatenate([p for p, _, _ in columns])
-        unique, first = np.unique(pseudonyms, return_index=True)
-        train, held_out = (np.concatenate([c[k] for c in columns])[first] for k in (1, 2))
-        return cls(unique, train, held_out, _group([p for p, _, _ in nodes], vaults))
+        everyone = list(told)
+        nodes = list({id(n): n for n in everyone}.values())
+        columns = [(p, _counts(train, p), _counts(held_out, p)) for p, train, held_out in nodes]
+        if len(nodes) == 1 and np.all(nodes[0][0][:-1] < nodes[0][0][1:]):
+            pseudonyms, train, held_out = columns[
+                0
+            ]  # one vault, told in order: nothing to sort, nothing twice in memory
+            groups = ((tuple(node for _, node in vaults), pseudonyms),) if vaults else ()
+            return cls(pseudonyms, train, held_out, groups)
+        unique, first = np.unique(np.concatenate([p for p, _, _ in columns]), return_index=True)
+        train, held_out = (np.concatenate(c)[first] for c in zip(*((t, h) for _, t, h in columns), strict=True))
+        return cls(unique, train, held_out, _group([p for p, _, _ in everyone], vaults))
 
     def without(self, clients: Pseudonyms) -> "Population":
         """Returns the population without some clients: a run has forgotten them, whatever a vault still holds."""
+        if not len(clients):
+            return self
         kept = ~np.isin(self.pseudonyms, clients)
         vaults = tuple((nodes, np.setdiff1d(held, clients)) for nodes, held in self.vaults)
         return Population(self.pseudonyms[kept], self.train_tokens[kept], self.held_out_tokens[kept], vaults)
@@ -76,6 +82,10 @@ class Population:
         """The clients that have held-out text, or do not tell."""
         kept: Pseudonyms = self.pseudonyms[self.held_out_tokens != 0]
         return kept
+
+
+def _counts(told: npt.NDArray[Any] | None, clients: Pseudonyms) -> Counts:
+    return np.full(len(clients), -1, np.int64) if told is None else told.astype(np.int64)
 
 
 def _lies_in(clients: Pseudonyms, held: Pseudonyms) -> npt.NDArray[np.bool_]:

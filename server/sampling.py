@@ -17,6 +17,9 @@ def cohort_key(seed: int) -> bytes:
     return derive(seed.to_bytes(8, "little"), "fedlm cohort key")
 
 
+_BLOCK = 2**16  # clients scored at a time: a million cost a round no memory
+
+
 def scores(key: bytes, server_round: int, pseudonyms: Pseudonyms) -> Pseudonyms:
     """Returns a uniform 64-bit score for each client in a round: AES-256-ECB(HKDF(key), round || pseudonym)."""
     blocks = np.empty((len(pseudonyms), 2), "<u8")
@@ -37,11 +40,17 @@ def draw_cohort(key: bytes, server_round: int, pseudonyms: Pseudonyms, size: int
       pseudonyms: the population, each once.
       size: of the cohort; all clients if there are fewer.
     """
-    found = scores(key, server_round, pseudonyms)
-    if size < len(pseudonyms):
-        nearest = np.flatnonzero(found <= np.partition(found, size - 1)[size - 1])
-        pseudonyms, found = pseudonyms[nearest], found[nearest]
-    return pseudonyms[np.lexsort((pseudonyms, found))[:size]]
+    drawn, lowest, step = pseudonyms[:0], np.zeros(0, np.uint64), max(_BLOCK, size)
+    for at in range(0, len(pseudonyms), step):
+        block = pseudonyms[at : at + step]
+        found = scores(key, server_round, block)
+        if 0 < size < len(block):
+            near = found <= (lowest[-1] if len(drawn) == size else np.partition(found, size - 1)[size - 1])
+            block, found = block[near], found[near]
+        drawn, lowest = np.concatenate((drawn, block)), np.concatenate((lowest, found))
+        order = np.lexsort((drawn, lowest))[:size]
+        drawn, lowest = drawn[order], lowest[order]
+    return drawn
 
 
 def poisson_cohort(key: bytes, server_round: int, pseudonyms: Pseudonyms, rate: float) -> Pseudonyms:

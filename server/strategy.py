@@ -7,16 +7,16 @@ reply per client. Its own messages are dropped; what it puts into its configurat
 from collections.abc import Iterable
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from flwr.supercore.run import Run
 
 from fedlm import wire
-from fedlm.errors import CohortError
+from fedlm.errors import CohortError, error_of_code
 from fedlm.sums import ExactSum
 from fedlm.types import Pseudonyms, TextMetrics, Weights
-from server.inner import accepts_mean
+from server.inner import accepts_mean, hands_back
 from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
@@ -60,10 +60,11 @@ class CohortStrategy:
         """
         if self._private is not None:
             return self._train_privately(self._private, grid, server_round, weights, cohort, timeout)
-        config = self._configured(server_round, weights)
+        record = wire.weights_record(weights)
+        config = self._configured(server_round, record)
         total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
         replies, reasons, usable = [], list[str | None](), list[Message]()
-        requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
+        requests = self._requests(grid, MessageType.TRAIN, server_round, record, cohort, config)
         answers = list(grid.send_and_receive(requests, timeout=timeout))
         for reply in answers:
             if reply.has_error():
@@ -85,9 +86,7 @@ class CohortStrategy:
         if total.clients == 0:
             reason = reasons[0] if reasons else "no text opened, or no update was usable (not finite, or too large)."
             raise CohortError(f"Round {server_round}: none of {len(cohort)} clients could be trained: {reason}")
-        mean = total.mean(weights)
-        arrays, _ = self.inner.aggregate_train(server_round, replies or [_as_reply(mean, 1, metrics)])
-        return (mean if arrays is None else wire.record_weights(arrays)), total, metrics
+        return self._next(server_round, total.mean(weights), replies, metrics), total, metrics
 
     def _train_privately(
         self,
@@ -99,11 +98,12 @@ class CohortStrategy:
         timeout: float,
     ) -> tuple[Weights, ExactSum, TextMetrics]:
         """Charges, sums, noises. A chunk that fails is asked again client by client: one client never costs another."""
-        config = self._configured(server_round, weights)
+        record = wire.weights_record(weights)
+        config = self._configured(server_round, record)
         config["clip-norm"] = private.clip_norm
         event = private.charge(server_round, cohort)
         total, sums = ExactSum.zeros_like(weights), list[TextMetrics]()
-        requests = self._requests(grid, MessageType.TRAIN, server_round, weights, cohort, config)
+        requests = self._requests(grid, MessageType.TRAIN, server_round, record, cohort, config)
         failed: list[Message] = []
         for request, reply in _pairs(requests, grid.send_and_receive(requests, timeout=timeout)):
             if reply is None or not self._merge(reply, weights, len(cohort), total, sums):
@@ -114,13 +114,19 @@ class CohortStrategy:
         metrics = sum(sums, TextMetrics())
         total.failed = len(cohort) - total.clients
         mean = private.mean(event, total, weights)
-        arrays, _ = self.inner.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics())])
-        return (mean if arrays is None else wire.record_weights(arrays)), total, metrics
+        return self._next(server_round, mean, [], TextMetrics()), total, metrics
 
-    def _configured(self, server_round: int, weights: Weights) -> ConfigRecord:
+    def _next(self, server_round: int, mean: Weights, replies: list[Message], metrics: TextMetrics) -> Weights:
+        """Returns what the inner strategy makes of the replies; without any, of the mean as the only one."""
+        if not replies and hands_back(self.inner):
+            return mean
+        arrays, _ = self.inner.aggregate_train(server_round, replies or [_as_reply(mean, 1, metrics)])
+        return mean if arrays is None else wire.record_weights(arrays)
+
+    def _configured(self, server_round: int, weights: ArrayRecord) -> ConfigRecord:
         """Returns what the inner strategy tells its clients. FedOpt, FedAvgM and QFedAvg remember the weights given here."""
         config = ConfigRecord()
-        self.inner.configure_train(server_round, wire.weights_record(weights), config, _StandInGrid(self.inner))
+        self.inner.configure_train(server_round, weights, config, _StandInGrid(self.inner))
         return config
 
     def _merge(
@@ -143,7 +149,7 @@ class CohortStrategy:
         grid: Grid,
         message_type: str,
         server_round: int,
-        weights: Weights,
+        weights: ArrayRecord,
         clients: Pseudonyms,
         config: ConfigRecord,
     ) -> list[Message]:
@@ -157,9 +163,8 @@ class CohortStrategy:
             chunks += list(zip(nodes, split(own, work, len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
-        arrays = wire.weights_record(weights)
         return [
-            Message(wire.request(arrays, c, self._settings, server_round, drawn, config), node, message_type)
+            Message(wire.request(weights, c, self._settings, server_round, drawn, config), node, message_type)
             for node, c in chunks
             if len(c)
         ]
@@ -173,11 +178,12 @@ class CohortStrategy:
           FedLMError: a node could not evaluate its clients, with the exit code that the reason has there: a client whose
             held-out text does not open is never left out of a figure.
         """
-        requests = self._requests(grid, MessageType.EVALUATE, server_round, weights, clients, ConfigRecord())
+        record = wire.weights_record(weights)
+        requests = self._requests(grid, MessageType.EVALUATE, server_round, record, clients, ConfigRecord())
         figures: dict[int, TextMetrics] = {}
         for reply in grid.send_and_receive(requests, timeout=timeout):
             if reply.has_error():
-                kind = type(error_of(reply.error))
+                kind = type(error_of_code(reply.error.code, ""))
                 raise kind(f"Evaluation after round {server_round} failed: {reply.error.reason}")
             group = wire.content_group(reply.content)
             if group is None:

@@ -15,7 +15,6 @@ from fedlm.data.tokens import PLACEHOLDERS, SPECIALS
 from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
-from fedlm.types import Pseudonyms
 from server.checkpoint import RunFolder
 from server.population import Population
 
@@ -79,15 +78,10 @@ def _ask(grid: Grid, config: RunConfig, candidates: list[str]) -> list[RecordDic
     """Asks one node of every vault for the clients that no other vault has given."""
     nodes, settings = list(grid.get_node_ids()), config.to_settings()
     nobody = np.zeros(0, np.uint64)
-    about = [
-        content.config_records["config"]
-        for content in _send(
-            grid, config, [(n, MessageType.QUERY, wire.request(None, nobody, settings, 1, 0)) for n in nodes]
-        )
-    ]
-    held: list[Pseudonyms] = [wire.bytes_pseudonyms(a["clients"]) for a in about]
-    vaults = [(bytes(a["vault"]), n) for a, n in zip(about, nodes, strict=True)]  # type: ignore[arg-type]
-    people = Population.merge([(p, None, None) for p in held], vaults)
+    asked = [(n, MessageType.QUERY, wire.request(None, nobody, settings, 1, 0)) for n in nodes]
+    told = [wire.content_census(content) for content in _send(grid, config, asked)]
+    vaults = [(vault, node) for (vault, _, _), node in zip(told, nodes, strict=True)]
+    people = Population.merge([(pseudonyms, None, None) for _, pseudonyms, _ in told], vaults)
     questions = []
     for own, clients in people.by_vault(people.pseudonyms, nodes):
         content = wire.request(None, clients, settings, 1, 0)

@@ -11,7 +11,7 @@ from fedlm import wire
 from fedlm.errors import ConfigError
 from fedlm.types import TextMetrics, Weights
 from server.checkpoint import Checkpoint
-from server.inner import ACCEPT_MEAN, PER_CLIENT, StrategyState, accepts_mean, build_strategy
+from server.inner import ACCEPT_MEAN, PER_CLIENT, StrategyState, accepts_mean, build_strategy, hands_back
 from server.local_grid import take_identity
 from server.strategy import _as_reply, _StandInGrid
 
@@ -107,3 +107,16 @@ def test_state_of_another_kind_says_so() -> None:
 def test_request_carries_what_the_strategy_tells() -> None:
     content = wire.request(None, np.zeros(0, np.uint64), "{}", 3, 5, ConfigRecord({"proximal-mu": 0.5}))
     assert content.config_records["config"]["proximal-mu"] == 0.5
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_strategy_that_hands_the_mean_back_hands_back_its_very_bits(spec: str) -> None:
+    strategy = build_strategy(spec)
+    state = StrategyState(strategy)
+    start = (np.zeros((3, 4), np.float32), np.ones(2, np.float32))
+    mean = (np.float32([[-0.0, 1e-42, 3.4e38, 1 / 3]] * 3), np.float32([7.0, -1e-7]))
+    if hands_back(strategy):
+        found = aggregate(strategy, 1, start, mean)
+        assert [w.tobytes() for w in found] == [w.tobytes() for w in mean]
+        assert state.capture() == ({}, {})
+    assert hands_back(strategy) == (spec == "FedAvg" or spec.startswith("FedProx"))

@@ -22,6 +22,20 @@ def reply() -> RecordDict:
     return wire.sum_content(total, TextMetrics(1.5, 1, 3, 3))
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_arrays_are_laid_out_as_flower_lays_them_out(shape: tuple[int, ...], dtype: type) -> None:
+    values = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+    for array in (values, np.array(values, order="F")):
+        ours, theirs = wire._array(array), Array(np.array(values, order="C"))
+        assert (ours.dtype, ours.shape, ours.stype, ours.data) == (
+            theirs.dtype,
+            theirs.shape,
+            theirs.stype,
+            theirs.data,
+        )
+
+
 def not_a_number(content: RecordDict) -> None:
     content.metric_records["metrics"]["loss-sum"] = float("nan")
 
@@ -135,3 +149,11 @@ def test_a_small_group_has_no_histogram() -> None:
 )
 def test_the_proxy_takes_one_plain_request_only(head: bytes, problem: str) -> None:
     assert check_request(head, 10)[0].startswith(problem) and bool(check_request(head, 10)[0]) == bool(problem)
+
+
+def test_a_census_comes_out_as_it_went_in_with_or_without_counts() -> None:
+    people, counts = np.array([3, 2**64 - 1], np.uint64), {"train": np.array([5, 6], np.uint32)}
+    for told in (counts, {}):
+        vault, pseudonyms, found = wire.content_census(wire.census_content(b"vault", people, told))
+        assert vault == b"vault" and np.array_equal(pseudonyms, people)
+        assert {k: v.tolist() for k, v in found.items()} == {k: v.tolist() for k, v in told.items()}

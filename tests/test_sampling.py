@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.population import Population
-from server.sampling import cohort_key, draw_cohort, scores, split_chunks
+from server.sampling import _BLOCK, cohort_key, draw_cohort, scores, split_chunks
 
 KEY = cohort_key(7)
 
@@ -84,3 +84,23 @@ def test_clients_are_found_in_their_vault_as_a_search_through_all_finds_them(oth
     ((nodes, found),) = everybody.by_vault(clients, [2])
     assert nodes == (2,)
     assert found.tolist() == [c for c in clients.tolist() if c in set(held.tolist())]
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_a_cohort_drawn_block_by_block_is_that_of_all_scores(size: int) -> None:
+    everyone = population(3 * _BLOCK + 5)
+    found = scores(KEY, 2, everyone)
+    assert np.array_equal(draw_cohort(KEY, 2, everyone, size), everyone[np.lexsort((everyone, found))[:size]])
+
+
+def test_two_nodes_of_one_vault_are_one_population_and_hold_it_once() -> None:
+    held = population(50)
+    told = (held, np.arange(50, dtype=np.uint32), None)
+    once = Population.merge([told, told], [(b"v", 2), (b"v", 3)])
+    apart = Population.merge([told, tuple(c if c is None else c.copy() for c in told)], [(b"v", 2), (b"v", 3)])
+    for found in (once, apart):
+        assert np.array_equal(found.pseudonyms, held) and found.train_tokens.tolist() == list(range(50))
+        assert set(found.held_out_tokens.tolist()) == {-1}
+        ((nodes, lies),) = found.vaults
+        assert nodes == (2, 3) and np.array_equal(lies, held)
+    assert once.pseudonyms is held and once.vaults[0][1] is held

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedlm.sums import SCALE, ExactSum, client_weight
+from fedlm.sums import _BLOCK, SCALE, ExactSum, client_weight
 from fedlm.types import Weights
 
 
@@ -83,3 +83,14 @@ def test_drift_of_clients_that_agree_cancel_or_are_not_there(updates: list[tuple
     assert whole.drift is not None and parts.drift is not None
     assert parts.drift.summary(parts) == pytest.approx(whole.drift.summary(whole), nan_ok=True)
     assert whole.drift.summary(whole)["cosine"] == pytest.approx(cosine, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (_BLOCK,), (3, _BLOCK)])
+@pytest.mark.parametrize("weight", [1, 7, 8000, 2**55 + 1])
+def test_the_mean_is_what_its_formula_says_bit_by_bit(shape: tuple[int, ...], weight: int) -> None:
+    rng = np.random.default_rng(1)
+    start = np.asarray(rng.normal(size=shape), np.float32)
+    total = ExactSum((np.asarray(rng.integers(-(2**60), 2**60, shape)),), weight=weight)
+    (mean,) = total.mean((start,))
+    expected = (start.astype(np.float64) + total.sums[0].astype(np.float64) / SCALE / weight).astype(np.float32)
+    assert mean.shape == shape and mean.tobytes() == expected.tobytes()

@@ -5,6 +5,7 @@ the placeholders that scrubbing leaves (128 in all). `bytes` is UTF-8 itself.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +103,12 @@ def vocabulary(spec: str, text: str = "") -> Vocabulary:
         from fedlm.data.learned import learned_vocabulary
 
         return learned_vocabulary(spec, parsed.name, text)
+    return _fixed(spec)
+
+
+@lru_cache(maxsize=4)  # a preparation asks for it twice a client
+def _fixed(spec: str) -> Vocabulary:
+    parsed = parse_spec(spec)
     specials = ("",) * SPECIALS
     if parsed.name == "bytes" and not parsed.options:
         return Vocabulary(spec, specials + tuple(chr(b) for b in range(256)), is_bytes=True)

@@ -74,8 +74,14 @@ class Scrubber:
 
     @contextmanager
     def spread(self, characters: int) -> Iterator[int]:
-        """Uses processes of their own meanwhile, if so many characters are worth it; yields how many threads keep them busy."""
-        count = worth(characters) if self._analyzer is not None else 0
+        """Uses processes of their own meanwhile, if so many characters are worth it; yields how many threads keep them busy.
+
+        Without scrubbing that is none.
+        """
+        if self._analyzer is None:
+            yield 0
+            return
+        count = worth(characters)
         if not count:
             yield os.cpu_count() or 1  # the model, at least, runs outside the interpreter's lock
             return

@@ -57,8 +57,8 @@ class Spool:
 
     def _flush(self) -> None:
         self._db.execute("BEGIN")
-        for name, documents in self._buffer.items():
-            user = self._user(name)
+        for user, name in sorted((self._user(name), name) for name in self._buffer):  # pages are written in turn
+            documents = self._buffer[name]
             plain = json.dumps([name, documents]).encode()
             place = Place(self._id, Part.TRAIN, user, self._number)
             self._db.execute(

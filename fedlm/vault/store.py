@@ -92,6 +92,10 @@ class Vault:
         """Pseudonyms of all clients, (clients,)."""
         return np.ascontiguousarray(self.index["pseudonym"])
 
+    def by_pseudonym(self) -> npt.NDArray[np.void]:
+        """Returns the index in the order of the pseudonyms, which does not tell when a client came."""
+        return self.index[self._order]
+
     def pseudonym(self, name: str) -> int:
         """Returns the pseudonym of a name, whether or not it is in the vault."""
         return self._head.secrets.pseudonym(name)

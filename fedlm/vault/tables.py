@@ -103,10 +103,15 @@ def pseudonym(key: bytes, name: str) -> int:
     return int.from_bytes(hmac.digest(key, name.encode("utf-8", "replace"), "sha256")[:8], "little")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Opens the file; transactions are ours."""
+_WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so that each client of a large vault touches pages of its own
+
+
+def connect(path: Path, *, writing: bool = False) -> sqlite3.Connection:
+    """Opens the file; transactions are ours. `writing` many clients takes more memory than reading a few."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        if writing:
+            db.execute(f"PRAGMA cache_size={_WRITING_CACHE}")
         db.execute("PRAGMA secure_delete=ON")
         db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider forgets the old key
         db.execute("PRAGMA trusted_schema=OFF")

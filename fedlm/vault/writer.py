@@ -92,7 +92,7 @@ class VaultWriter:
         with contextlib.ExitStack() as undo:
             undo.callback(self._remove)
             os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            self._db = connect(self._beside)
+            self._db = connect(self._beside, writing=True)
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.executescript(SCHEMA)
             self._db.execute("BEGIN")
