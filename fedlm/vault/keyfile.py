@@ -189,8 +189,8 @@ def _locked(path: Path, mode: Literal["rb", "r+b"], lock: int) -> Iterator[Binar
             file = path.open(mode)
         except FileNotFoundError:
             raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
-        except IsADirectoryError:
-            raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.") from None
+        except OSError as error:
+            raise VaultError(f"The key file {path} does not open: {error.strerror}.") from None
         with file:
             with contextlib.suppress(
                 OSError

@@ -114,5 +114,7 @@ def test_no_key_named_and_no_key_file(tmp_path: Path) -> None:
             file.write_text(json.dumps({"fedlm-key": 1, "vaults": {"00": json.loads(text)}}) if "{" in text else text)
         with pytest.raises(VaultError, match="is missing" if text is None else "is not a key file"):
             Vault(vault, KeySource(file))
+    with pytest.raises(VaultError, match="does not open: Is a directory"):
+        Vault(vault, KeySource(tmp_path))
     with pytest.raises(VaultError, match="never overwritten"):
         create_key_file(tmp_path / "v.key")
