@@ -69,7 +69,7 @@ class LocalTrainer:
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
         self._begin = tf.function(self._begin_client, input_signature=shapes, autograph=False)
         self._moved = tf.function(self._end_client, input_signature=shapes, autograph=False)
-        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. No AutoGraph: it would write the functions' source into the temporary folder.
+        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. AutoGraph would write source files into TMPDIR.
         on_cpu = not tf.config.list_physical_devices("GPU")
         self._step = tf.function(self._train_step, jit_compile=on_cpu, autograph=False)
         self._graphs: dict[bool, Any] = {}
