@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedlm.errors import ConfigError
+from fedlm.ordered import in_groups
 from fedlm.scrub.entities import KIND_OF_ENTITY
 from fedlm.scrub.kinds import Kind, strip_placeholders
 from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
+
+GROUP_CHARACTERS = 20_000  # of texts that are looked at together
+GROUP_TEXT = 20  # what a text weighs in a group, however short it is
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,20 @@ class Scrubber:
 
     def find(self, text: str) -> list[Finding]:
         """Returns the findings in `text`, in order and without overlaps."""
-        if self._analyzer is None or not text:
-            return []
-        found = (
-            Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in self._analyzer.analyze(text)
-        )
+        return self.find_all([text])[0]
+
+    def find_all(self, texts: Sequence[str]) -> list[list[Finding]]:
+        """Returns the findings in each text: the same as alone, but short texts cost less together."""
+        if self._analyzer is None:
+            return [[] for _ in texts]
+        found: dict[str, list[Finding]] = {text: [] for text in texts}  # what was said twice is read once
+        for group in in_groups(filter(None, found), weight, GROUP_CHARACTERS):
+            for text, results in zip(group, self._analyzer.analyze_all(group), strict=True):
+                found[text] = self._findings(text, results)
+        return [list(found[text]) for text in texts]
+
+    def _findings(self, text: str, results: Iterable[tuple[int, int, str, float]]) -> list[Finding]:
+        found = (Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in results)
         return resolve(_trim(text, f) for f in found if self.profile.accepts(f.kind, f.score))
 
     def scrub(
@@ -105,11 +118,23 @@ class Scrubber:
         Raises:
           ConfigError: the profile asks for pseudonyms and none were given.
         """
-        clean = strip_placeholders(text)
-        findings = self.find(clean)
-        if counts is not None:
-            counts.update(f.kind.name for f in findings)
-        return ScrubbedText(replace(clean, findings, self.stand_ins(clean, findings, pseudonyms)), _MAKERS)
+        return self.scrub_all([text], counts, pseudonyms)[0]
+
+    def scrub_all(
+        self, texts: Sequence[str], counts: Counter[str] | None = None, pseudonyms: Pseudonyms | None = None
+    ) -> list[ScrubbedText]:
+        """Returns what `scrub` returns of each text; short texts cost less together.
+
+        Raises:
+          ConfigError: the profile asks for pseudonyms and none were given.
+        """
+        clean = [strip_placeholders(text) for text in texts]
+        done = []
+        for text, findings in zip(clean, self.find_all(clean), strict=True):
+            if counts is not None:
+                counts.update(f.kind.name for f in findings)
+            done.append(ScrubbedText(replace(text, findings, self.stand_ins(text, findings, pseudonyms)), _MAKERS))
+        return done
 
     def stand_ins(self, text: str, findings: Sequence[Finding], pseudonyms: Pseudonyms | None) -> list[str]:
         """Returns what takes each finding's place, as the profile's mode says."""
@@ -120,6 +145,11 @@ class Scrubber:
         if pseudonyms is None:
             raise ConfigError("scrub mode='pseudonym' needs a key, which this command does not have.")
         return [pseudonyms.stand_in(f.kind, text[f.start : f.end]) for f in findings]
+
+
+def weight(text: str) -> int:
+    """Returns what a text weighs in a group."""
+    return len(text) + GROUP_TEXT
 
 
 def resolve(findings: Iterable[Finding]) -> list[Finding]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.scrub.tagger import load
+from fedlm.scrub.tagger import load_tokenizer
 
 _WORDS = {
     "title": "mr mrs ms miss mx dr prof professor sir madam mister herr frau señor señora monsieur madame rev capt judge",
@@ -50,7 +50,7 @@ class Lexicon:
     def __init__(self, *, half: bool = False) -> None:
         self._given, self._surnames = name_lists()
         self._half = half
-        self._rank: dict[str, int] = load()[0].get_vocab()
+        self._rank: dict[str, int] = load_tokenizer().get_vocab()
         self._lists = {name: frozenset(words.split()) for name, words in _WORDS.items()}
         self._countries = _country_words()
         self.vector = lru_cache(maxsize=100_000)(self._vector)

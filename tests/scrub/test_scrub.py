@@ -54,6 +54,7 @@ CASES = [
     ("LOCATION", "made of wood", None),
     ("NRP", "a French citizen", "French"),
     ("NRP", "to polish shoes", None),
+    ("NRP", "a french citizen", "french"),
     ("URL", "see https://example.org/a?b=1.", "https://example.org/a?b=1"),
     ("URL", "good night.The train left", None),
     ("PERSON", "Hello Jane Doe,\nthe rest", "Jane Doe"),
@@ -162,6 +163,8 @@ def test_names_model_alone_and_among_others() -> None:
     before = full.find(text)
     full.find("Somebody else wrote a much longer text about Berlin and Anna Schmidt. " * 20)
     assert full.find(text) == before
+    others = [text, "Dear Ann,\nmail bob@example.org", "", text, "Tom", "word " * 9_000 + "from Maria Lopez"]
+    assert full.find_all(others) == [full.find(t) for t in others]
 
 
 @pytest.mark.slow
@@ -176,6 +179,7 @@ def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatc
         victim.kill()
         scrubber._analyzer._idle.put(victim)
         assert list(in_order(scrubber.find, texts, threads)) == alone
+        assert scrubber.find_all(texts) == alone
     assert [scrubber.find(t) for t in texts] == alone
 
 
@@ -194,6 +198,8 @@ def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
     with scrubber.spread(0), pytest.raises(CorpusError) as error:
         scrubber.find("my secret words")
     assert "secret" not in str(error.value) and "ValueError" in str(error.value)
+    with scrubber.spread(0), pytest.raises(CorpusError, match=r"^One of 2 texts of 5 characters together could not"):
+        scrubber.scrub_all(["two", "no"])
 
 
 @pytest.mark.parametrize("sign", ["-", "_", "a", "1", "1 ", "ab1-", "a@", "a. ", "\n"])

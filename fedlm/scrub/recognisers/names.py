@@ -8,7 +8,6 @@ from presidio_analyzer import EntityRecognizer, RecognizerResult
 
 from fedlm.scrub.combine import CLASSES, Matrix, name_model
 from fedlm.scrub.tagger import LABELS, Tagged, tag
-from fedlm.scrub.windows import pieces
 
 RUNS_MODEL = True
 
@@ -88,11 +87,18 @@ class NamesRecognizer(EntityRecognizer):
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
         """Returns the models' spans in `text`."""
-        tagged = tag(text, pieces(text))
+        return [r for r in self.analyze_all([text])[0] if r.entity_type in entities]
+
+    def analyze_all(self, texts: list[str]) -> list[list[RecognizerResult]]:
+        """Returns the models' spans in each text: many short texts cost less together, and are found the same."""
+        return [self._results(tagged) for tagged in tag(texts)]
+
+    @staticmethod
+    def _results(tagged: Tagged) -> list[RecognizerResult]:
         if not tagged.words:
             return []
         spans = spans_of(tagged, name_model()(tagged), THRESHOLD) + number_spans(tagged)
-        return [RecognizerResult(entity, a, b, score) for a, b, entity, score in spans if entity in entities]
+        return [RecognizerResult(entity, a, b, score) for a, b, entity, score in spans]
 
 
 def build() -> EntityRecognizer:
