@@ -9,7 +9,7 @@ from typing import Any
 
 from fedlm.errors import ConfigError, CorpusError
 from fedlm.ordered import in_groups, in_order
-from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, replace, weight
+from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score, Span
@@ -49,7 +49,7 @@ def scrub_file(
             record |= {"text": text, "spans": [_span(f) for f in findings]}
         else:
             pseudonyms = Pseudonyms(key, str(record.get("user", "")))
-            record["text"] = readable(replace(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
+            record["text"] = readable(put(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
 
     def work(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
         texts = [strip_placeholders(record["text"]) for record in records]

@@ -24,9 +24,8 @@ _CLASS = {"PERSON": 1, "LOCATION": 2, "ORGANIZATION": 3, "STREET_ADDRESS": 4}
 def read(path: Path, *, generated: bool) -> tuple[Matrix, list[int]]:
     """Returns features and classes of the words of a file."""
     lexicon, rows, classes = Lexicon(half=generated), [], list[int]()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        tagged = tag([record["text"]])[0]
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for record, tagged in zip(records, tag([record["text"] for record in records]), strict=True):
         if tagged.words:
             rows.append(features(tagged, lexicon))
             classes += [_class(record["spans"], *word) for word in tagged.words]

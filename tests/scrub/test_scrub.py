@@ -107,6 +107,24 @@ def test_resolved_findings_do_not_overlap_and_the_best_stays(raw: list[tuple[int
     assert all(any(k.start < f.end and f.start < k.end and k.score >= f.score for k in kept) for f in findings)
 
 
+def test_what_an_overlap_leaves_of_a_finding_stays_found() -> None:
+    text = "22 November 2001 Mill Lane, 7"
+    findings = [Finding(0, 16, Kind.DATE, 0.8), Finding(12, 26, Kind.ADDRESS, 0.9), Finding(17, 29, Kind.PERSON, 0.5)]
+    kept = [(text[f.start : f.end], f.kind) for f in resolve(findings, text)]
+    assert kept == [("22 November", Kind.DATE), ("2001 Mill Lane", Kind.ADDRESS)]  # ", 7" is too little
+
+
+@given(st.lists(spans, max_size=12))
+def test_findings_that_overlap_leave_little_uncovered(raw: list[tuple[int, int, Kind, float]]) -> None:
+    """With letters only, no finding has a gap of three characters that nothing masks."""
+    findings = [Finding(a, a + n, kind, score) for a, n, kind, score in raw]
+    kept = resolve(findings, "x" * 40)
+    assert all(a.end <= b.start for a, b in pairwise(kept))
+    covered = {i for k in kept for i in range(k.start, k.end)}
+    for f in findings:
+        assert "---" not in "".join(" " if i in covered else "-" for i in range(f.start, f.end))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_can_be_scrubbed(patterns: Scrubber, text: str) -> None:
