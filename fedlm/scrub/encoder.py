@@ -1,7 +1,7 @@
 """The classifier's network, written anew for speed: 8-bit products, fused operators, findings that no batch changes.
 
 The package's ONNX file has 4-bit weights, which ONNX Runtime unpacks to float32 for every product, in 529 nodes. Its
-weights are read here and written into a graph of 76 nodes. Each product's input is rounded to 8 bits on a scale that is
+weights are read here and written into a graph of 72 nodes. Each product's input is rounded to 8 bits on a scale that is
 fixed (`RANGES`); a scale taken from the batch's own largest value, as is usual, would make a text's findings depend on
 the texts beside it. Weights have 7 bits a column: an eighth bit overflows on processors without VNNI, and findings
 would depend on the processor.

@@ -12,7 +12,7 @@ from fedlm.scrub.tagger import LABELS, Tagged, tag
 RUNS_MODEL = True
 
 # A word counts when its class has this probability. Below a half: a name that slips through costs more than a false one.
-THRESHOLD = 0.3
+THRESHOLD = 0.25
 _LOWEST, _HIGHEST = 0.4, 0.85  # scores of a name at the threshold and of a sure one; a checked pattern has 1.0
 
 # Numbers that the classifier names and no pattern does, if they have digits enough to tell one person from another.
