@@ -1,4 +1,4 @@
-"""A map over threads that keeps the order and reads only a little ahead."""
+"""A map over threads that keeps the order and reads only a little ahead; items in groups of about one size."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,3 +29,21 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_groups(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """Yields the items in order, in lists whose sizes add to at most `limit`, or of one item.
+
+    >>> list(in_groups(["a", "bb", "cccc", "d"], len, 3))
+    [['a', 'bb'], ['cccc'], ['d']]
+    """
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        if group and total + size(item) > limit:
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += size(item)
+    if group:
+        yield group

@@ -204,7 +204,7 @@ def _shards(
     def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str], list[Document]]:
         counts: Counter[str] = Counter()
         stand_ins = Pseudonyms(key, documents[0].user) if scrubber.profile.mode == "pseudonym" and documents else None
-        scrubbed = [scrubber.scrub(d.text, counts, stand_ins) for d in documents]
+        scrubbed = scrubber.scrub_all([d.text for d in documents], counts, stand_ins)
         return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts, documents
 
     with scrubber.spread(spool.characters_of(len(users))) as threads:

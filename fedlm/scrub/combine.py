@@ -1,7 +1,7 @@
 """From the classifier's probabilities to names: a log-linear model over words.
 
 The classifier does not see capitals, and was trained on forms and letters. This model of some 700 weights adds what it
-misses: capitals and how many the text has, word lists, how common a word is, and the neighbours. It was fitted by
+misses: capitals and how many the text has, word lists, and the neighbours. It was fitted by
 `python -m fedlm.scrub.fit` on tweets and generated text (docs/scrubbing.md says which).
 """
 
@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.scrub.lexicon import STATIC, Lexicon
+from fedlm.scrub.lexicon import STATIC, Lexicon, lexicon
 from fedlm.scrub.tagger import LABELS, Tagged
 
 CLASSES = ("O", "PERSON", "LOCATION", "ORGANIZATION", "STREET_ADDRESS")
@@ -167,4 +167,4 @@ def name_model() -> NameModel:
     with (files("fedlm.scrub") / WEIGHTS).open("rb") as file:
         weights = np.load(file, allow_pickle=False)
     assert weights.shape == (WIDTH, len(CLASSES))
-    return NameModel(weights.astype(np.float32), Lexicon())
+    return NameModel(weights.astype(np.float32), lexicon())

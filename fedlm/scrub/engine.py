@@ -8,15 +8,20 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedlm.errors import ConfigError
+from fedlm.ordered import in_groups
 from fedlm.scrub.entities import KIND_OF_ENTITY
-from fedlm.scrub.kinds import Kind, strip_placeholders
+from fedlm.scrub.kinds import WRITTEN, Kind, strip_placeholders
 from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
+
+GROUP_CHARACTERS = 20_000  # of texts that are looked at together
+SHORTEST_REST = 3  # letters or figures in what an overlap leaves of a finding
+GROUP_TEXT = 20  # what a text weighs in a group, however short it is
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,25 @@ class Scrubber:
 
     def find(self, text: str) -> list[Finding]:
         """Returns the findings in `text`, in order and without overlaps."""
-        if self._analyzer is None or not text:
-            return []
-        found = (
-            Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in self._analyzer.analyze(text)
-        )
-        return resolve(_trim(text, f) for f in found if self.profile.accepts(f.kind, f.score))
+        return self.find_all([text])[0]
+
+    def find_all(self, texts: Sequence[str]) -> list[list[Finding]]:
+        """Returns the findings in each text: the same as alone, but short texts cost less together."""
+        if self._analyzer is None:
+            return [[] for _ in texts]
+        found: dict[str, list[Finding]] = {text: [] for text in texts}  # what was said twice is read once
+        for group in in_groups(filter(None, found), weight, GROUP_CHARACTERS):
+            for text, results in zip(group, self._analyzer.analyze_all(group), strict=True):
+                found[text] = self._findings(text, results)
+        return [list(found[text]) for text in texts]
+
+    def _findings(self, text: str, results: Iterable[tuple[int, int, str, float]]) -> list[Finding]:
+        found = (Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in results)
+        kept = resolve((_trim(text, f) for f in found if self.profile.accepts(f.kind, f.score)), text)
+        if self.profile.name == "full":
+            again = [f for f in _repeated(text, kept) if self.profile.accepts(f.kind, f.score)]
+            kept = resolve([*kept, *again]) if again else kept
+        return list(_beside_placeholders(text, kept)) if "<" in text else kept
 
     def scrub(
         self, text: str, counts: Counter[str] | None = None, pseudonyms: Pseudonyms | None = None
@@ -111,11 +129,23 @@ class Scrubber:
         Raises:
           ConfigError: the profile asks for pseudonyms and none were given.
         """
-        clean = strip_placeholders(text)
-        findings = self.find(clean)
-        if counts is not None:
-            counts.update(f.kind.name for f in findings)
-        return ScrubbedText(replace(clean, findings, self.stand_ins(clean, findings, pseudonyms)), _MAKERS)
+        return self.scrub_all([text], counts, pseudonyms)[0]
+
+    def scrub_all(
+        self, texts: Sequence[str], counts: Counter[str] | None = None, pseudonyms: Pseudonyms | None = None
+    ) -> list[ScrubbedText]:
+        """Returns what `scrub` returns of each text; short texts cost less together.
+
+        Raises:
+          ConfigError: the profile asks for pseudonyms and none were given.
+        """
+        clean = [strip_placeholders(text) for text in texts]
+        done = []
+        for text, findings in zip(clean, self.find_all(clean), strict=True):
+            if counts is not None:
+                counts.update(f.kind.name for f in findings)
+            done.append(ScrubbedText(put(text, findings, self.stand_ins(text, findings, pseudonyms)), _MAKERS))
+        return done
 
     def stand_ins(self, text: str, findings: Sequence[Finding], pseudonyms: Pseudonyms | None) -> list[str]:
         """Returns what takes each finding's place, as the profile's mode says."""
@@ -128,13 +158,54 @@ class Scrubber:
         return [pseudonyms.stand_in(f.kind, text[f.start : f.end]) for f in findings]
 
 
-def resolve(findings: Iterable[Finding]) -> list[Finding]:
-    """Returns findings without overlaps, in order: the most certain wins, then the longest, then the first."""
+def _beside_placeholders(text: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yields findings without the placeholders that text scrubbed before has; whatever else they cover stays found."""
+    written = [m.span() for m in WRITTEN.finditer(text)]
+    for f in findings:
+        inside = [(a, b) for a, b in written if a < f.end and f.start < b]
+        yield from (_trim(text, p) for p in _without(f, inside) if not inside or _is_worth(text, p))
+
+
+def _repeated(text: str, findings: Sequence[Finding]) -> list[Finding]:
+    """Returns the other places of names that are certain in one place."""
+    from fedlm.scrub import consistency, lexicon  # load name lists
+
+    sure = [(f.start, f.end) for f in findings if f.kind == Kind.PERSON and f.score >= consistency.SURE]
+    addresses = [(f.start, f.end) for f in findings if f.kind == Kind.EMAIL]
+    if not sure and not addresses:
+        return []
+    taken = [(f.start, f.end) for f in findings]
+    spans = consistency.repeated(text, sure, addresses, taken, lexicon.lexicon())
+    return [Finding(a, b, Kind.PERSON, consistency.SCORE, "PERSON") for a, b in spans]
+
+
+def weight(text: str) -> int:
+    """Returns what a text weighs in a group."""
+    return len(text) + GROUP_TEXT
+
+
+def resolve(findings: Iterable[Finding], text: str = "") -> list[Finding]:
+    """Returns findings without overlaps, in order: the most certain wins, then the longest, then the first.
+
+    What the others cover beside the winner stays found, if `text` has letters or figures enough there: a date in front of
+    an address that took its year for a house number is no less a date.
+    """
     kept: list[Finding] = []
     for f in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start, f.label)):
-        if f.start < f.end and all(f.end <= k.start or k.end <= f.start for k in kept):
-            kept.append(f)
-    return sorted(kept, key=lambda f: f.start)
+        inside = sorted((k.start, k.end) for k in kept if k.start < f.end and f.start < k.end)
+        pieces = _without(f, inside)
+        kept += pieces if not inside else [p for p in (_trim(text, p) for p in pieces) if _is_worth(text, p)]
+    return sorted((k for k in kept if k.start < k.end), key=lambda f: f.start)
+
+
+def _without(f: Finding, spans: Iterable[tuple[int, int]]) -> list[Finding]:
+    """Returns the parts of a finding outside of spans that are in order and overlap it."""
+    edges = [f.start, *(edge for span in spans for edge in span), f.end]
+    return [replace(f, start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+
+
+def _is_worth(text: str, f: Finding) -> bool:
+    return sum(c.isalnum() for c in text[f.start : f.end]) >= SHORTEST_REST
 
 
 def _trim(text: str, f: Finding) -> Finding:
@@ -144,7 +215,7 @@ def _trim(text: str, f: Finding) -> Finding:
     return Finding(start, max(start, f.end - len(span) + len(span.rstrip())), f.kind, f.score, f.label)
 
 
-def replace(text: str, findings: Sequence[Finding], stand_ins: Sequence[str]) -> str:
+def put(text: str, findings: Sequence[Finding], stand_ins: Sequence[str]) -> str:
     """Returns `text` with each finding's characters replaced by its stand-in."""
     pieces, at = [], 0
     for f, stand_in in zip(findings, stand_ins, strict=True):

@@ -3,17 +3,17 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fedlm.data.files import field
 from fedlm.errors import ConfigError, CorpusError
-from fedlm.ordered import in_order
-from fedlm.scrub.engine import Finding, Scrubber, replace
+from fedlm.ordered import in_groups, in_order
+from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.pseudonyms import Pseudonyms
-from fedlm.scrub.score import Score
+from fedlm.scrub.score import Score, Span
 
 
 def scrub_file(
@@ -45,24 +45,29 @@ def scrub_file(
     key = key or secrets.token_bytes(32)
     beside = target.with_name(f".{target.name}.new")
 
-    def work(record: dict[str, Any]) -> tuple[dict[str, Any], Counter[str]]:
-        text = strip_placeholders(record["text"])
-        findings = scrubber.find(text)
+    def fill(record: dict[str, Any], text: str, findings: list[Finding]) -> None:
         if spans:
             record |= {"text": text, "spans": [_span(f) for f in findings]}
         else:
             pseudonyms = Pseudonyms(key, str(record.get("user", "")))
-            record["text"] = readable(replace(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
-        return record, Counter(f.kind.name for f in findings)
+            record["text"] = readable(put(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
+
+    def work(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+        texts = [strip_placeholders(record["text"]) for record in records]
+        found = scrubber.find_all(texts)
+        for record, text, findings in zip(records, texts, found, strict=True):
+            fill(record, text, findings)
+        return records, Counter(f.kind.name for findings in found for f in findings)
 
     lines, size = _size(source)
     try:
         with beside.open("wb") as out, scrubber.spread(size) as threads:
-            records = (record for _, record in _records(source))
-            for place, (record, found) in enumerate(in_order(work, records, threads), 1):
-                progress(place, lines)
+            done = 0
+            for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
                 counts.update(found)
-                out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                for record in records:
+                    out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                progress(done := done + len(records), lines)
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
@@ -81,6 +86,13 @@ def score_file(gold: Path, profile: str) -> Score:
       CorpusError: the file is missing, or a line is not as it should be.
     """
     scrubber, score = Scrubber(profile), Score()
+    for group in in_groups(_annotated(gold), lambda pair: weight(pair[0]), GROUP_CHARACTERS):
+        for (text, true), findings in zip(group, scrubber.find_all([text for text, _ in group]), strict=True):
+            score.add(text, true, [(f.start, f.end, f.label) for f in findings])
+    return score
+
+
+def _annotated(gold: Path) -> Iterator[tuple[str, list[Span]]]:
     for where, record in _records(gold):
         try:
             true = [(int(s["start"]), int(s["end"]), str(s["label"])) for s in record["spans"]]
@@ -88,8 +100,11 @@ def score_file(gold: Path, profile: str) -> Score:
             raise CorpusError(f"{where} has no spans of start, end and label.") from None
         if not all(0 <= a <= b <= len(record["text"]) for a, b, _ in true):
             raise CorpusError(f"{where} has a span outside its text.")
-        score.add(record["text"], true, [(f.start, f.end, f.label) for f in scrubber.find(record["text"])])
-    return score
+        yield record["text"], true
+
+
+def _groups(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    return in_groups(records, lambda record: weight(record["text"]), GROUP_CHARACTERS)
 
 
 def _span(f: Finding) -> dict[str, Any]:

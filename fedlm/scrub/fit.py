@@ -16,7 +16,6 @@ from scipy.optimize import minimize  # installed by Keras and others, not needed
 from fedlm.scrub.combine import CLASSES, WIDTH, Matrix, features
 from fedlm.scrub.lexicon import Lexicon
 from fedlm.scrub.tagger import tag
-from fedlm.scrub.windows import pieces
 
 L2 = 3e-4
 _CLASS = {"PERSON": 1, "LOCATION": 2, "ORGANIZATION": 3, "STREET_ADDRESS": 4}
@@ -25,9 +24,8 @@ _CLASS = {"PERSON": 1, "LOCATION": 2, "ORGANIZATION": 3, "STREET_ADDRESS": 4}
 def read(path: Path, *, generated: bool) -> tuple[Matrix, list[int]]:
     """Returns features and classes of the words of a file."""
     lexicon, rows, classes = Lexicon(half=generated), [], list[int]()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        tagged = tag(record["text"], pieces(record["text"]))
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for record, tagged in zip(records, tag([record["text"] for record in records]), strict=True):
         if tagged.words:
             rows.append(features(tagged, lexicon))
             classes += [_class(record["spans"], *word) for word in tagged.words]

@@ -3,6 +3,7 @@
 The order is append-only: a kind's index is its place in the vocabulary of every model ever trained.
 """
 
+import re
 from enum import IntEnum
 
 from fedlm.data.tokens import PLACEHOLDER_BASE, PLACEHOLDERS
@@ -61,5 +62,8 @@ def readable(text: str) -> str:
     """
     return text.translate({PLACEHOLDER_BASE + k.value: f"<{k.name}>" for k in Kind})
 
+
+# What `readable` writes, so that scrubbed text can be scrubbed again.
+WRITTEN = re.compile(rf"<(?:{'|'.join(kind.name for kind in Kind)})>")
 
 assert len(Kind) <= PLACEHOLDERS

@@ -1,7 +1,7 @@
-"""What is known of a word without its context: its shape, how common it is, and the lists that it stands in.
+"""What is known of a word without its context: its shape, whether the classifier knows it whole, and the lists it stands in.
 
-Given names and surnames of some 80 countries come from Faker's lists, how common a word is from its place in the
-classifier's vocabulary, which is ordered by frequency.
+Given names and surnames of some 80 countries come from Faker's lists. A word's place in the classifier's vocabulary
+(`rank`) says little: the vocabulary is in no order of frequency.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.scrub.tagger import load
+from fedlm.scrub.tagger import load_tokenizer
 
 _WORDS = {
     "title": "mr mrs ms miss mx dr prof professor sir madam mister herr frau señor señora monsieur madame rev capt judge",
@@ -50,7 +50,7 @@ class Lexicon:
     def __init__(self, *, half: bool = False) -> None:
         self._given, self._surnames = name_lists()
         self._half = half
-        self._rank: dict[str, int] = load()[0].get_vocab()
+        self._rank: dict[str, int] = load_tokenizer().get_vocab()
         self._lists = {name: frozenset(words.split()) for name, words in _WORDS.items()}
         self._countries = _country_words()
         self.vector = lru_cache(maxsize=100_000)(self._vector)
@@ -60,13 +60,12 @@ class Lexicon:
         return np.array([self.vector(w) for w in words], np.float32).reshape(-1, len(STATIC))
 
     def is_given_name(self, word: str) -> bool:
-        """Whether the lower-case word is a listed given name and not a common word."""
-        return word in self._given and self._rank.get(word, _SIZE) > _SIZE * 0.2
+        """Whether the lower-case word is a listed given name."""
+        return word in self._given
 
-    def is_common(self, word: str) -> bool:
-        """Whether the lower-case word is frequent and no name."""
-        rank = self._rank.get(word, _SIZE)
-        return rank < 1_500 or (rank < 8_000 and word not in self._given and word not in self._surnames)
+    def is_name(self, word: str) -> bool:
+        """Whether the lower-case word is a listed given name or surname."""
+        return word in self._given or word in self._surnames
 
     def _vector(self, word: str) -> tuple[float, ...]:
         low = word.lower().removesuffix("'s").removesuffix("’s")
@@ -91,6 +90,12 @@ class Lexicon:
             low in words or (name == "street" and low.endswith(_STREET_ENDS)) for name, words in self._lists.items()
         )
         return tuple(map(float, (*shapes, *lists, low in self._countries, low != word.lower())))
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Lexicon:
+    """Returns the whole lexicon; made once a process."""
+    return Lexicon()
 
 
 @lru_cache(maxsize=1)

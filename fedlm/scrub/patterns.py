@@ -18,6 +18,7 @@ class Rule:
       score: 0.4 passes by itself; below, only where a profile lowers its threshold.
       accept: a check of the span's text, for what a pattern cannot say.
       needs: characters of which one must be in the text; a cheap screen.
+      screen: what must be found in the text; a screen for patterns that begin with many choices.
     """
 
     entity: str
@@ -25,6 +26,7 @@ class Rule:
     score: float
     accept: Callable[[str], bool] | None = None
     needs: str = ""
+    screen: re.Pattern[str] | None = None
 
 
 def rule(entity: str, pattern: str, score: float, *, flags: int = 0, **rest: Any) -> Rule:
@@ -47,6 +49,8 @@ class Rules(EntityRecognizer):
         found = []
         for each in self._rules:
             if each.entity not in entities or (each.needs and not any(c in text for c in each.needs)):
+                continue
+            if each.screen is not None and not each.screen.search(text):
                 continue
             group = "it" if "it" in each.pattern.groupindex else 0
             for match in each.pattern.finditer(text):

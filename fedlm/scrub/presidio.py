@@ -5,7 +5,7 @@ and the user's, see all of it.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -119,19 +119,28 @@ class Analyzer:
         from presidio_analyzer import predefined_recognizers
 
         found = (import_module(f"{recognisers.__name__}.{m.name}") for m in iter_modules(recognisers.__path__))
-        self._ours = [m.build() for m in found if profile.name == "full" or not m.RUNS_MODEL]
+        ours = [m.build() for m in found if profile.name == "full" or not m.RUNS_MODEL]
+        self._together = [r for r in ours if hasattr(r, "analyze_all")]  # a model's, which many texts share
+        self._alone = [r for r in ours if not hasattr(r, "analyze_all")]
         classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO)
         self._presidio = _engine([c(supported_language="en") for c in classes])
         self._extra = _engine([_load(profile.extra)]) if profile.extra else None
         self._lowest = profile.lowest
 
-    def analyze(self, text: str) -> Iterator[Result]:
-        """Yields (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
+    def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
+        """Returns (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
+        found = [list(self._analyze(text)) for text in texts]
+        for recogniser in self._together:
+            for results, more in zip(found, recogniser.analyze_all(list(texts)), strict=True):
+                results += ((r.start, r.end, r.entity_type, r.score) for r in more)
+        return found
+
+    def _analyze(self, text: str) -> Iterator[Result]:
         for start, end in segments(text):
             for a, b, entity, score in self._by_presidio(text[start:end]):
                 if _is_whole(text, start + a, start + b):
                     yield start + a, start + b, entity, score
-        for recogniser in self._ours:
+        for recogniser in self._alone:
             for r in recogniser.analyze(text, recogniser.supported_entities, None):
                 yield r.start, r.end, r.entity_type, r.score
         if self._extra is not None:

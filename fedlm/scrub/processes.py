@@ -1,6 +1,6 @@
 """Analysis in processes of their own: Presidio's patterns hold the interpreter's lock, so threads alone use one core.
 
-A text goes to a process and its findings come back as lines of JSON over pipes: nothing is pickled, nothing touches disk,
+Texts go to a process and their findings come back as lines of JSON over pipes: nothing is pickled, nothing touches disk,
 and an error is told by its type, whose text could quote what was read.
 """
 
@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from fedlm.errors import CorpusError
@@ -52,25 +53,29 @@ class Processes:
             env={**os.environ, **path},
         )
 
-    def analyze(self, text: str) -> list[Result]:
+    def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
         """Returns (start, end, entity, score), as `presidio.Analyzer` does; a lost process is replaced once.
 
         Raises:
-          CorpusError: the text cannot be analysed, or costs a process its life twice.
+          CorpusError: a text cannot be analysed, or costs a process its life twice.
         """
         process = self._idle.get()
         try:
-            reply = _ask(process, text)
+            reply = _ask(process, texts)
             if reply is None:
                 _end(process)
                 process = self._start()
-                reply = _ask(process, text)
+                reply = _ask(process, texts)
         finally:
             self._idle.put(process)
         if not isinstance(reply, list):
             word = reply or "the process ended"
-            raise CorpusError(f"A text of {len(text):,} characters could not be scrubbed: {word}.")
-        return [(int(a), int(b), str(label), float(score)) for a, b, label, score in reply]
+            characters = f"{sum(map(len, texts)):,} characters"
+            which = (
+                f"A text of {characters}" if len(texts) == 1 else f"One of {len(texts)} texts of {characters} together"
+            )
+            raise CorpusError(f"{which} could not be scrubbed: {word}.")
+        return [[(int(a), int(b), str(label), float(score)) for a, b, label, score in found] for found in reply]
 
     def close(self) -> None:
         """Ends the processes."""
@@ -78,11 +83,11 @@ class Processes:
             _end(self._idle.get())
 
 
-def _ask(process: "subprocess.Popen[bytes]", text: str) -> object:
+def _ask(process: "subprocess.Popen[bytes]", texts: Sequence[str]) -> object:
     """Returns the findings, an error's type, or None if the process is gone."""
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(json.dumps(text).encode() + b"\n")
+        process.stdin.write(json.dumps(texts).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
     except OSError:
@@ -110,7 +115,7 @@ def main() -> None:
     analyzer = Analyzer(Profile(**settings, kinds=kinds))
     for line in sys.stdin.buffer:
         try:
-            reply: object = list(analyzer.analyze(json.loads(line)))
+            reply: object = analyzer.analyze_all(json.loads(line))
         except Exception as error:  # noqa: BLE001 - a recogniser's error may quote the text
             reply = type(error).__name__
         replies.write(json.dumps(reply).encode() + b"\n")

@@ -54,6 +54,7 @@ CASES = [
     ("LOCATION", "made of wood", None),
     ("NRP", "a French citizen", "French"),
     ("NRP", "to polish shoes", None),
+    ("NRP", "a french citizen", "french"),
     ("URL", "see https://example.org/a?b=1.", "https://example.org/a?b=1"),
     ("URL", "good night.The train left", None),
     ("PERSON", "Hello Jane Doe,\nthe rest", "Jane Doe"),
@@ -104,6 +105,24 @@ def test_resolved_findings_do_not_overlap_and_the_best_stays(raw: list[tuple[int
     kept = resolve(findings)
     assert all(a.end <= b.start for a, b in pairwise(kept))
     assert all(any(k.start < f.end and f.start < k.end and k.score >= f.score for k in kept) for f in findings)
+
+
+def test_what_an_overlap_leaves_of_a_finding_stays_found() -> None:
+    text = "22 November 2001 Mill Lane, 7"
+    findings = [Finding(0, 16, Kind.DATE, 0.8), Finding(12, 26, Kind.ADDRESS, 0.9), Finding(17, 29, Kind.PERSON, 0.5)]
+    kept = [(text[f.start : f.end], f.kind) for f in resolve(findings, text)]
+    assert kept == [("22 November", Kind.DATE), ("2001 Mill Lane", Kind.ADDRESS)]  # ", 7" is too little
+
+
+@given(st.lists(spans, max_size=12))
+def test_findings_that_overlap_leave_little_uncovered(raw: list[tuple[int, int, Kind, float]]) -> None:
+    """With letters only, no finding has a gap of three characters that nothing masks."""
+    findings = [Finding(a, a + n, kind, score) for a, n, kind, score in raw]
+    kept = resolve(findings, "x" * 40)
+    assert all(a.end <= b.start for a, b in pairwise(kept))
+    covered = {i for k in kept for i in range(k.start, k.end)}
+    for f in findings:
+        assert "---" not in "".join(" " if i in covered else "-" for i in range(f.start, f.end))
 
 
 @settings(max_examples=40, deadline=None)
@@ -162,6 +181,8 @@ def test_names_model_alone_and_among_others() -> None:
     before = full.find(text)
     full.find("Somebody else wrote a much longer text about Berlin and Anna Schmidt. " * 20)
     assert full.find(text) == before
+    others = [text, "Dear Ann,\nmail bob@example.org", "", text, "Tom", "word " * 9_000 + "from Maria Lopez"]
+    assert full.find_all(others) == [full.find(t) for t in others]
 
 
 @pytest.mark.slow
@@ -176,6 +197,7 @@ def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatc
         victim.kill()
         scrubber._analyzer._idle.put(victim)
         assert list(in_order(scrubber.find, texts, threads)) == alone
+        assert scrubber.find_all(texts) == alone
     assert [scrubber.find(t) for t in texts] == alone
 
 
@@ -194,6 +216,8 @@ def test_a_text_that_cannot_be_scrubbed_is_not_quoted(tmp_path, monkeypatch):
     with scrubber.spread(0), pytest.raises(CorpusError) as error:
         scrubber.find("my secret words")
     assert "secret" not in str(error.value) and "ValueError" in str(error.value)
+    with scrubber.spread(0), pytest.raises(CorpusError, match=r"^One of 2 texts of 5 characters together could not"):
+        scrubber.scrub_all(["two", "no"])
 
 
 @pytest.mark.parametrize("sign", ["-", "_", "a", "1", "1 ", "ab1-", "a@", "a. ", "\n"])

@@ -30,6 +30,7 @@ _BELIEFS = (
 )
 # These are ordinary words too, or parts of other names, unless a person is meant.
 _PEOPLE = r"(?:[ ](?:national|citizen|immigrant|refugee|voter|party|senator|church|community|family|man|woman|people))?"
+_OF_A_NATION = re.compile(r"(?:national|citizen|immigrant|refugee)", re.IGNORECASE)
 
 
 def build() -> EntityRecognizer:
@@ -40,6 +41,12 @@ def build() -> EntityRecognizer:
         (
             rule("NRP", rf"\b(?P<it>(?:{nations})s?)\b(?![-'’]?[A-Z])", 0.6),
             rule("NRP", rf"\b(?P<it>(?:{beliefs})s?)\b{_PEOPLE}", 0.55),
-            rule("NRP", rf"\b(?P<it>{nations})[ ](?:national|citizen|immigrant|refugee)s?\b", 0.6, flags=re.IGNORECASE),
+            rule(
+                "NRP",
+                rf"\b(?P<it>{nations})[ ]{_OF_A_NATION.pattern}s?\b",
+                0.6,
+                flags=re.IGNORECASE,
+                screen=_OF_A_NATION,
+            ),
         ),
     )
