@@ -87,6 +87,7 @@ class NodeProcess:
             finally:
                 self._supernode.stop()
                 self._worker.stop()
+                self._folder.socket.unlink(missing_ok=True)
 
     def _write_secret(self) -> None:
         secret = self._folder.path / "secret"
@@ -109,6 +110,8 @@ class NodeProcess:
     def _watch_worker(self) -> None:
         if self._worker.code in _FOR_GOOD:  # a policy, a key or a vault that does not open is not better in a second
             raise error_of_code(self._worker.code or 0, self._worker.last_words)
+        if not self._worker.alive:
+            self._tell("opening the vault")
         self._worker.watch()
 
     def _watch_supernode(self) -> None:
@@ -119,7 +122,7 @@ class NodeProcess:
         self._look_at, state = now + _LOOK_SECONDS, state_of(self._supernode.output, address)
         if self._supernode.alive:
             self._died_at = 0.0
-            self._tell(state)
+            self._tell(state or f"connecting to {address}")
             return
         self._died_at = self._died_at or now
         problem = problem_with(address, self._folder.path / "ca.pem")

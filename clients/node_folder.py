@@ -1,9 +1,13 @@
 """What an owner's machine holds of a deployment: the folder of a node, checked, and the commands that it takes."""
 
 import os
+import ssl
 import sys
 import tomllib
 from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from clients.connection import host_and_port
 from clients.policy import Policy
@@ -42,8 +46,16 @@ class NodeFolder:
                 raise ConfigError(f"{path} is no longer a whole node: {name} is missing; bring it back.")
         if not is_private(path / "node.key"):
             raise VaultError(f"Others may read the node's key {path / 'node.key'}: run chmod 600 on it.")
+        self._check_keys()
         self.policy()
         self.socket = self.path / "socket" / "worker.sock"
+
+    def _check_keys(self) -> None:
+        for name, load in (("node.key", _load_key), ("ca.pem", _load_authority)):
+            try:
+                load(self.path / name)
+            except (ValueError, UnsupportedAlgorithm, ssl.SSLError):
+                raise ConfigError(f"{self.path / name} is damaged: bring it back, or get it again.") from None
 
     def policy(self) -> Policy:
         """Reads the owner's rules anew."""
@@ -78,3 +90,11 @@ class NodeFolder:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
+
+
+def _load_key(path: Path) -> None:
+    load_ssh_private_key(path.read_bytes(), None)
+
+
+def _load_authority(path: Path) -> None:
+    ssl.create_default_context(cafile=str(path))

@@ -52,11 +52,14 @@ class Policy(BaseModel):
           ConfigError: it is missing or does not do.
         """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
+            return cls.checked(tomllib.loads(path.read_text()))
         except FileNotFoundError:
             raise ConfigError(f"There is no policy {path}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError):
-            raise ConfigError(f"The policy {path} does not do; its keys are {', '.join(cls.model_fields)}.") from None
+        except (ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            keys = ", ".join(cls.model_fields)
+            raise ConfigError(
+                f"The policy {path} does not do ({str(error).rstrip('.')}); its keys are {keys}."
+            ) from None
 
     @classmethod
     def checked(cls, values: Mapping[str, object]) -> Self:

@@ -99,9 +99,18 @@ _AFTER_INTERRUPT = {
 }
 
 
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def _then(arguments: list[str]) -> str:
+    """Returns how a command that was ended goes on."""
+    names = (" ".join(arguments[:count]) for count in (2, 1))
+    return next((_AFTER_INTERRUPT[name] for name in names if name in _AFTER_INTERRUPT), "")
+
+
 def _terminated(*_: object) -> None:
     """Ends as an interrupt does, so that nothing half-made is left."""
-    raise SystemExit(128 + signal.SIGTERM)
+    raise SystemExit(_TERMINATED)
 
 
 def _unexpected(error: Exception) -> str:

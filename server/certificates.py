@@ -51,8 +51,10 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     try:
         authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{folder} has no ca.key and ca.pem: bring them back to renew the certificate.") from None
+    except (FileNotFoundError, ValueError):
+        raise ConfigError(
+            f"{folder} has no ca.key and ca.pem, or they are damaged: bring them back to renew the certificate."
+        ) from None
     assert isinstance(authority, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP384R1())
     names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
@@ -74,17 +76,22 @@ def server_names(certificate: Path) -> list[str]:
     """Returns the host names and addresses that a server certificate holds; none if it is not there."""
     if not certificate.is_file():
         return []
-    names = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
-    held = names.get_extension_for_class(x509.SubjectAlternativeName).value
+    held = load_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(name.value) for name in held]
 
 
-def check_authority(path: Path) -> None:
-    """Raises a ConfigError if a file is not a certificate."""
+def load_certificate(path: Path) -> x509.Certificate:
+    """Reads a certificate.
+
+    Raises:
+      ConfigError: there is none, or it is damaged.
+    """
     try:
-        x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
-        raise ConfigError(f"There is no certificate {path}: get ca.pem from the coordinator.") from None
+        raise ConfigError(
+            f"{path} is no certificate, or damaged: get it again, a ca.pem from the coordinator."
+        ) from None
 
 
 def create_node_key(folder: Path) -> Path:

@@ -74,7 +74,9 @@ class Control:
             with ControlHttpClient.from_server_address(address, False, certificate, interceptors=[version]) as client:
                 yield client
         except httpx.TransportError:
-            raise FedLMError(f"The SuperLink on {address} does not answer: start it with fedlm deploy up.") from None
+            raise FedLMError(
+                f"The SuperLink of {self.authority.parent.parent} does not answer: start it with fedlm deploy up or server."
+            ) from None
         except httpx.HTTPStatusError as error:
             raise Refused(f"The SuperLink refused: {error.response.text[:300]}", error.response.status_code) from None
 

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from clients.children import Child
@@ -18,8 +19,8 @@ from server.server_folder import ServerFolder
 _WATCH_SECONDS = 0.2
 
 
-def run(folder: ServerFolder) -> None:
-    """Serves until a signal ends the process.
+def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
+    """Serves until a signal ends the process; says where, once the port is open.
 
     Raises:
       ConfigError: the port cannot be opened.
@@ -30,6 +31,7 @@ def run(folder: ServerFolder) -> None:
         if folder.has_door:
             listener = stack.enter_context(open_port(folder.host, folder.port))
             serve = folder.proxy.serve
+            say(f"serving {folder.host}:{folder.port}; Ctrl-C ends it")
             threading.Thread(target=lambda: asyncio.run(serve(listener)), daemon=True).start()
         superlink = Child(folder.superlink(), folder.path / "superlink.log", folder.environment)
         registered = False
@@ -62,7 +64,10 @@ def open_port(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such port"
-        raise ConfigError(f"{host}:{port} cannot be opened ({reason}): change host or port in server.toml.") from None
+        raise ConfigError(
+            f"{host}:{port} cannot be opened ({reason}): take another --bind or --port; of a coordinator that is there, "
+            "in server.toml, and the port in each node's node.toml too."
+        ) from None
     listener.listen(128)
     return listener
 
@@ -72,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The coordinator of a deployment; `fedlm deploy` starts it.")
     parser.add_argument("folder", type=Path)
     try:
-        run(ServerFolder(parser.parse_args().folder))
+        run(ServerFolder(parser.parse_args().folder), print)
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from clients.lock import holder
+from clients.lock import holder, supervisor
 from fedlm.errors import FedLMError
 from server.checkpoint import RunFolder
 
@@ -35,18 +35,21 @@ def remember_run(server: Path, out: Path) -> None:
 
 
 def known_runs(server: Path) -> list[dict[str, object]]:
-    """Returns folder, state (done, running, failed, stopped), rounds done and rounds asked for of each run that is left."""
+    """Returns folder, state (done, running, starting, failed, stopped), rounds done and rounds asked for of each run that is left."""
     noted = (server / _RUNS).read_text().splitlines() if (server / _RUNS).is_file() else []
     folders = [Path(name) for name in dict.fromkeys(noted)]
-    return [_state(folder) for folder in folders if (folder / DEPLOYED).is_file()]
+    is_up = supervisor(server) is not None
+    return [_state(folder, is_up) for folder in folders if (folder / DEPLOYED).is_file()]
 
 
-def _state(path: Path) -> dict[str, object]:
+def _state(path: Path, is_up: bool) -> dict[str, object]:
     folder = RunFolder.open(path)
     if (path / "model.keras").is_file():
         state = "done"
     elif holder(path / LOCK) is not None:
-        state = "running"
+        state = "running" if is_up else "stopped with the coordinator"
+    elif holder(path / FOLLOWED) is not None:
+        state = "starting"
     elif (path / "error.json").is_file():
         state = f"failed: {json.loads((path / 'error.json').read_text())['error']}"
     else:

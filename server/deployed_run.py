@@ -15,7 +15,8 @@ from server.bundle import build_bundle
 from server.checkpoint import RunFolder
 from server.deployed import DEPLOYED, FOLLOWED, LOCK, remember_run
 from server.deployment import Deployment
-from server.simulation import write_summary
+from server.inner import accepts_mean, build_strategy
+from server.simulation import resumed_config, write_summary
 
 _LOSSES = 5  # in a row, without a round between: it would be lost for ever
 _PATIENCE_SECONDS, _GONE_SECONDS = 300.0, 60.0  # with a SuperLink that is started again; with a coordinator that is not
@@ -46,11 +47,9 @@ def train(
     Raises:
       FedLMError: what the ServerApp says (the run's folder stays, and `resume` goes on with it), or nothing is up.
     """
-    if resume and overrides:
-        raise ConfigError("A resumed run keeps its configuration: leave --set out with --resume.")
     deployment = Deployment(folder)
-    settings = folder / "config.toml"
-    config = RunConfig.load(settings if settings.is_file() else None, overrides)
+    config = resumed_config(out, overrides) if resume else _config(folder, overrides)
+    config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))  # before anything is made
     started = time.monotonic()
     deployment.server.control.nodes()  # it is up, and says so if not
     run = RunFolder.open(out) if resume else RunFolder.create(out, config)
@@ -58,11 +57,23 @@ def train(
         f"Process {holder(out / FOLLOWED)} already trains {out}; fedlm deploy status {folder} shows how far it is."
     )
     with holding(out / FOLLOWED, os.getpid(), problem):
+        if resume and overrides and holder(out / LOCK) is not None:
+            raise ConfigError(f"The ServerApp of {out} still works: --resume without --set follows it.")
+        run.write_text("config.toml", config.to_toml())
         remember_run(deployment.server.path, out)
         FollowedRun(deployment, run, listener, say).until_done()
     about = {"corpus": "a deployment", "deployment": True}  # what the owners did with their text is not known here
     weights = run.final_weights()
+    os.environ.setdefault("MPLCONFIGDIR", str(deployment.server.path / "flwr"))  # else its list of fonts goes to HOME
     return write_summary(run, run.config, weights, about, time.monotonic() - started, samples=False)
+
+
+def _config(folder: Path, overrides: Sequence[str]) -> RunConfig:
+    file = folder / "config.toml"
+    try:
+        return RunConfig.load(file if file.is_file() else None, overrides)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (It stands in {file} or behind --set.)") from None
 
 
 class FollowedRun:
@@ -80,7 +91,8 @@ class FollowedRun:
     ) -> None:
         self._deployment, self._control = deployment, deployment.server.control
         self._folder, self._listener, self._say = folder, listener, say
-        self._shown, self._away, self._look_at = 0, "", 0.0
+        self._shown, self._said, self._look_at = 0, "", 0.0
+        self._names = deployment.server.admits()  # who takes part: the population of a run is fixed at its start
 
     def until_done(self) -> None:
         """Returns once the model is in the run's folder."""
@@ -108,6 +120,7 @@ class FollowedRun:
         out = self._folder.path
         for name in ("error.json", "model.keras"):
             (out / name).unlink(missing_ok=True)
+        self._tell("submitting the run to the SuperLink")
         self._folder.write_text(DEPLOYED, json.dumps({"nodes": len(self._deployment.server.admits())}))
         return self._patiently(lambda: self._control.start(bundle, out.resolve()))
 
@@ -140,6 +153,8 @@ class FollowedRun:
                 time.sleep(1.0)
                 self._patiently(lambda: self._control.stop(run_id))
                 return
+            if holds and not worked:
+                self._tell("the ServerApp asks the nodes; they load and compile the model")
             worked |= holds
             self._look_for_nodes()
             time.sleep(0.3)
@@ -149,14 +164,18 @@ class FollowedRun:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        members = self._deployment.members()
-        if all(m["status"] == "unknown" for m in members):
+        known = {node.key: node.status for node in self._deployment.admitted()}
+        if not known:
             return  # the SuperLink is away, which is told elsewhere
-        away = [m["name"] for m in members if m["status"] != "online"]
-        if away or self._away:
-            self._tell(f"not connected: {', '.join(away)}" if away else "all nodes are connected")
+        away = [name for key, name in self._names.items() if known.get(key, "online") != "online"]
+        expelled = [f"{name} (expelled)" for key, name in self._names.items() if key not in known]
+        if away or expelled:
+            patience = f"left out of a round after {self._folder.config.timeout:.0f} s (timeout)"
+            self._tell(f"not connected: {', '.join([*away, *expelled])}; {patience}")
+        elif self._said.startswith("not connected"):
+            self._tell("all nodes are connected")
 
     def _tell(self, sentence: str) -> None:
-        if sentence != self._away:
-            self._away = sentence
+        if sentence != self._said:
+            self._said = sentence
             self._say(sentence)

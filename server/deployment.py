@@ -37,8 +37,11 @@ class Deployment:
         self.path = path.resolve()
         self.nodes = sorted((self.path / "nodes").glob("*")) if (self.path / "nodes").is_dir() else []
 
-    def up(self) -> list[str]:
+    def up(self, say: Callable[[str], object]) -> list[str]:
         """Starts what does not run and waits until the nodes of this folder are connected.
+
+        Args:
+          say: gets a sentence when something is started, and what a started process says.
 
         Returns:
           The names of admitted nodes that are not connected: those of other machines, which nothing here starts.
@@ -52,11 +55,13 @@ class Deployment:
                 raise ConfigError(f"{node} is not admitted: fedlm deploy add {self.path} {node / 'node.key.pub'}.")
         started: dict[Path, subprocess.Popen[bytes]] = {}
         if supervisor(self.server.path) is None:
+            say("starting the SuperLink")
             started[self.server.path] = self._start("server.coordinator", self.server.path)
-        _wait(self._answers, started, f"The SuperLink of {self.path} did not come up")
+        _wait(self._answers, started, f"The SuperLink of {self.path} did not come up", say=say)
         before = {node.key: node.since for node in self.admitted()}
         for node in self.nodes:  # not before: Flower waits longer after each attempt that fails
             if supervisor(node) is None:
+                say(f"starting node {node.name}")
                 started[node] = self._start("clients.executor", node)
 
         def connected() -> bool:  # a node that was killed is online for the SuperLink for a while: look since when
@@ -65,7 +70,7 @@ class Deployment:
                 key in online and (n not in started or online[key] != before.get(key)) for key, n in local.items()
             )
 
-        _wait(connected, started, f"Not all nodes of {self.path} came up")
+        _wait(connected, started, f"Not all nodes of {self.path} came up", say=say)
         return [n["name"] for n in self.members() if n["status"] != "online"]
 
     def _start(self, module: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -152,14 +157,23 @@ def _wait(
     started: Mapping[Path, "subprocess.Popen[bytes]"],
     problem: str,
     seconds: float = _UP_SECONDS,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> None:
     """Returns once the condition holds; raises what a started process said if it has ended, or the problem."""
-    end = time.monotonic() + seconds
+    end, said = time.monotonic() + seconds, {folder: _last_word(folder) for folder in started}
     while not condition():
         for folder, process in started.items():
             if process.poll() is not None:
-                last = last_line((folder / "supervisor.log").read_text("utf-8", "replace"))
-                raise error_of_code(process.returncode, f"{folder} did not start: {last}")
+                raise error_of_code(process.returncode, f"{folder} did not start: {_last_word(folder)}")
+            if (word := _last_word(folder)) != said[folder]:
+                said[folder] = word
+                say(f"{folder.name}: {word}")
         if time.monotonic() > end:
-            raise FedLMError(f"{problem} in {seconds:.0f} s; see fedlm deploy status and the logs.")
+            words = "".join(f" {folder.name}: {word}" for folder, word in said.items() if word)
+            raise FedLMError(f"{problem} in {seconds:.0f} s; see fedlm deploy status and the logs.{words}")
         time.sleep(0.1)
+
+
+def _last_word(folder: Path) -> str:
+    log = folder / "supervisor.log"
+    return last_line(log.read_text("utf-8", "replace")) if log.is_file() else ""

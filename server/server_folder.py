@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedlm.errors import ConfigError
 from fedlm.vault.keyfile import is_private
-from server.certificates import load_public_key
+from server.certificates import load_certificate, load_public_key
 from server.control import Control
 from server.proxy import Proxy
 
@@ -38,6 +38,8 @@ class ServerFolder:
         for name in ("ca.pem", "server.pem", "server.key"):
             if not (path / name).is_file():
                 raise ConfigError(f"{path} has no {name}: bring it back, or fedlm deploy server --renew.")
+        for name in ("ca.pem", "server.pem"):
+            load_certificate(path / name)
         if not is_private(path / "server.key"):
             raise ConfigError(f"Others may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
 

@@ -13,17 +13,18 @@ from clients.connection import host_and_port
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, CorpusError
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
 from server.bundle import bundle_sha256
 from server.certificates import (
-    check_authority,
     create_authority,
     create_node_key,
     create_server_certificate,
+    load_certificate,
     write_private,
 )
+from server.coordinator import open_port
 from server.doors import write_configurations
 
 _FIRST_PORT, _PORTS = 20000, 10000
@@ -60,12 +61,29 @@ def init(
         for place in range(nodes):
             folder = path / "nodes" / str(place + 1)
             make_node(folder, f"127.0.0.1:{server}", path / "server" / "ca.pem", policy)
-            key = KeySource(folder / "vault.db.key")
-            prepare(corpus, folder / "vault.db", key, config, progress, keep=lambda n, p=place: owner(n, nodes) == p)  # type: ignore[misc]
+            clients = _seal_share(corpus, folder / "vault.db", config, progress, place, nodes)
+            if clients < policy.smallest_cohort:
+                raise ConfigError(
+                    f"smallest_cohort={policy.smallest_cohort} can never be met: node {place + 1} has {clients} clients."
+                )
             shutil.copy(folder / "node.key.pub", path / "server" / "nodes" / f"{place + 1}.pub")
     except BaseException:
         shutil.rmtree(path)
         raise
+
+
+def _seal_share(corpus: str, vault: Path, config: RunConfig, progress: Progress, place: int, nodes: int) -> int:
+    """Makes one node's vault; returns how many clients are in it."""
+    source = KeySource(vault.with_name(f"{vault.name}.key"))
+    try:
+        done = prepare(corpus, vault, source, config, progress, keep=lambda name: owner(name, nodes) == place)
+    except CorpusError as error:
+        if place == 0 and nodes == 1:
+            raise
+        raise ConfigError(
+            f"Node {place + 1} of {nodes} gets none of the clients of {corpus}: make fewer nodes. ({error})"
+        ) from None
+    return done.clients
 
 
 def owner(name: str, nodes: int) -> int:
@@ -82,22 +100,31 @@ def with_pseudonym_key(path: Path, corpus: str, config: RunConfig) -> RunConfig:
 
 
 def make_server(path: Path, hosts: Sequence[str], host: str, port: int, max_message_bytes: int) -> int:
-    """Makes the coordinator's folder; returns its open port (a free one for 0)."""
-    path.mkdir(parents=True, mode=0o700)
-    for name in ("nodes", "flwr"):
-        (path / name).mkdir(mode=0o700)
-    create_authority(path)
-    create_server_certificate(path, hosts)
+    """Makes the coordinator's folder, whole or not at all; returns its open port (a free one for 0).
+
+    Raises:
+      ConfigError: a name is no host name, or the port cannot be opened.
+    """
     port, superlink = port or free_port(), free_port()
-    settings: dict[str, object] = {
-        "host": host,
-        "port": port,
-        "superlink_port": superlink,
-        "max_message_bytes": max_message_bytes,
-        "door": True,
-    }
-    (path / "server.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
-    write_configurations(path, port, superlink, max_message_bytes)
+    open_port(host, port).close()
+    path.mkdir(parents=True, mode=0o700)
+    try:
+        for name in ("nodes", "flwr"):
+            (path / name).mkdir(mode=0o700)
+        create_authority(path)
+        create_server_certificate(path, hosts)
+        settings: dict[str, object] = {
+            "host": host,
+            "port": port,
+            "superlink_port": superlink,
+            "max_message_bytes": max_message_bytes,
+            "door": True,
+        }
+        write_configurations(path, port, superlink, max_message_bytes)
+        (path / "server.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+    except BaseException:
+        shutil.rmtree(path)
+        raise
     return port
 
 
@@ -110,7 +137,7 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     if path.exists():
         raise ConfigError(f"{path} is there already: name another folder.")
     host_and_port(superlink)
-    check_authority(authority)
+    load_certificate(authority)
     path.mkdir(parents=True, mode=0o700)
     for name in ("flwr", "socket"):
         (path / name).mkdir(mode=0o700)

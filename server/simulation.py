@@ -38,6 +38,22 @@ _PREPARED = ("scrub", "partition", "holdout_fraction", "min_documents", "max_cli
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
 
 
+def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
+    """Returns the configuration of a run that goes on, with what may change then: more rounds, say.
+
+    Raises:
+      ConfigError: something else would change.
+    """
+    fixed = RunFolder.open(out).config.model_dump()
+    config = RunConfig.load(out / "config.toml", overrides)
+    # under early stopping, the evaluations say which round is best
+    free = _MAY_CHANGE - ({"eval_every", "eval_clients"} if config.patience else set())
+    changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
+    if changed:
+        raise ConfigError(f"A resumed run keeps its configuration; {changed[0]} cannot change with --resume.")
+    return config
+
+
 @dataclass(frozen=True)
 class Simulation:
     """What `fedlm simulate` was asked for.
@@ -125,16 +141,9 @@ class Simulation:
     def _config(self) -> RunConfig:
         if not self.resume:
             return RunConfig.load(self.config_file, self.overrides)
-        fixed = RunFolder.open(self.out).config.model_dump()
-        config = RunConfig.load(self.out / "config.toml", self.overrides)
-        free = _MAY_CHANGE - (
-            {"eval_every", "eval_clients"} if config.patience else set()
-        )  # they say which round is best
-        changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
-        if changed or self.config_file is not None:
-            what = "--config" if self.config_file is not None else changed[0]
-            raise ConfigError(f"A resumed run keeps its configuration; {what} cannot change with --resume.")
-        return config
+        if self.config_file is not None:
+            raise ConfigError("A resumed run keeps its configuration; --config cannot change with --resume.")
+        return resumed_config(self.out, self.overrides)
 
     def _train(self, folder: RunFolder, config: RunConfig, command: WorkerCommand, initial: Weights | None) -> Weights:
         def body(grid: Grid) -> Weights:

@@ -1,5 +1,6 @@
 """The parts of a deployment on hosts of their own: folders, locks, what stands between node and coordinator, who is admitted."""
 
+import json
 import shutil
 import signal
 import ssl
@@ -127,6 +128,41 @@ def test_a_node_without_one_of_its_files_says_which(node: Path, name: str) -> No
         NodeFolder(node)
 
 
+@pytest.mark.parametrize("name", ["node.key", "ca.pem"])
+def test_a_damaged_key_or_certificate_is_named(node: Path, name: str) -> None:
+    (node / name).write_text("garbage")
+    assert f"{name} is damaged" in refused("node", node)
+
+
+def test_a_damaged_coordinator_is_named(folder: Path) -> None:
+    (folder / "server" / "server.pem").write_text("garbage")
+    assert "server.pem is no certificate" in refused("server", folder)
+    (folder / "server" / "ca.key").write_text("garbage")
+    assert "damaged" in refused("server", folder, "--renew", "--host", "a.example.org")
+
+
+def test_a_coordinator_is_made_whole_or_not_at_all(tmp_path: Path, node: Path) -> None:
+    for words in (("--host", "fl.example.org:9443"), ("--host", "x y"), ("--bind", "300.1.1.1")):
+        refused("server", tmp_path / "new", *words)
+        assert not (tmp_path / "new" / "server").exists()
+    assert "is a node's folder" in refused("server", node)
+
+
+def test_a_deployment_that_could_never_train_is_not_made(tmp_path: Path) -> None:
+    corpus = tmp_path / "c.jsonl"
+    rows = [{"user": u, "text": f"text {k} of {u}"} for u in "ab" for k in range(4)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["init", tmp_path / "d", "--corpus", corpus, "--set", "scrub=none"]
+    assert "node 1 has 2 clients" in refused(*words, "--nodes", 1, "--smallest-cohort", 3)
+    assert "make fewer nodes" in refused(*words, "--nodes", 50)
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_policy_that_does_not_do_says_which_value(node: Path) -> None:
+    (node / "policy.toml").write_text("smallest_cohort = 0")
+    assert "smallest_cohort=0 does not do" in refused("node", node)
+
+
 def test_a_node_folder_that_does_not_do(node: Path, folder: Path) -> None:
     assert NodeFolder(node).superlink == "localhost:9"
     assert "leave --corpus" in refused("node", node, "--corpus", "shakespeare")
@@ -146,7 +182,7 @@ def test_a_node_folder_that_does_not_do(node: Path, folder: Path) -> None:
 def test_a_new_node_is_checked_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
     words = ["node", tmp_path / "n", "--corpus", "shakespeare", "--prepare-only"]
     assert "HOST:PORT" in refused(*words, "--superlink", "localhost", "--ca", folder / "server" / "ca.pem")
-    assert "get ca.pem" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
+    assert "is no certificate" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
     assert "smallest_cohort=0 does not do" in refused(
         *words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.pem", "--smallest-cohort", 0
     )

@@ -1,6 +1,7 @@
 """`fedlm deploy`: the same training as real processes over TLS (docs/deployment.md); the commands of one machine."""
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,9 @@ def init(
     values = RunConfig.load(config, settings or [])
     with ClientProgress("scrubbing and sealing") as progress:
         setup.init(folder, nodes, corpus, values, host or [], policy, progress.update)
-    typer.echo(f"made {folder}: a coordinator and {nodes} nodes; start them with fedlm deploy up {folder}")
+    typer.echo(
+        f"made {folder}: a coordinator and {nodes} nodes; start them with fedlm deploy up {shlex.quote(str(folder))}"
+    )
 
 
 @app.command()
@@ -43,7 +46,7 @@ def up(folder: Path) -> None:
     from server.deployment import Deployment
 
     deployment = Deployment(folder)
-    away = deployment.up()
+    away = deployment.up(lambda sentence: typer.echo(sentence, err=True))
     online, port = len(deployment.members()) - len(away), deployment.server.port
     typer.echo(f"{online} nodes are connected to port {port}" + (f"; not: {', '.join(away)}" if away else ""))
 
@@ -94,7 +97,7 @@ def status(folder: Path, as_json: Json = False) -> None:
         since = f" since {node['since'][:19].replace('T', ' ')} UTC" if node["status"] == "online" else ""
         typer.echo(f"node {node['name']}: {node['status']}{since}")
     for one in found["runs"]:
-        typer.echo(f"run {one['folder']}: {one['state']}, round {one['round']} of {one['rounds']}")
+        typer.echo(f"run {one['folder']}: round {one['round']} of {one['rounds']}, {one['state']}")
 
 
 @app.command()

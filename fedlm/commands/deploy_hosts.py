@@ -36,11 +36,14 @@ def server(
         create_server_certificate(path, names)
         typer.echo(f"renewed {path / 'server.pem'} for {', '.join(server_names(path / 'server.pem'))}; restart it")
         return
+    if (folder / "node.toml").exists():
+        raise ConfigError(f"{folder} is a node's folder: give the coordinator one of its own.")
     if not path.exists():
         make_server(
             path, host or [], bind or _BIND, port or _PORT, _MESSAGE if max_message_bytes is None else max_message_bytes
         )
-        typer.echo(f"made {path}; give {path / 'ca.pem'} and this address to the owners")
+        name = (host or ["this machine's name"])[0]
+        typer.echo(f"made {path}; give {path / 'ca.pem'} and the address {name}:{port or _PORT} to the owners")
     found = ServerFolder(path)
     has = {"--port": found.port, "--bind": found.host, "--max-message-bytes": found.max_message_bytes}
     _as_before({"--port": port, "--bind": bind, "--max-message-bytes": max_message_bytes}, has, path / "server.toml")
@@ -48,8 +51,7 @@ def server(
         raise ConfigError(
             f"The certificate is not for {', '.join(sorted(missing))}: add --renew, once, with every --host."
         )
-    typer.echo(f"serving {found.host}:{found.port}; Ctrl-C ends it")
-    serve(found)
+    serve(found, typer.echo)
 
 
 def _as_before(asked: Mapping[str, object], has: Mapping[str, object], file: Path) -> None:
@@ -81,7 +83,8 @@ def node(
 
         typer.echo(f"made {create_node_key(NodeFolder(folder).path)}; give it to the coordinator, restart the node")
         return
-    if not folder.exists():
+    made = not folder.exists()
+    if made:
         _make_node(folder, corpus, superlink, ca, pseudonym_key, settings or [], smallest_cohort)
         typer.echo(f"made {folder}; give {folder / 'node.key.pub'} to the coordinator")
     elif corpus or ca or pseudonym_key or settings:
@@ -94,6 +97,8 @@ def node(
     _as_before({"--smallest-cohort": smallest_cohort}, has, folder / "policy.toml")
     if not prepare_only:
         NodeProcess(found, say).run()
+    elif not made:
+        typer.echo(f"{folder} is there already, with its vault: nothing to prepare")
 
 
 def _make_node(
