@@ -85,7 +85,8 @@ class NodeFolder:
         """What the SuperNode and the worker get besides this process' own variables."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
-            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home
+            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home, and so does
+            "MPLCONFIGDIR": str(self.path / "flwr"),  # the plotting library that it loads
             PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",

@@ -56,7 +56,6 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     simulation = start(home, "simulate", "shakespeare", *sets(), "--workers", 1, "--out", "local", "--json")
     with guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home), pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(user))
-        patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))  # its list of fonts, at the first plot
         patch.delenv("FLWR_HOME", raising=False)
         place = Place(home, simulation)
         try:
