@@ -20,7 +20,7 @@ from tests.kill_deployment import plan, run_with_kills
 from tests.place import Place, admitted
 from tests.relays import is_tls
 
-pytestmark = [pytest.mark.slow, pytest.mark.flower, pytest.mark.xdist_group("deployment")]  # one deployment for all
+pytestmark = [pytest.mark.slow, pytest.mark.flower]
 
 
 def test_same_bits_as_the_simulation_and_no_figure_per_client(place: Place) -> None:

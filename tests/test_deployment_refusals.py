@@ -25,7 +25,7 @@ from server.local_grid import take_identity
 from tests.deployments import processes
 from tests.place import MEGABYTES, Place, admitted
 
-pytestmark = [pytest.mark.slow, pytest.mark.flower, pytest.mark.xdist_group("deployment")]  # one deployment for all
+pytestmark = [pytest.mark.slow, pytest.mark.flower]
 ROOT = Path(__file__).parent.parent
 
 
@@ -158,6 +158,6 @@ def test_a_key_that_others_may_read_is_refused(place: Place, tmp_path: Path) -> 
     (node / "vault.db.key").chmod(0o644)
     words = ["-P", "-m", "clients.worker", "--socket", str(node / "s" / "w"), "--policy", str(node / "policy.toml")]
     words += ["--vault", str(node / "vault.db"), "--key-file", str(node / "vault.db.key")]
-    env = {**os.environ, "KERAS_HOME": str(tmp_path)}  # as its node would start it: else Keras writes into HOME
+    env = {**os.environ, "KERAS_HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}  # as its node would start it
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=env)
     assert (done.returncode, "Others may read the key file" in done.stderr) == (3, True), done.stderr
