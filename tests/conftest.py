@@ -1,5 +1,6 @@
 """What all tests share: one deployment of real processes, for those that need one."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Place"]:
         yield made
 
 
-class OneDeployment(LoadScopeScheduling):
-    """Sends every test to the next free worker, but all that share the deployment to one."""
+class SharedTogether(LoadScopeScheduling):
+    """Sends every test to the next free worker, but those that share the deployment, or find each other's Ray, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "deployment" if "/test_deploy" in nodeid else nodeid
+        shared = re.search("/test_(deploy|ray)", nodeid)
+        return shared[1] if shared else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """Returns the scheduler of `--dist loadgroup`; xdist's own no longer sees groups under pytest 9.2."""
-    return OneDeployment(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return SharedTogether(config, log) if config.getvalue("dist") == "loadgroup" else None
