@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Place"]:
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Place"]:
     """Returns a deployment `d` that is up; it costs a minute, once."""
     from tests.place import deployed
 
     with deployed(tmp_path_factory) as made:
         yield made
+
+
+@pytest.fixture
+def place(shared_place: "Place") -> Iterator["Place"]:
+    """Returns it, and lets the test's commands be its user's."""
+    from tests.place import as_user
+
+    with as_user(shared_place.user):
+        yield shared_place
 
 
 class SharedTogether(LoadScopeScheduling):

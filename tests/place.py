@@ -28,10 +28,11 @@ class Place:
     """A deployment `d` of three nodes in a folder, up; and the same training as a simulation, `local`.
 
     Node 1 reaches the coordinator through a relay that keeps what is on the wire; node 2 through one that opens it.
+    `user` is the home of the user whose commands these are.
     """
 
-    def __init__(self, home: Path, simulation: subprocess.Popen[str]) -> None:
-        self.home, self.folder = home, home / "d"
+    def __init__(self, home: Path, user: Path, simulation: subprocess.Popen[str]) -> None:
+        self.home, self.user, self.folder = home, user, home / "d"
         made = fedlm("deploy", "init", "d", *sets(), "--max-message-bytes", MEGABYTES * 2**20, cwd=home)
         assert made.returncode == 0, made.stderr
         self.local = json.loads(finish(simulation))
@@ -46,6 +47,15 @@ class Place:
 
 
 @contextmanager
+def as_user(home: Path) -> Iterator[None]:
+    """Lets commands run with another home, and with no Flower folder named."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.delenv("FLWR_HOME", raising=False)
+        yield
+
+
+@contextmanager
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Makes the place, up; takes it down, and checks that nothing is left and nothing outside was touched."""
     home = tmp_path_factory.mktemp("deploy")
@@ -54,16 +64,16 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (user / ".flwr" / "config.toml").write_text('[superlink]\ndefault = "mine"\n')
     before = contents(user)
     simulation = start(home, "simulate", "shakespeare", *sets(), "--workers", 1, "--out", "local", "--json")
-    with guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(user))
-        patch.delenv("FLWR_HOME", raising=False)
-        place = Place(home, simulation)
-        try:
+    with guard([sys.executable, "-m", "fedlm", "deploy", "down", "d"], home):
+        with as_user(user):
+            place = Place(home, user, simulation)
             up = fedlm("deploy", "up", "d", cwd=home)
+        try:
             assert up.returncode == 0, up.stderr
             yield place
         finally:
-            down = fedlm("deploy", "down", "d", cwd=home)
+            with as_user(user):
+                down = fedlm("deploy", "down", "d", cwd=home)
             place.wire.close()
             place.opened.close()
     assert down.returncode == 0, down.stderr
