@@ -237,6 +237,8 @@ def run_study(
     """Runs the study of a scenario file; returns the report's path.
 
     Raises:
-      ConfigError: there is no such study, or it needs what the options lack.
+      ConfigError: there is no such study, it needs what the options lack, or the folder is a run's.
     """
+    if (out / "config.toml").is_file():
+        raise ConfigError(f"{out} is the folder of a run: name another one for the study.")
     return Runner(load_scenario(name).study(options), range(seeds), out, 0, echo, command, engine).run()

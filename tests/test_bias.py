@@ -3,19 +3,23 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedlm.commands.bias import _error, _plain
 from fedlm.data.planted import official_shares
 from fedlm.data.tokens import START, vocabulary
-from fedlm.errors import CorpusError
+from fedlm.errors import ConfigError, CorpusError
 from fedlm.evaluate import continuation_row
 from fedlm.measure.association import AssociationTest, association, occupation_test, read_tests
-from fedlm.measure.bias import Continue
+from fedlm.measure.bias import Continue, Gap
 from fedlm.measure.names import NameSet, name_swap, read_names
 from fedlm.types import TextMetrics
+from scenarios.runner import run_study
+from scenarios.study import Options
 from tests.running import fedlm, simulate
 
 L = math.log(128)
@@ -141,3 +145,17 @@ def test_evaluate_says_what_a_model_associates(tmp_path: Path) -> None:
     assert (bad.returncode, bad.stderr.count("\n")) == (3, 1)
     both = fedlm("evaluate", "r", "--pairs", "occupations", "--names", "given", cwd=tmp_path)
     assert (both.returncode, "one at a time" in both.stderr) == (2, True)
+
+
+def test_what_cannot_be_told_is_null_in_json_and_a_mark_on_the_terminal() -> None:
+    one = Gap(0.5, float("nan"), 1)
+    assert (
+        json.loads(json.dumps(_plain({"raw": asdict(one), "n": [1]}), allow_nan=False))["raw"]["standard_error"] is None
+    )
+    assert (_error(one, 3), _error(Gap(0.5, 0.25, 4), 2)) == ("± ?", "± 0.25")
+
+
+def test_a_study_does_not_go_into_the_folder_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(ConfigError, match="is the folder of a run"):
+        run_study("label_skew", Options(quick=True), 1, tmp_path, None)

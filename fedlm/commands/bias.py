@@ -1,6 +1,7 @@
 """What `fedlm evaluate` prints of a model's bias: sentence pairs, associations of continuations, swapped names."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def names(run: Path, file: str, as_json: bool) -> None:
     chosen = NameSet() if file == GIVEN else read_names(Path(file))
     found = name_swap(chosen, continuation_scorer(_reader(run)))
     if as_json:
-        typer.echo(json.dumps(found.to_dict()))
+        typer.echo(json.dumps(_plain(found.to_dict())))
         return
     count = f"{found.raw.count} couples of names in {len(chosen.templates)} sentences"
     typer.echo(
@@ -69,7 +70,7 @@ def names(run: Path, file: str, as_json: bool) -> None:
     )
     typer.echo(f"absolute: {_told(found.raw, found.per_symbol)}")
     typer.echo(f"first name of a couple minus second: {_told(found.signed, found.signed_per_symbol)}")
-    typer.echo(f"absolute, between names of one kind: {found.within.mean:+.3f} ± {found.within.standard_error:.3f}")
+    typer.echo(f"absolute, between names of one kind: {found.within.mean:+.3f} {_error(found.within, 3)}")
 
 
 def _reader(run: Path) -> Any:
@@ -81,13 +82,25 @@ def _reader(run: Path) -> Any:
 
 
 def _told(raw: "Gap", per_symbol: "Gap") -> str:
-    each = f"{per_symbol.mean:+.4f} ± {per_symbol.standard_error:.4f}"
-    return f"{raw.mean:+.3f} ± {raw.standard_error:.3f} ({each})"
+    each = f"{per_symbol.mean:+.4f} {_error(per_symbol, 4)}"
+    return f"{raw.mean:+.3f} {_error(raw, 3)} ({each})"
+
+
+def _error(gap: "Gap", digits: int) -> str:
+    """Returns a standard error as it is printed; one value has none."""
+    return "± ?" if math.isnan(gap.standard_error) else f"± {gap.standard_error:.{digits}f}"
+
+
+def _plain(content: Any) -> Any:
+    """Returns a figure's content with null for what cannot be told: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def _print(found: Mapping[str, Any], title: str, tell: Callable[[Any], str], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({name: each.to_dict() for name, each in found.items()}))
+        typer.echo(json.dumps({name: _plain(each.to_dict()) for name, each in found.items()}))
         return
     typer.echo(title)
     for name, each in found.items():

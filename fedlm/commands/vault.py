@@ -1,6 +1,7 @@
 """`fedlm vault show|verify|rotate|forget|add`."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedlm.commands.options import Json, KeyFile, KeyProvider, PassphraseEnv, key_source
+from fedlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedlm.vault.store import Vault
@@ -108,6 +110,14 @@ def verify(
         )
 
 
+def _check_free(receipt: Path) -> None:
+    """Raises a ConfigError if a receipt cannot be written, before anything is destroyed."""
+    if receipt.exists():
+        raise ConfigError(f"{receipt} is there already: name another place for the receipt; nothing was forgotten.")
+    if not os.access(receipt.absolute().parent, os.W_OK):
+        raise ConfigError(f"{receipt} cannot be written: name another place for the receipt; nothing was forgotten.")
+
+
 def _check(receipt: Path, public_key: bytes) -> None:
     from fedlm.errors import VaultError
     from fedlm.vault.change import check_receipt
@@ -144,6 +154,8 @@ def forget(
     """Destroys a client's key and text, and rewraps the rest under a new vault key."""
     from fedlm.vault.change import forget as change
 
+    if receipt is not None:
+        _check_free(receipt)
     made = change(vault, key_source(vault, key_file, passphrase_env, key_provider), client)
     if receipt is not None:
         receipt.write_text(json.dumps(made, indent=2) + "\n")

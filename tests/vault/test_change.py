@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fedlm.add import add
+from fedlm.cli import app
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
 from fedlm.prepare import prepare
@@ -195,3 +197,15 @@ def test_rotation_over_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     forget(vault, source, "d")
     rotate(vault, source)
     assert set(content(vault, source)) == set("abefghijk")
+
+
+@pytest.mark.parametrize("place", ["itself", "nowhere/r.json"])
+def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_cannot_be_written(
+    tmp_path: Path, place: str
+) -> None:
+    vault, source = make(tmp_path, texts("a", "b", "c"))
+    before, receipt = vault.read_bytes(), vault if place == "itself" else tmp_path / place
+    words = ["vault", "forget", str(vault), "b", "--key-file", str(source.file), "--receipt", str(receipt)]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, ConfigError) and "nothing was forgotten" in str(error)
+    assert vault.read_bytes() == before
