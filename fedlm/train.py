@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from fedlm.models.catalog import is_masked
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.models.registry import build_model, save_model
 from fedlm.models.steps import Reader, steps_of
+from fedlm.models.training_steps import Objective, TrainingSteps, token_sums
 from fedlm.packing import PACK, RowSums, sums_by_owner
 from fedlm.schedules import rate_factor
 from fedlm.types import Ids, TextMetrics, Weights
@@ -46,16 +46,15 @@ class LocalTrainer:
       config: model, vocabulary, shapes and optimizer.
 
     Attributes:
-      traces: how often a training step was compiled; one per process, whatever the clients.
       is_masked: the model fills hidden symbols and cannot go on with a text.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.traces = 0
         self.vocab = config.vocab
         self.model = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
         self.is_masked = is_masked(config.spec("model").name)
+        self._characters = tf.constant(self.vocab.characters)
         self._variables = self.model.trainable_variables
         spec = config.spec("client_optimizer")
         options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
@@ -63,16 +62,12 @@ class LocalTrainer:
         self._optimizer = ClientOptimizer(spec.name, options, self._variables)
         self._seeds = [v for v in self.model.variables if "seed_generator" in v.path]
         self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
-        self._anchors: list[tf.Variable] = []
-        self._ids = tf.TensorSpec((None, None, config.seq_len), tf.int32)
         # One call each for a dozen variables.
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
         self._begin = tf.function(self._begin_client, input_signature=shapes, autograph=False)
         self._moved = tf.function(self._end_client, input_signature=shapes, autograph=False)
-        # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. AutoGraph would write source files into TMPDIR.
-        on_cpu = not tf.config.list_physical_devices("GPU")
-        self._step = tf.function(self._train_step, jit_compile=on_cpu, autograph=False)
-        self._graphs: dict[bool, Any] = {}
+        objective, shape = Objective(config.l1, config.l2, config.label_smoothing), (config.batch_size, config.seq_len)
+        self._steps = TrainingSteps(self.model, self._optimizer, objective, shape, self._characters)
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
         self._eval_graph = tf.function(self._eval_rows, input_signature=[rows, rows], autograph=False)
@@ -88,6 +83,11 @@ class LocalTrainer:
         fresh = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
         self.assign(tuple(v.numpy() for v in fresh.trainable_variables))
         return True
+
+    @property
+    def traces(self) -> int:
+        """How often a training step was compiled; one per process, whatever the clients."""
+        return self._steps.traces
 
     @property
     def weights(self) -> Weights:
@@ -124,12 +124,12 @@ class LocalTrainer:
             seed.assign(rng.integers(0, 2**31, 2))
         mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
         rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
-        graph = self._train_graph(weights, mu)
+        step = partial(self._steps.run, weights=weights, rate=rate, mu=mu)
 
         def run(epochs: list[npt.NDArray[np.int64]]) -> TextMetrics:
             drawn = [self._drawn(inputs[o], targets[o], rng) for o in epochs]
             rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
-            return self._metrics(graph(np.concatenate(rows), np.concatenate(nexts), np.float32(rate), np.float32(mu)))
+            return step(np.concatenate(rows), np.concatenate(nexts))
 
         metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
         return tuple(np.asarray(u) for u in self._moved(*start)), metrics  # not `numpy()`, which copies
@@ -224,20 +224,6 @@ class LocalTrainer:
         losses, counts = self._eval_graph(inputs, targets)
         return losses.numpy(), counts.numpy()
 
-    def _train_graph(self, weights: Weights, mu: float) -> Any:
-        """Returns the graph of a whole client, with FedProx' term if there is a mu; each is compiled once."""
-        proximal = mu > 0
-        if proximal:
-            self._anchors = self._anchors or [tf.Variable(w) for w in weights]
-            for anchor, value in zip(self._anchors, weights, strict=True):
-                anchor.assign(value)
-        if proximal not in self._graphs:
-            number = tf.TensorSpec((), tf.float32)
-            signature = [self._ids, self._ids, number, number]
-            batches = partial(self._train_batches, proximal)
-            self._graphs[proximal] = tf.function(batches, input_signature=signature, autograph=False)
-        return self._graphs[proximal]
-
     def _batches(self, rows: Ids) -> npt.NDArray[np.int32]:
         size = self.config.batch_size
         count = -(-len(rows) // size)
@@ -245,69 +231,6 @@ class LocalTrainer:
         padded[: len(rows)] = rows
         return padded.reshape(count, size, self.config.seq_len)
 
-    def _sums(self, logits: tf.Tensor, targets: tf.Tensor, axis: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64), of a batch or (-1) of each row."""
-        mask = targets > 0
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        correct = (tf.argmax(logits, -1, tf.int32) == targets) & mask
-        characters = tf.where(mask, tf.gather(tf.constant(self.vocab.characters), targets), 0)
-        counts = [tf.reduce_sum(tf.cast(m, tf.int64), axis) for m in (correct, mask, characters)]
-        return tf.reduce_sum(tf.where(mask, losses, 0.0), axis), tf.stack(counts, -1)
-
-    def _train_batches(
-        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        shape, count = (self.config.batch_size, self.config.seq_len), tf.shape(inputs)[0]
-
-        def one(batch: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows, nexts = tf.ensure_shape(inputs[batch], shape), tf.ensure_shape(targets[batch], shape)
-            loss, seen = self._step(proximal, rows, nexts, rate, mu)
-            return batch + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
-
-        start = (tf.constant(0), tf.constant(0.0, tf.float64), tf.zeros(3, tf.int64))
-        _, loss_sum, counts = tf.while_loop(lambda batch, *_: batch < count, one, start, parallel_iterations=1)
-        return loss_sum, counts
-
-    def _train_step(
-        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One optimizer step on one batch, (batch, seq_len).
-
-        The loss is the sum over real targets divided by batch * seq_len, as in the published setting: a batch that is
-        mostly padding takes a small step, not a noisy one.
-        """
-        self.traces += 1
-        with tf.GradientTape() as tape:
-            logits = self.model(inputs, training=True)
-            loss, seen = self._sums(logits, targets)
-            objective = self._smoothed(loss, logits, targets) / float(self.config.batch_size * self.config.seq_len)
-            objective += self._penalty()
-            if proximal:
-                distances = [tf.nn.l2_loss(v - a) for v, a in zip(self._variables, self._anchors, strict=True)]
-                objective += mu * tf.add_n(distances)
-        self._optimizer.apply(tape.gradient(objective, [v.value for v in self._variables]), rate)
-        return loss, seen
-
-    def _smoothed(self, loss: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """Returns the loss sum against targets mixed with the uniform distribution (Szegedy et al. 2016)."""
-        share = self.config.label_smoothing
-        if not share:
-            return loss
-        uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
-        return (1 - share) * loss + share * tf.reduce_sum(tf.where(targets > 0, uniform, 0.0))
-
-    def _penalty(self) -> tf.Tensor | float:
-        kernels = [v.value for v in self._variables if v.name.endswith("kernel")]
-        penalty = self.config.l1 * tf.add_n([tf.reduce_sum(tf.abs(k)) for k in kernels]) if self.config.l1 else 0.0
-        if self.config.l2:
-            penalty += self.config.l2 * tf.add_n([tf.reduce_sum(k * k) for k in kernels])
-        return penalty
-
     def _eval_rows(self, inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the sums of each row."""
-        return self._sums(self.model(inputs, training=False), targets, axis=-1)
-
-    @staticmethod
-    def _metrics(sums: tuple[tf.Tensor, tf.Tensor]) -> TextMetrics:
-        correct, tokens, characters = (int(c) for c in sums[1].numpy())
-        return TextMetrics(float(sums[0].numpy()), correct, tokens, characters)
+        return token_sums(self.model(inputs, training=False), targets, self._characters, axis=-1)

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 
 from fedlm.models.fused import FusedLayer, Tensors
 
@@ -48,55 +47,70 @@ def fused_lstm(
 
 
 def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None) -> Any:
-    """Returns the states and the gradient function."""
+    """Returns the states and the gradient function.
+
+    One array holds the projection of a step, then its gates, then their gradient: each is read when the next one is known, and
+    three arrays of this size would leave the processor's cache by turns.
+    """
     units = recurrent.shape[0]
     batch, steps, inputs = tf.shape(x)[0], tf.shape(x)[1], x.shape[2]
     by_time = tf.transpose(x, (1, 0, 2))  # (steps, batch, inputs)
-    projected = tf.reshape(tf.matmul(tf.reshape(by_time, (-1, inputs)), kernel) + bias, (steps, batch, 4 * units))
+    projected = tf.reshape(tf.matmul(tf.reshape(by_time, (-1, inputs)), kernel), (steps, batch, 4 * units))
     zero = tf.zeros((batch, units), x.dtype)
+    # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one function for all gates, which XLA then computes where the projection was.
+    scale = tf.repeat(tf.constant((0.5, 0.5, 1, 0.5), x.dtype), units)
+    shift = tf.repeat(tf.constant((0.5, 0.5, 0, 0.5), x.dtype), units)
 
-    def forward(state: Tensors, z_x: tf.Tensor) -> Tensors:
-        h, c, _ = state
-        z = z_x + tf.matmul(h if mask is None else h * mask, recurrent)
-        i, f, g, o = tf.split(z, 4, axis=1)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    def forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *kept: tf.TensorArray) -> Any:
+        z_all, h_all, c_all = kept
+        z = z_all.read(t) + bias + tf.matmul(h if mask is None else h * mask, recurrent)
+        z_all = z_all.write(t, tf.tanh(z * scale) * scale + shift)
+        i, f, g, o = tf.split(z_all.read(t), 4, axis=1)
         c = f * c + i * g
-        return o * tf.tanh(c), c, tf.concat((i, f, g, o), axis=1)
+        h = o * tf.tanh(c)
+        return t + 1, h, c, z_all, h_all.write(t, h), c_all.write(t, c)
 
-    h, c, gates = tf.scan(forward, projected, (zero, zero, tf.zeros((batch, 4 * units), x.dtype)))
+    empty = (_array(tf.zeros((steps, batch, units), x.dtype)) for _ in range(2))
+    ended = _loop(lambda t, *_: t < steps, forward, (tf.constant(0), zero, zero, _array(projected), *empty))
+    gates, h, c = (kept.stack() for kept in ended[3:])
 
     def gradient(dh: tf.Tensor) -> Tensors:
         dh_by_time = tf.transpose(dh, (1, 0, 2))
-        c_before = tf.concat((zero[None], c[:-1]), axis=0)
         h_before = tf.concat((zero[None], h[:-1]), axis=0)
         h_before = h_before if mask is None else h_before * mask
         transposed = tf.transpose(recurrent)
 
-        def backward(state: Tensors, step: Tensors) -> Tensors:
-            dh_next, dc_next, _ = state
-            dh_t, c_t, c_last, gates_t = step
-            i, f, g, o = tf.split(gates_t, 4, axis=1)
-            tanh_c = tf.tanh(c_t)
-            dh_t += dh_next
+        def backward(t: tf.Tensor, dz: tf.Tensor, dh_next: tf.Tensor, dc_next: tf.Tensor, kept: tf.TensorArray) -> Any:
+            # What the step before (t + 1) found goes in first: XLA copies an array that is written while it is still to be read.
+            kept = kept.write(tf.minimum(t + 1, steps - 1), dz)
+            here = tf.maximum(t, 0)
+            i, f, g, o = tf.split(kept.read(here), 4, axis=1)
+            tanh_c = tf.tanh(c[here])
+            dh_t = dh_by_time[here] + dh_next
             dc = dc_next + dh_t * o * (1 - tanh_c * tanh_c)
+            c_last = tf.where(here > 0, c[tf.maximum(t - 1, 0)], 0)
             dz = tf.concat(
                 (dc * g * i * (1 - i), dc * c_last * f * (1 - f), dc * i * (1 - g * g), dh_t * tanh_c * o * (1 - o)),
                 axis=1,
             )
             dh_last = tf.matmul(dz, transposed)
-            return dh_last if mask is None else dh_last * mask, dc * f, dz
+            return t - 1, dz, dh_last if mask is None else dh_last * mask, dc * f, kept
 
-        start = (zero, zero, tf.zeros((batch, 4 * units), x.dtype))
-        dz = tf.scan(backward, (dh_by_time, c, c_before, gates), start, reverse=True)[2]
-        flat = tf.reshape(dz, (-1, 4 * units))
+        start = (steps - 1, gates[-1], zero, zero, _array(gates))
+        kept = _loop(lambda t, *_: t >= -1, backward, start)[4]
+        flat = tf.reshape(kept.stack(), (-1, 4 * units))
         dx = tf.transpose(tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
-        d_kernel = tf.matmul(_turned(tf.reshape(by_time, (-1, inputs))), flat)
-        d_recurrent = tf.matmul(_turned(tf.reshape(h_before, (-1, units))), flat)
+        d_kernel = tf.matmul(tf.reshape(by_time, (-1, inputs)), flat, transpose_a=True)
+        d_recurrent = tf.matmul(tf.reshape(h_before, (-1, units)), flat, transpose_a=True)
         return dx, d_kernel, d_recurrent, tf.reduce_sum(flat, axis=0)
 
     return tf.transpose(h, (1, 0, 2)), gradient
 
 
-def _turned(matrix: tf.Tensor) -> tf.Tensor:
-    """Returns the transpose as a matrix of its own: XLA would fold it into the product, which then runs at half the speed."""
-    return xla_optimization_barrier([tf.transpose(matrix)])[0]
+def _array(values: tf.Tensor) -> tf.TensorArray:
+    array = tf.TensorArray(values.dtype, tf.shape(values)[0], clear_after_read=False, element_shape=values.shape[1:])
+    return array.unstack(values)
+
+
+def _loop(condition: Any, body: Any, start: Any) -> Any:
+    return tf.while_loop(condition, body, start, parallel_iterations=1)

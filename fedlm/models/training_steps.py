@@ -1,0 +1,172 @@
+"""A client's optimizer steps: one compiled graph a process that loops over fixed (batch, sequence) shapes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fedlm.models.optimizers import ClientOptimizer
+from fedlm.types import TextMetrics, Weights
+
+Batches = npt.NDArray[np.int32]
+BLOCK = 16  # batches that one call of the graph can take
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step makes smaller besides the loss: `l1` and `l2` times the kernels' norms, targets smoothed by a share."""
+
+    l1: float
+    l2: float
+    label_smoothing: float
+
+
+class TrainingSteps:
+    """Steps on a model's variables.
+
+    Args:
+      model: gives logits (batch, seq_len, vocab_size).
+      optimizer: of its trainable variables.
+      objective: penalties and smoothing.
+      shape: (batch, seq_len).
+      characters: how many each symbol stands for, (vocab_size,).
+
+    Attributes:
+      traces: how often a step was compiled.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: ClientOptimizer,
+        objective: Objective,
+        shape: tuple[int, int],
+        characters: tf.Tensor,
+    ) -> None:
+        self.traces = 0
+        self._model, self._optimizer, self._objective = model, optimizer, objective
+        self._shape, self._characters = shape, characters
+        self._variables = model.trainable_variables
+        self._anchors: list[tf.Variable] = []
+        self._graphs: dict[bool, Any] = {}
+
+    def run(self, inputs: Batches, targets: Batches, *, weights: Weights, rate: float, mu: float) -> TextMetrics:
+        """Makes a step on each batch, (batches, batch, seq_len).
+
+        Args:
+          inputs: symbols.
+          targets: the symbols that follow; 0 is not counted.
+          weights: the global ones, which FedProx' term pulls to.
+          rate: learning rate.
+          mu: FedProx' mu, 0 without the term.
+
+        Returns:
+          The sums of the loss before each step.
+        """
+        graph, seen = self._graph(weights, mu), (np.float64(0), np.zeros(3, np.int64))
+        for at in range(0, len(inputs), BLOCK):
+            rows, nexts = (_block(part[at : at + BLOCK]) for part in (inputs, targets))
+            seen = graph(rows, nexts, np.int32(min(BLOCK, len(inputs) - at)), np.float32(rate), np.float32(mu), *seen)
+        loss, counts = (np.asarray(s) for s in seen)
+        return TextMetrics(float(loss), *map(int, counts))
+
+    def _graph(self, weights: Weights, mu: float) -> Any:
+        """Returns the graph of a block, with FedProx' term if there is a mu; each is compiled once."""
+        proximal = mu > 0
+        if proximal:
+            self._anchors = self._anchors or [tf.Variable(w) for w in weights]
+            for anchor, value in zip(self._anchors, weights, strict=True):
+                anchor.assign(value)
+        if proximal not in self._graphs:
+            ids = tf.TensorSpec((BLOCK, *self._shape), tf.int32)
+            numbers = [tf.TensorSpec((), kind) for kind in (tf.int32, tf.float32, tf.float32, tf.float64)]
+            # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. AutoGraph would write source files into TMPDIR.
+            on_cpu = not tf.config.list_physical_devices("GPU")
+            self._graphs[proximal] = tf.function(
+                partial(self._steps, proximal),
+                input_signature=[ids, ids, *numbers, tf.TensorSpec((3,), tf.int64)],
+                jit_compile=on_cpu,
+                autograph=False,
+            )
+        return self._graphs[proximal]
+
+    def _steps(
+        self,
+        proximal: bool,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        count: tf.Tensor,
+        rate: tf.Tensor,
+        mu: tf.Tensor,
+        loss_sum: tf.Tensor,
+        counts: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Steps on the first `count` batches of a block and adds to the sums."""
+
+        def one(at: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            loss, seen = self._step(proximal, inputs[at], targets[at], rate, mu)
+            return at + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
+
+        start = (tf.constant(0), loss_sum, counts)
+        _, loss_sum, counts = tf.while_loop(lambda at, *_: at < count, one, start, parallel_iterations=1)
+        return loss_sum, counts
+
+    def _step(
+        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One optimizer step on one batch, (batch, seq_len).
+
+        The loss is the sum over real targets divided by batch * seq_len, as in the published setting: a batch that is
+        mostly padding takes a small step, not a noisy one.
+        """
+        self.traces += 1
+        with tf.GradientTape() as tape:
+            logits = self._model(inputs, training=True)
+            loss, seen = token_sums(logits, targets, self._characters)
+            objective = self._smoothed(loss, logits, targets) / float(math.prod(self._shape))
+            objective += self._penalty()
+            if proximal:
+                distances = [tf.nn.l2_loss(v - a) for v, a in zip(self._variables, self._anchors, strict=True)]
+                objective += mu * tf.add_n(distances)
+        self._optimizer.apply(tape.gradient(objective, [v.value for v in self._variables]), rate)
+        return loss, seen
+
+    def _smoothed(self, loss: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Returns the loss sum against targets mixed with the uniform distribution (Szegedy et al. 2016)."""
+        share = self._objective.label_smoothing
+        if not share:
+            return loss
+        uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
+        return (1 - share) * loss + share * tf.reduce_sum(tf.where(targets > 0, uniform, 0.0))
+
+    def _penalty(self) -> tf.Tensor | float:
+        l1, l2 = self._objective.l1, self._objective.l2
+        kernels: Sequence[tf.Tensor] = [v.value for v in self._variables if v.name.endswith("kernel")]
+        penalty = l1 * tf.add_n([tf.reduce_sum(tf.abs(k)) for k in kernels]) if l1 else 0.0
+        if l2:
+            penalty += l2 * tf.add_n([tf.reduce_sum(k * k) for k in kernels])
+        return penalty
+
+
+def token_sums(
+    logits: tf.Tensor, targets: tf.Tensor, characters: tf.Tensor, axis: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64), of a batch or (-1) of each row."""
+    mask = targets > 0
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    correct = (tf.argmax(logits, -1, tf.int32) == targets) & mask
+    spanned = tf.where(mask, tf.gather(characters, targets), 0)
+    counts = [tf.reduce_sum(tf.cast(m, tf.int64), axis) for m in (correct, mask, spanned)]
+    return tf.reduce_sum(tf.where(mask, losses, 0.0), axis), tf.stack(counts, -1)
+
+
+def _block(batches: Batches) -> Batches:
+    block = np.zeros((BLOCK, *batches.shape[1:]), np.int32)
+    block[: len(batches)] = batches
+    return block
