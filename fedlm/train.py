@@ -15,6 +15,7 @@ from fedlm.data.masked import hide, num_hidden, whole_rows
 from fedlm.data.pieces import PieceVocabulary
 from fedlm.data.tokens import windows
 from fedlm.models.catalog import is_masked
+from fedlm.models.device import on_cpu
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.models.registry import build_model, save_model
 from fedlm.models.steps import Reader, steps_of
@@ -70,7 +71,9 @@ class LocalTrainer:
         self._steps = TrainingSteps(self.model, self._optimizer, objective, shape, self._characters)
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
-        self._eval_graph = tf.function(self._eval_rows, input_signature=[rows, rows], autograph=False)
+        self._eval_graph = tf.function(
+            self._eval_rows, input_signature=[rows, rows], jit_compile=on_cpu(), autograph=False
+        )
 
     def take_over(self, config: RunConfig) -> bool:
         """Goes over to another configuration, without compiling anew; False if its graphs are others.

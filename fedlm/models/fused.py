@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fedlm.models.device import on_cpu
+
 Tensors = tuple[tf.Tensor, ...]
 
 
@@ -54,7 +56,7 @@ class FusedLayer:
         standard = cell.activation is keras.activations.tanh and getattr(cell, "reset_after", True)
         standard = standard and getattr(cell, "recurrent_activation", sigmoid) is sigmoid and cell.use_bias
         options = self.return_state or self.stateful or self.go_backwards  # type: ignore[attr-defined]
-        return standard and not options and not tf.config.list_physical_devices("GPU")
+        return standard and not options and on_cpu()
 
 
 def recurrent_mask(cell: Any, sequences: tf.Tensor, training: bool | None) -> tf.Tensor | None:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from fedlm.models.cross_entropy import cross_entropy, is_first_guess
+from fedlm.models.device import on_cpu
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.types import TextMetrics, Weights
 
@@ -86,13 +88,11 @@ class TrainingSteps:
         if proximal not in self._graphs:
             ids = tf.TensorSpec((BLOCK, *self._shape), tf.int32)
             numbers = [tf.TensorSpec((), kind) for kind in (tf.int32, tf.float32, tf.float32, tf.float64)]
-            # XLA on a CPU only: on a GPU it would keep Keras from its cuDNN path. AutoGraph would write source files into TMPDIR.
-            on_cpu = not tf.config.list_physical_devices("GPU")
             self._graphs[proximal] = tf.function(
                 partial(self._steps, proximal),
                 input_signature=[ids, ids, *numbers, tf.TensorSpec((3,), tf.int64)],
-                jit_compile=on_cpu,
-                autograph=False,
+                jit_compile=on_cpu(),
+                autograph=False,  # AutoGraph would write source files into TMPDIR
             )
         return self._graphs[proximal]
 
@@ -159,8 +159,8 @@ def token_sums(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64), of a batch or (-1) of each row."""
     mask = targets > 0
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-    correct = (tf.argmax(logits, -1, tf.int32) == targets) & mask
+    losses = cross_entropy(logits, targets)
+    correct = is_first_guess(logits, targets) & mask
     spanned = tf.where(mask, tf.gather(characters, targets), 0)
     counts = [tf.reduce_sum(tf.cast(m, tf.int64), axis) for m in (correct, mask, spanned)]
     return tf.reduce_sum(tf.where(mask, losses, 0.0), axis), tf.stack(counts, -1)
