@@ -60,15 +60,14 @@ class LocalTrainer:
         spec = config.spec("client_optimizer")
         options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
         self._learning_rate = float(options["learning_rate"])
-        self._optimizer = ClientOptimizer(spec.name, options, self._variables)
         self._seeds = [v for v in self.model.variables if "seed_generator" in v.path]
         self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
-        # One call each for a dozen variables.
+        # One call for a dozen variables.
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
-        self._begin = tf.function(self._begin_client, input_signature=shapes, autograph=False)
-        self._moved = tf.function(self._end_client, input_signature=shapes, autograph=False)
+        self._assign = tf.function(self._set, input_signature=shapes, autograph=False)
         objective, shape = Objective(config.l1, config.l2, config.label_smoothing), (config.batch_size, config.seq_len)
-        self._steps = TrainingSteps(self.model, self._optimizer, objective, shape, self._characters)
+        optimizer = ClientOptimizer(spec.name, options, self._variables)
+        self._steps = TrainingSteps(self.model, optimizer, objective, shape, self._characters)
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
         self._eval_graph = tf.function(
@@ -120,39 +119,44 @@ class LocalTrainer:
         inputs, targets = self._rows(documents)
         kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
         orders = [rng.permutation(kept) for _ in range(self.config.local_epochs)]
-        start = self._held(weights)
-        self._begin(*start)
         self._reader = None
         for seed in self._seeds:
             seed.assign(rng.integers(0, 2**31, 2))
         mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
         rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
-        step = partial(self._steps.run, weights=weights, rate=rate, mu=mu)
+        step = partial(self._steps.run, self._held(weights), rate=rate, mu=mu)
 
-        def run(epochs: list[npt.NDArray[np.int64]]) -> TextMetrics:
+        def run(epochs: list[npt.NDArray[np.int64]], *, fresh: bool = True) -> tuple[Weights, TextMetrics]:
             drawn = [self._drawn(inputs[o], targets[o], rng) for o in epochs]
             rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
-            return step(np.concatenate(rows), np.concatenate(nexts))
+            return step(np.concatenate(rows), np.concatenate(nexts), fresh=fresh)
 
-        metrics = self._stop_early(orders, run, inputs[kept:], targets[kept:]) if kept < len(inputs) else run(orders)
-        return tuple(np.asarray(u) for u in self._moved(*start)), metrics  # not `numpy()`, which copies
+        if kept == len(inputs):
+            return run(orders)
+        return self._stop_early(weights, orders, run, inputs[kept:], targets[kept:])
 
     def _stop_early(
-        self, orders: list[npt.NDArray[np.int64]], run: Callable[..., TextMetrics], inputs: Ids, targets: Ids
-    ) -> TextMetrics:
+        self,
+        weights: Weights,
+        orders: list[npt.NDArray[np.int64]],
+        run: Callable[..., tuple[Weights, TextMetrics]],
+        inputs: Ids,
+        targets: Ids,
+    ) -> tuple[Weights, TextMetrics]:
         """Runs epochs until the client's own held-out rows gain nothing; ends in the best epoch's weights."""
-        metrics, best, kept, waited = TextMetrics(), math.inf, self.weights, 0
-        for order in orders:
-            metrics += run([order])
+        metrics, best, waited = TextMetrics(), math.inf, 0
+        kept, update = weights, tuple(np.zeros_like(w) for w in weights)
+        for epoch, order in enumerate(orders):
+            moved, figures = run([order], fresh=epoch == 0)
+            metrics += figures
             loss = self._evaluated([(inputs, targets)])[0].loss_sum
             waited = 0 if loss < best else waited + 1
             if loss < best:
-                best, kept = loss, self.weights
+                best, kept, update = loss, self.weights, moved
             if waited >= self.config.client_patience:
                 break
-        for variable, value in zip(self._variables, kept, strict=True):
-            variable.assign(value)
-        return metrics
+        self._set(*kept)
+        return update, metrics
 
     def evaluate(self, weights: Weights | None, documents: list[str]) -> TextMetrics:
         """Returns the sums over one client's documents; `weights` None keeps those of the last call."""
@@ -188,8 +192,8 @@ class LocalTrainer:
         save_model(self.model, path)
 
     def assign(self, weights: Weights) -> None:
-        """Sets the weights and clears what the optimizer remembers."""
-        self._begin(*self._held(weights))
+        """Sets the weights."""
+        self._assign(*self._held(weights))
         self._reader = None
 
     def _held(self, weights: Weights) -> list[tf.Tensor]:
@@ -197,13 +201,9 @@ class LocalTrainer:
             self._assigned = weights, [tf.constant(w) for w in weights]
         return self._assigned[1]
 
-    def _begin_client(self, *start: tf.Tensor) -> None:
-        for variable, value in zip(self._variables, start, strict=True):
+    def _set(self, *values: tf.Tensor) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
-        self._optimizer.reset()
-
-    def _end_client(self, *start: tf.Tensor) -> list[tf.Tensor]:
-        return [v.value - w for v, w in zip(self._variables, start, strict=True)]
 
     @property
     def _pieces(self) -> PieceVocabulary:

@@ -25,11 +25,11 @@ class ClientOptimizer:
         self._slots = [[tf.Variable(tf.zeros_like(v.value)) for v in variables] for _ in range(kinds)]
         self._steps = tf.Variable(0.0)
 
-    def reset(self) -> None:
-        """Forgets the last client."""
+    def reset(self, fresh: tf.Tensor) -> None:
+        """Forgets the last client if `fresh`."""
         for slot in (s for slots in self._slots for s in slots):
-            slot.assign(tf.fill(slot.shape, self._options.get("initial", 0.0)))
-        self._steps.assign(0.0)
+            slot.assign(tf.where(fresh, self._options.get("initial", 0.0), slot))
+        self._steps.assign(tf.where(fresh, 0.0, self._steps))
 
     def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
         """Makes one step at a learning rate, on gradients clipped to `clip_norm` over all variables together."""

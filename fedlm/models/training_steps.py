@@ -55,42 +55,45 @@ class TrainingSteps:
         self._model, self._optimizer, self._objective = model, optimizer, objective
         self._shape, self._characters = shape, characters
         self._variables = model.trainable_variables
-        self._anchors: list[tf.Variable] = []
         self._graphs: dict[bool, Any] = {}
 
-    def run(self, inputs: Batches, targets: Batches, *, weights: Weights, rate: float, mu: float) -> TextMetrics:
+    def run(
+        self, start: Sequence[tf.Tensor], inputs: Batches, targets: Batches, *, fresh: bool, rate: float, mu: float
+    ) -> tuple[Weights, TextMetrics]:
         """Makes a step on each batch, (batches, batch, seq_len).
 
         Args:
+          start: the global weights, where a client begins and which FedProx' term pulls to.
           inputs: symbols.
           targets: the symbols that follow; 0 is not counted.
-          weights: the global ones, which FedProx' term pulls to.
+          fresh: begins at `start`, with an optimizer that remembers nothing; otherwise goes on.
           rate: learning rate.
           mu: FedProx' mu, 0 without the term.
 
         Returns:
-          The sums of the loss before each step.
+          The weights' way from `start`, and the sums of the loss before each step.
         """
-        graph, seen = self._graph(weights, mu), (np.float64(0), np.zeros(3, np.int64))
-        for at in range(0, len(inputs), BLOCK):
+        graph, seen = self._graph(proximal=mu > 0), (np.float64(0), np.zeros(3, np.int64))
+        numbers, moved = (np.float32(rate), np.float32(mu)), list[tf.Tensor]()
+        for at in range(0, max(len(inputs), 1), BLOCK):
             rows, nexts = (_block(part[at : at + BLOCK]) for part in (inputs, targets))
-            seen = graph(rows, nexts, np.int32(min(BLOCK, len(inputs) - at)), np.float32(rate), np.float32(mu), *seen)
+            count = np.int32(len(inputs[at : at + BLOCK]))
+            moved, *seen = graph(start, rows, nexts, count, *numbers, np.bool_(fresh and at == 0), *seen)
         loss, counts = (np.asarray(s) for s in seen)
-        return TextMetrics(float(loss), *map(int, counts))
+        return tuple(np.asarray(m) for m in moved), TextMetrics(
+            float(loss), *map(int, counts)
+        )  # not `numpy()`, which copies
 
-    def _graph(self, weights: Weights, mu: float) -> Any:
-        """Returns the graph of a block, with FedProx' term if there is a mu; each is compiled once."""
-        proximal = mu > 0
-        if proximal:
-            self._anchors = self._anchors or [tf.Variable(w) for w in weights]
-            for anchor, value in zip(self._anchors, weights, strict=True):
-                anchor.assign(value)
+    def _graph(self, *, proximal: bool) -> Any:
+        """Returns the graph of a block, with FedProx' term or without; each is compiled once."""
         if proximal not in self._graphs:
+            start = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
             ids = tf.TensorSpec((BLOCK, *self._shape), tf.int32)
-            numbers = [tf.TensorSpec((), kind) for kind in (tf.int32, tf.float32, tf.float32, tf.float64)]
+            kinds = (tf.int32, tf.float32, tf.float32, tf.bool, tf.float64)
+            numbers = [tf.TensorSpec((), kind) for kind in kinds]
             self._graphs[proximal] = tf.function(
                 partial(self._steps, proximal),
-                input_signature=[ids, ids, *numbers, tf.TensorSpec((3,), tf.int64)],
+                input_signature=[start, ids, ids, *numbers, tf.TensorSpec((3,), tf.int64)],
                 jit_compile=on_cpu(),
                 autograph=False,  # AutoGraph would write source files into TMPDIR
             )
@@ -99,26 +102,37 @@ class TrainingSteps:
     def _steps(
         self,
         proximal: bool,
+        start: list[tf.Tensor],
         inputs: tf.Tensor,
         targets: tf.Tensor,
         count: tf.Tensor,
         rate: tf.Tensor,
         mu: tf.Tensor,
+        fresh: tf.Tensor,
         loss_sum: tf.Tensor,
         counts: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Steps on the first `count` batches of a block and adds to the sums."""
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Steps on the first `count` batches of a block; returns the way from `start` and the sums."""
+        for variable, value in zip(self._variables, start, strict=True):
+            variable.assign(tf.where(fresh, value, variable.value))
+        self._optimizer.reset(fresh)
+        anchors = start if proximal else None
 
         def one(at: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            loss, seen = self._step(proximal, inputs[at], targets[at], rate, mu)
+            loss, seen = self._step(anchors, inputs[at], targets[at], rate, mu)
             return at + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
 
-        start = (tf.constant(0), loss_sum, counts)
-        _, loss_sum, counts = tf.while_loop(lambda at, *_: at < count, one, start, parallel_iterations=1)
-        return loss_sum, counts
+        begin = (tf.constant(0), loss_sum, counts)
+        _, loss_sum, counts = tf.while_loop(lambda at, *_: at < count, one, begin, parallel_iterations=1)
+        return [v.value - s for v, s in zip(self._variables, start, strict=True)], loss_sum, counts
 
     def _step(
-        self, proximal: bool, inputs: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, mu: tf.Tensor
+        self,
+        anchors: list[tf.Tensor] | None,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        rate: tf.Tensor,
+        mu: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One optimizer step on one batch, (batch, seq_len).
 
@@ -131,8 +145,8 @@ class TrainingSteps:
             loss, seen = token_sums(logits, targets, self._characters)
             objective = self._smoothed(loss, logits, targets) / float(math.prod(self._shape))
             objective += self._penalty()
-            if proximal:
-                distances = [tf.nn.l2_loss(v - a) for v, a in zip(self._variables, self._anchors, strict=True)]
+            if anchors is not None:
+                distances = [tf.nn.l2_loss(v - a) for v, a in zip(self._variables, anchors, strict=True)]
                 objective += mu * tf.add_n(distances)
         self._optimizer.apply(tape.gradient(objective, [v.value for v in self._variables]), rate)
         return loss, seen
