@@ -1,6 +1,7 @@
 """Our types to and from Flower records. Nothing else knows how a message is laid out."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,11 @@ from flwr.common.constant import SType
 from fedlm.sums import SCALE, Drift, ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
+_HEADER = 128  # bytes of most headers of NumPy's file format
+_LAYOUTS = (
+    256  # kept: the arrays of a model have the same ones in every round, and NumPy parses them as Python's source
+)
+
 
 def weights_record(weights: Weights) -> ArrayRecord:
     """Returns weights as a record, in Keras order."""
@@ -21,10 +27,16 @@ def weights_record(weights: Weights) -> ArrayRecord:
 
 def _array(values: npt.NDArray[Any]) -> Array:
     """Returns what Flower's `Array(values)` is; that copies the values twice."""
-    header, contiguous = BytesIO(), np.asarray(values, order="C")
-    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(contiguous))
-    data = b"".join((header.getbuffer(), contiguous.data))
+    contiguous = np.asarray(values, order="C")
+    data = b"".join((_header(contiguous.dtype, contiguous.shape), contiguous.data))
     return Array(str(contiguous.dtype), contiguous.shape, SType.NUMPY, data)
+
+
+@lru_cache(_LAYOUTS)
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    file = BytesIO()
+    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(np.broadcast_to(np.empty((), dtype), shape)))
+    return file.getvalue()
 
 
 def record_weights(record: ArrayRecord) -> Weights:
@@ -45,11 +57,22 @@ def _arrays(record: ArrayRecord) -> list[npt.NDArray[Any]]:
 
 
 def _view(content: bytes) -> npt.NDArray[Any]:
+    try:
+        shape, by_columns, dtype, offset = _known_layout(content[:_HEADER])
+    except (ValueError, EOFError):  # a longer header
+        shape, by_columns, dtype, offset = _layout(content)
+    values = np.frombuffer(content, dtype, offset=offset)  # refuses objects
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Returns shape, whether columns come first, type and where the values begin."""
     file = BytesIO(content)
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    shape, by_columns, dtype = read(file)
-    values = np.frombuffer(content, dtype, offset=file.tell())  # refuses objects
-    return values.reshape(shape, order="F" if by_columns else "C")
+    return *read(file), file.tell()
+
+
+_known_layout = lru_cache(_LAYOUTS)(_layout)
 
 
 def pseudonym_bytes(pseudonyms: Pseudonyms) -> bytes:
