@@ -1,12 +1,15 @@
 """Which models there are and what options they take, read from their files without loading TensorFlow."""
 
 import ast
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.spec import Spec, parse_spec
+
+_CAN_BE_ZERO = ("projection", "feedforward", "lora_rank")  # 0: without, or the model's own
 
 
 @cache
@@ -46,7 +49,7 @@ def check_model(spec: str) -> Spec:
     """Returns the parsed spec of a model that exists, with options that it takes.
 
     Raises:
-      ConfigError: no such model or option (the sentence names the valid ones), or a value has another type.
+      ConfigError: no such model or option (the sentence names the valid ones), or a value has another type or is out of range.
     """
     parsed = parse_spec(spec)
     if parsed.name not in model_names():
@@ -58,4 +61,16 @@ def check_model(spec: str) -> Spec:
         kind = type(known[option])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ConfigError(f"The option {option}={value!r} of the model {parsed.name} is not a {kind.__name__}.")
+        if problem := _out_of_range(option, value):
+            raise ConfigError(f"The option {option}={value!r} of the model {parsed.name} is {problem}.")
     return parsed
+
+
+def _out_of_range(option: str, value: Any) -> str:
+    """Returns what is wrong with a number, before text is sealed for a model that does not build; empty if nothing is."""
+    if option.endswith("dropout"):
+        return "" if 0 <= value < 1 else "not a share of at least 0 and below 1"  # NaN compares false
+    least = 0 if option in _CAN_BE_ZERO else 1
+    if type(value) is int and value < least:
+        return f"below {least}"
+    return "" if type(value) is not float or 0 < value < math.inf else "not a positive number"

@@ -167,6 +167,11 @@ def test_recurrent_dropout_alone_changes_training(model: str, tiny_config: Any) 
         ("rnn(units='x')", "is not a int"),
         ("rnn(units=True)", "is not a int"),
         ("gru(dropout='x')", "is not a float"),
+        ("gru(dropout=1.0)", "not a share of at least 0 and below 1"),
+        ("lstm(recurrent_dropout=-0.1)", "not a share of at least 0 and below 1"),
+        ("rnn(units=0)", "is below 1"),
+        ("rnn(projection=-1)", "is below 0"),
+        ("gpt2(lora_alpha=0.0)", "not a positive number"),
     ],
 )
 def test_wrong_specs_name_the_right_ones(spec: str, says: str) -> None:
@@ -177,9 +182,6 @@ def test_wrong_specs_name_the_right_ones(spec: str, says: str) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        "rnn(units=0)",
-        "lstm(dropout=1.0)",
-        "gru(recurrent_dropout=-0.1)",
         "lstm(tied=True, projection=3)",
         "transformer(width=10, heads=3)",
         "transformer(width=6, heads=2, positions='rotary')",
