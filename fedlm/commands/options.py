@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedlm.errors import ConfigError
+
 if TYPE_CHECKING:
     from fedlm.vault.keys import KeySource
 
@@ -22,9 +24,17 @@ Samples = Annotated[bool, typer.Option("--samples", help="Show sample text of a 
 def key_source(
     vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None = None
 ) -> "KeySource":
-    """Returns where a vault's key is: a provider, a passphrase, the named file, or VAULT.key beside the vault."""
+    """Returns where a vault's key is: a provider, a passphrase, the named file, or VAULT.key beside the vault.
+
+    Raises:
+      ConfigError: the vault is a folder without a name, or its own key file.
+    """
     from fedlm.vault.keys import KeySource
 
+    if not vault.name:
+        raise ConfigError(f"{vault} is a folder; name the vault's file.")
+    if key_file is not None and key_file.absolute() == vault.absolute():
+        raise ConfigError(f"--key-file names the vault {vault} itself; name another file.")
     if key_provider is not None:
         return KeySource(provider=key_provider)
     if passphrase_env is not None:

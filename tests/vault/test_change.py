@@ -209,3 +209,13 @@ def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_canno
     error = CliRunner().invoke(app, words).exception
     assert isinstance(error, ConfigError) and "nothing was forgotten" in str(error)
     assert vault.read_bytes() == before
+
+
+def test_a_key_file_is_never_the_vault_and_a_folder_is_no_vault(tmp_path: Path) -> None:
+    made = corpus(tmp_path / "c.jsonl", texts("a"))
+    own = tmp_path / "new.db"
+    error = CliRunner().invoke(app, ["prepare", str(made), str(own), "--key-file", str(own)]).exception
+    assert isinstance(error, ConfigError) and "itself" in str(error)
+    assert not own.exists()
+    error = CliRunner().invoke(app, ["vault", "rotate", "."]).exception
+    assert isinstance(error, ConfigError) and "folder" in str(error)
