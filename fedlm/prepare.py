@@ -19,6 +19,7 @@ from fedlm.ordered import in_order
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.types import Document
+from fedlm.vault.keyfile import is_private
 from fedlm.vault.keys import KeySource, create_key_file, seed_pseudonym_key
 from fedlm.vault.spool import Spool
 from fedlm.vault.store import ClientShard, VaultWriter
@@ -188,11 +189,13 @@ def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
     if choice == "random":
         return None
     try:
-        key = Path(choice).read_bytes().strip()
+        key, private = Path(choice).read_bytes().strip(), is_private(Path(choice))
     except OSError:
         raise ConfigError(f"There is no pseudonym key file {choice}; name a file, seed or random.") from None
     if len(key) < 32:
         raise ConfigError(f"The pseudonym key file {choice} is shorter than 32 bytes.")
+    if not private:
+        raise ConfigError(f"Others may read the pseudonym key file {choice}: run chmod 600 on it.")
     return key
 
 

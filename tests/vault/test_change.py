@@ -219,3 +219,14 @@ def test_a_key_file_is_never_the_vault_and_a_folder_is_no_vault(tmp_path: Path) 
     assert not own.exists()
     error = CliRunner().invoke(app, ["vault", "rotate", "."]).exception
     assert isinstance(error, ConfigError) and "folder" in str(error)
+
+
+def test_a_pseudonym_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    made, key = corpus(tmp_path / "c.jsonl", texts("a", "b")), tmp_path / "pseudonym.key"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o644)
+    words = ["prepare", str(made), str(tmp_path / "v.db"), "--scrub", "none", "--pseudonym-key", str(key)]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, ConfigError) and "chmod 600" in str(error)
+    key.chmod(0o600)
+    assert CliRunner().invoke(app, words).exception is None
