@@ -1,6 +1,7 @@
 """Scrubs a JSONL file line by line, the other keys of a line staying as they are; scores one that has gold spans."""
 
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,10 @@ from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score, Span
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # it holds what scrubbing misses
 
 
 def scrub_file(
@@ -61,7 +66,7 @@ def scrub_file(
 
     lines, size = _size(source)
     try:
-        with beside.open("wb") as out, scrubber.spread(size) as threads:
+        with open(beside, "wb", opener=_private) as out, scrubber.spread(size) as threads:
             done = 0
             for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
                 counts.update(found)

@@ -1,5 +1,6 @@
 """Scrubbing: profiles, resolving, placeholders, stand-ins, scores; hits and near-misses of each recogniser."""
 
+import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from fedlm.errors import ConfigError, CorpusError
 from fedlm.ordered import in_order
 from fedlm.scrub import engine
 from fedlm.scrub.engine import Finding, ScrubbedText, Scrubber, resolve
-from fedlm.scrub.files import score_file
+from fedlm.scrub.files import score_file, scrub_file
 from fedlm.scrub.kinds import Kind
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
@@ -171,6 +172,13 @@ def test_score_file(tmp_path: Path) -> None:
     gold = tmp_path / "gold.jsonl"
     gold.write_text('{"text": "ping 10.1.2.3", "spans": [{"start": 5, "end": 13, "label": "IP_ADDRESS"}]}\n')
     assert score_file(gold, "patterns").rows()[0]["recall"] == 1.0
+
+
+def test_a_scrubbed_file_is_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "ping 10.1.2.3"}\n')
+    scrub_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "patterns", spans=False)
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == {"text": "ping <IP_ADDRESS>"}
 
 
 @pytest.mark.slow
