@@ -64,7 +64,14 @@ class Federation:
         self.private: PrivateRounds | None = None
         if config.privacy.on:
             self.private = PrivateRounds(config, folder.path, self.population.pseudonyms, self.initial)
-        self.strategy = CohortStrategy(inner, self.settings, self.population, self.private, drift=config.drift)
+        self.strategy = CohortStrategy(
+            inner,
+            self.settings,
+            self.population,
+            self.private,
+            drift=config.drift,
+            batch_tokens=config.batch_size * config.seq_len,
+        )
 
     def _ask_nodes(self) -> tuple[Population, Weights]:
         """Asks every node who is there; the first one also gives the initial weights of the seed."""

@@ -32,6 +32,7 @@ class CohortStrategy:
       population: all clients, whose token counts balance the chunks.
       private: differential privacy, or None.
       drift: whether nodes are asked for the sum of unit updates too.
+      batch_tokens: of a full batch. A client costs about one batch more than its tokens fill: its last one and the ends of its documents.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class CohortStrategy:
         private: PrivateRounds | None = None,
         *,
         drift: bool = False,
+        batch_tokens: int = 0,
     ) -> None:
         self.inner, self._settings, self._population, self._private = inner, settings, population, private
-        self.refused, self._drift = 0, drift
+        self.refused, self._drift, self._batch_tokens = 0, drift, batch_tokens
         self.absent: frozenset[int] = frozenset()  # failures to replay: not asked in the next round
         self.lost: frozenset[int] | None = frozenset()  # of the last round, see `Participation`
         self._mean = accepts_mean(inner)
@@ -159,7 +161,7 @@ class CohortStrategy:
         evaluates = message_type == MessageType.EVALUATE
         split = split_packs if evaluates else split_chunks
         for nodes, own in self._population.by_vault(clients, list(grid.get_node_ids())):
-            work = self._population.work_of(own, held_out=evaluates)
+            work = self._population.work_of(own, held_out=evaluates) + (0 if evaluates else self._batch_tokens)
             chunks += list(zip(nodes, split(own, work, len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
