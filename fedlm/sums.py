@@ -173,8 +173,8 @@ def _moved(start: npt.NDArray[np.float32], total: npt.NDArray[np.int64], denomin
     exact = np.empty(_BLOCK)
     for at in range(0, ends.size, _BLOCK):
         block = exact[: len(ends[at : at + _BLOCK])]
-        np.multiply(sums[at : at + _BLOCK], 1 / SCALE, out=block)  # a power of two: what a division gives, sooner
-        block /= denominator
+        # A power of two changes no digit: what sum / SCALE / denominator gives, in one pass.
+        np.divide(sums[at : at + _BLOCK], denominator * SCALE, out=block)
         block += starts[at : at + _BLOCK]
         ends[at : at + _BLOCK] = block
     return moved
