@@ -8,7 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedlm.models import training_steps
+from fedlm import train
+from fedlm.models import fused, training_steps
 from fedlm.models.cross_entropy import cross_entropy, is_first_guess
 from fedlm.train import LocalTrainer
 
@@ -49,6 +50,23 @@ def test_a_client_begins_anew_whoever_was_before(tiny_config: Any, optimizer: st
     trained(second, ["something else"] * 40, seed=2)
     assert trained(second, TEXT) == alone
     assert second.traces == 1
+
+
+@pytest.mark.parametrize("model", ["lstm(units=8, layers=1)", "transformer(width=8, layers=1, heads=2)"])
+def test_a_gpus_graphs_compute_the_same(tiny_config: Any, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """On a GPU neither XLA nor the fused layers serve; their graphs run on a CPU too."""
+    config = tiny_config(model=model, client_optimizer="sgd(momentum=0.9)")
+    found = []
+    for is_cpu in (True, False):
+        for module in (train, training_steps, fused):
+            monkeypatch.setattr(module, "on_cpu", lambda is_cpu=is_cpu: is_cpu)
+        trainer = LocalTrainer(config)
+        update, figures = trainer.train(start_of(trainer), TEXT, np.random.default_rng(1))
+        found.append((update, figures, trainer.evaluate(None, TEXT)))
+    for ours, other in zip(found[0][0], found[1][0], strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-5)
+    for place in (1, 2):
+        assert found[0][place].loss_sum == pytest.approx(found[1][place].loss_sum, rel=1e-4)
 
 
 def test_a_client_without_text_does_not_move(tiny_config: Any) -> None:
