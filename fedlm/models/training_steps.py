@@ -81,9 +81,8 @@ class TrainingSteps:
             count = tf.constant(len(inputs[at : at + BLOCK]))
             moved, *seen = graph(start, rows, nexts, count, *numbers, tf.constant(fresh and at == 0), *seen)
         loss, counts = (np.asarray(s) for s in seen)
-        return tuple(np.asarray(m) for m in moved), TextMetrics(
-            float(loss), *map(int, counts)
-        )  # not `numpy()`, which copies
+        update = tuple(np.asarray(m) for m in moved)  # not `numpy()`, which copies
+        return update, TextMetrics(float(loss), *map(int, counts))
 
     def _graph(self, *, proximal: bool) -> Any:
         """Returns the graph of a block, with FedProx' term or without; each is compiled once."""
