@@ -5,6 +5,7 @@ Names, addresses and numbers come from the package Faker, in several countries' 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedlm.errors import ConfigError
 from fedlm.types import Document
 
 _LOCALES = ("en_US", "en_GB", "en_IN", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "tr_TR")
+_UNTIL = datetime(2026, 1, 1, tzinfo=UTC)  # Faker's dates end at the present otherwise: other messages every day
 
 # {kind} is replaced by a planted value, [a|b] by one of its choices.
 _CHAT = (
@@ -97,7 +99,7 @@ def _value(kind: str, fake: Any) -> str:
         "PHONE": fake.phone_number,
         "ADDRESS": lambda: fake.street_address().replace("\n", ", "),
         "LOCATION": fake.city,
-        "DATE": lambda: fake.date(pattern=fake.random_element(("%d %B %Y", "%Y-%m-%d", "%d/%m/%Y", "%B %d"))),
+        "DATE": lambda: fake.date(fake.random_element(("%d %B %Y", "%Y-%m-%d", "%d/%m/%Y", "%B %d")), _UNTIL),
         "IBAN": fake.iban,
         "CARD": fake.credit_card_number,
         "IP_ADDRESS": fake.ipv4,

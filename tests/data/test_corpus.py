@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,14 @@ def test_partitions_cover_each_document_once_and_repeat() -> None:
 def test_partition_errors(spec: str) -> None:
     with pytest.raises(ConfigError):
         partition(spec, [{"user": "a"}, {"user": "b"}], 0)
+
+
+def test_synthetic_messages_are_the_same_on_any_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unknown(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            raise AssertionError("the corpus asks what day it is")
+
+    monkeypatch.setattr("faker.providers.date_time.datetime", Unknown)
+    planted = list(synthetic_messages(clients=4, messages=20, seed=1))
+    assert any(kind == "DATE" for p in planted for _, _, kind in p.spans)
