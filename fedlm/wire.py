@@ -15,9 +15,7 @@ from fedlm.sums import SCALE, Drift, ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
 _HEADER = 128  # bytes of most headers of NumPy's file format
-_LAYOUTS = (
-    256  # kept: the arrays of a model have the same ones in every round, and NumPy parses them as Python's source
-)
+_LAYOUTS = 256  # kept: a model's arrays have the same in every round, and NumPy parses them as Python's source
 
 
 def weights_record(weights: Weights) -> ArrayRecord:

@@ -23,10 +23,10 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> Any:
 
 
 def is_first_guess(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Returns whether a target is the argmax, the first of several, (...) bool."""
+    """Returns whether a target is the argmax, the first of several, (...) bool; never where a logit is NaN."""
     own, place = _picked(logits, targets), tf.range(logits.shape[-1])
-    ahead = (logits > own) | ((logits == own) & (place < targets[..., None]))
-    return ~tf.reduce_any(ahead, -1)
+    behind = (logits < own) | ((logits == own) & (place >= targets[..., None]))  # NaN compares false
+    return tf.reduce_all(behind, -1)
 
 
 def _picked(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

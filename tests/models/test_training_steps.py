@@ -100,6 +100,10 @@ def test_first_guess_is_the_argmax_with_ties(row: list[float], data: st.DataObje
     assert bool(is_first_guess(logits, targets)[0, 0]) == (int(np.argmax(row)) == target)
 
 
-def test_a_loss_that_is_not_finite_stays_so() -> None:
-    logits = tf.constant([[[np.nan, 0.0]]])
-    assert np.isnan(cross_entropy(logits, tf.constant([[1]], tf.int32)).numpy()).all()
+@pytest.mark.parametrize("row", [[np.nan, 0.0], [0.0, np.nan], [np.nan, np.nan]])
+def test_a_model_that_diverged_has_no_loss_and_guesses_nothing(row: list[float]) -> None:
+    logits = tf.constant([[row]], tf.float32)
+    for target in (0, 1):
+        targets = tf.constant([[target]], tf.int32)
+        assert np.isnan(cross_entropy(logits, targets).numpy()).all()
+        assert not is_first_guess(logits, targets).numpy().any()
