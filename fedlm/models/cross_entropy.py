@@ -12,14 +12,16 @@ import tensorflow as tf
 @tf.custom_gradient
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> Any:
     """Returns log(sum_j exp(logits_j)) - logits_target in nats, (...), from logits (..., vocab_size) and targets (...)."""
-    top = tf.reduce_max(logits, -1, keepdims=True)
-    log_total = top + tf.math.log(tf.reduce_sum(tf.exp(logits - top), -1, keepdims=True))
+    rows = tf.reshape(logits, (-1, logits.shape[-1]))  # a product's own shape: XLA's fast reductions take no view of it
+    top = tf.reduce_max(rows, -1, keepdims=True)
+    log_sum = tf.math.log(tf.reduce_sum(tf.exp(rows - top), -1, keepdims=True))
+    top, log_sum = (tf.reshape(r, tf.concat((tf.shape(targets), [1]), 0)) for r in (top, log_sum))
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        chances = tf.exp(logits - log_total)
+        chances = tf.exp(logits - top - log_sum)  # `top + log_sum` would lose what `log_sum` says of large logits
         return (chances - _at(targets, logits)) * upstream[..., None], None
 
-    return (log_total - _picked(logits, targets))[..., 0], gradient
+    return (log_sum - (_picked(logits, targets) - top))[..., 0], gradient
 
 
 def is_first_guess(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

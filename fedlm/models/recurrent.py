@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import keras
 
+from fedlm.models.fused_dense import FusedDense
+
 
 def build_stack(
     recurrent: Callable[[], keras.layers.Layer],
@@ -41,7 +43,7 @@ def build_stack(
         states = keras.layers.Dense(projection or embedding, name="projection")(states)
     if tied:
         return keras.Model(ids, symbols(states, reverse=True))
-    return keras.Model(ids, keras.layers.Dense(vocab_size, name="logits")(states))
+    return keras.Model(ids, FusedDense(vocab_size, name="logits")(states))
 
 
 def check_sizes(**sizes: int) -> None:

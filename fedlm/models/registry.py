@@ -9,7 +9,6 @@ import keras
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model
 from fedlm.models.coupled_lstm import CoupledLSTM
-from fedlm.models.fused import FusedLayer
 from fedlm.models.pretrained import pretrained_part
 
 
@@ -40,8 +39,7 @@ def plain_copy(model: keras.Model) -> keras.Model:
             weights.extend(layer.plain_weights())
             return layer.plain_layer()
         weights.extend(v.numpy() for v in getattr(layer, "trainable_variables", []))  # operations have none
-        kind = layer.plain if isinstance(layer, FusedLayer) else type(layer)
-        return kind.from_config(layer.get_config())
+        return getattr(layer, "plain", type(layer)).from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=plain)
     for variable, value in zip(copy.trainable_variables, weights, strict=True):

@@ -9,6 +9,7 @@ Su et al. 2021, https://arxiv.org/abs/2104.09864 (halves of a head are rotated, 
 import keras
 from keras import ops
 
+from fedlm.models.fused_dense import FusedDense
 from fedlm.models.recurrent import check_rates, check_sizes
 
 _HIDDEN = -1e9  # a score that no later position passes
@@ -53,7 +54,7 @@ def build(
     for block in range(layers):
         x = _block(x, places, f"block_{block}", heads, feedforward or 4 * width, positions == "rotary", dropout)
     x = keras.layers.LayerNormalization(epsilon=1e-5, name="norm")(x)
-    logits = symbols(x, reverse=True) if tied else keras.layers.Dense(vocab_size, name="logits")(x)
+    logits = symbols(x, reverse=True) if tied else FusedDense(vocab_size, name="logits")(x)
     return keras.Model(ids, logits)
 
 

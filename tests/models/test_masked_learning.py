@@ -40,10 +40,9 @@ def learned(preset: Path, options: str, text: str) -> LocalTrainer:
         weights = tuple(w + u for w, u in zip(weights, update, strict=True))
     after = trainer.evaluate(weights, documents)
     assert before.tokens == after.tokens == REPEATS * 29  # one of every row of seven, and of the last four
-    assert before.correct / before.tokens < 0.5 and after.correct / after.tokens > 0.99
-    assert (
-        training.tokens == 10 * after.tokens and training.correct / training.tokens > 0.99
-    )  # ten other draws of masks
+    assert before.correct / before.tokens < 0.5 and after.correct / after.tokens > 0.95  # chance is 0.2
+    assert training.tokens == 10 * after.tokens  # ten other draws of masks
+    assert training.correct / training.tokens > 0.95
     assert trainer.traces == 1
     return trainer
 
