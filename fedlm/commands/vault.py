@@ -162,10 +162,11 @@ def forget(
     if as_json:
         typer.echo(json.dumps(made))
         return
-    typer.echo(f"forgotten since {made['when']}; {made['what']}")
-    if receipt is None:
+    alone = receipt is None  # then the receipt itself is what goes to stdout
+    typer.echo(f"forgotten since {made['when']}; {made['what']}", err=alone)
+    if alone:
         typer.echo(json.dumps(made, indent=2))
-    typer.echo("backups, snapshots and models trained before are not touched")
+    typer.echo("backups, snapshots and models trained before are not touched", err=alone)
 
 
 def add(

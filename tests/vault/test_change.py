@@ -211,6 +211,13 @@ def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_canno
     assert vault.read_bytes() == before
 
 
+def test_without_a_file_the_receipt_alone_goes_to_stdout(tmp_path: Path) -> None:
+    vault, source = make(tmp_path, texts("a", "b"))
+    told = CliRunner().invoke(app, ["vault", "forget", str(vault), "b", "--key-file", str(source.file)])
+    check_receipt(json.loads(told.stdout), Vault(vault, source).public_key)
+    assert "backups" in told.stderr
+
+
 def test_a_key_file_is_never_the_vault_and_a_folder_is_no_vault(tmp_path: Path) -> None:
     made = corpus(tmp_path / "c.jsonl", texts("a"))
     own = tmp_path / "new.db"

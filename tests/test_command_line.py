@@ -1,0 +1,28 @@
+"""The program's first moment."""
+
+import sys
+from typing import Any
+
+import pytest
+
+from fedlm.__main__ import main
+
+
+class _Interrupted:
+    """Ctrl-C while the command line is imported."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "fedlm.cli":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_importing_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "fedlm.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [_Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "fedlm: interrupted.\n"
