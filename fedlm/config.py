@@ -1,6 +1,5 @@
 """The configuration of a run: one frozen, validated model (DESIGN section 5). Keys are snake_case, unknown keys are refused."""
 
-import hashlib
 import json
 import os
 import tomllib
@@ -11,10 +10,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from fedlm.data.preset import PRESETS, Preset, open_preset
 from fedlm.data.tokens import Vocabulary, vocabulary
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained
+from fedlm.pins import is_here, preset_of, with_preset, with_vocabulary
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.schedules import check_schedule
@@ -26,11 +25,6 @@ CLIENT_OPTIMIZERS = {
     "adagrad": {"learning_rate": 0.01, "initial": 0.1, "epsilon": 1e-7, "clip_norm": 0.0},
 }
 """The client optimizers, their options and defaults."""
-
-
-VOCABULARY_FILE = "vocabulary.json"
-"""Where a run's folder keeps a learned vocabulary."""
-
 
 PRESET_VOCABULARY = "preset"
 """The vocabulary of a pretrained model: its preset's."""
@@ -207,8 +201,8 @@ class RunConfig(BaseModel):
                 raise ConfigError(f"--set {override!r} is not key=value.")
             values[key.strip().replace("-", "_")] = value.strip()
             folder = Path() if key.strip() == "vocabulary" else folder
-        config = cls.checked(_with_preset(_with_vocabulary(values, folder), folder))
-        if config.vocabulary == PRESET_VOCABULARY and _is_here(config.spec("model")):
+        config = cls.checked(with_preset(with_vocabulary(values, folder), folder))
+        if config.vocabulary == PRESET_VOCABULARY and is_here(config.spec("model")):
             config.vocab  # noqa: B018 - what is wrong with a preset is said before anything is made
         return config
 
@@ -236,7 +230,7 @@ class RunConfig(BaseModel):
     def vocab(self) -> Vocabulary:
         """The vocabulary."""
         if self.vocabulary == PRESET_VOCABULARY:
-            return _preset(self.spec("model"), self.seq_len).vocabulary
+            return preset_of(self.spec("model"), self.seq_len).vocabulary
         return vocabulary(self.vocabulary, self.vocabulary_text)
 
     def to_settings(self) -> str:
@@ -250,50 +244,3 @@ class RunConfig(BaseModel):
     def to_toml(self) -> str:
         """Returns the configuration as TOML."""
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
-
-
-def _with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Reads the file of a learned vocabulary; it is found from `folder`, and must be the one of `sha256` if that is given."""
-    text = values.get("vocabulary", "")
-    spec = parse_spec(text) if isinstance(text, str) and text.startswith(("words", "bpe")) else Spec("", {})
-    name = spec.options.get("file")
-    if not isinstance(name, str):
-        return values
-    try:
-        content = (folder / name).read_bytes()
-        decoded = content.decode()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"There is no vocabulary file {folder / name}; make one with fedlm vocabulary.") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if spec.options.get("sha256", digest) != digest:
-        raise ConfigError(f"The vocabulary file {folder / name} is not the one that this run was made with.")
-    kept = f"{spec.name}(file={VOCABULARY_FILE!r}, sha256={digest!r})"  # as in the run's folder
-    vocabulary(kept, decoded)
-    return {**values, "vocabulary_text": decoded, "vocabulary": kept}
-
-
-def _with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Pins the preset of a pretrained model by its hash; a preset's folder is found from `folder`.
-
-    A run that names the hash needs no preset of its own where it is only coordinated: nodes check theirs.
-    """
-    text = values.get("model")
-    spec = check_model(text) if isinstance(text, str) else Spec("", {})
-    if not (spec.name and is_pretrained(spec.name)):
-        return values
-    name = str(spec.options.get("preset", ""))
-    if name and (folder / name).is_dir():
-        spec.options["preset"] = str((folder / name).resolve())
-    if _is_here(spec):
-        spec.options["sha256"] = _preset(spec).sha256
-    return {**values, "model": str(spec)}
-
-
-def _is_here(spec: Spec) -> bool:
-    """Returns whether a preset must be on this machine: where only its hash is known, nodes alone have it."""
-    name = str(spec.options.get("preset", ""))
-    return "sha256" not in spec.options or Path(name).is_dir() or PRESETS in os.environ
-
-
-def _preset(spec: Spec, seq_len: int = 1) -> Preset:
-    return open_preset(spec.name, spec.options.get("preset", ""), spec.options.get("sha256", ""), seq_len)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from fedlm.config import VOCABULARY_FILE, RunConfig
+from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, FedLMError
+from fedlm.pins import VOCABULARY_FILE
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.forgotten import Forgotten
 

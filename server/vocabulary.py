@@ -9,10 +9,11 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedlm import wire
-from fedlm.config import VOCABULARY_FILE, RunConfig
+from fedlm.config import RunConfig
 from fedlm.data.learned import learned_vocabulary, words_content, words_of
 from fedlm.data.tokens import PLACEHOLDERS, SPECIALS
 from fedlm.errors import CohortError, ConfigError, error_of_code
+from fedlm.pins import VOCABULARY_FILE
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
 from server.checkpoint import RunFolder

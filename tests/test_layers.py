@@ -16,6 +16,7 @@ LAYERS = [
         "fedlm.evaluate",
         "fedlm.measure",
         "fedlm.config",
+        "fedlm.pins",
         "fedlm.prepare",
         "fedlm.add",
         "fedlm.progress",
