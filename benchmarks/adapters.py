@@ -75,8 +75,8 @@ def trained(folder: Path, rank: int, rounds: int) -> dict[str, Any]:
     from fedlm.config import RunConfig
     from fedlm.prepare import prepare
     from fedlm.vault.keys import KeySource
-    from server.app import Federation
-    from server.checkpoint import RunFolder
+    from server.federation import Federation
+    from server.run_folder import RunFolder
 
     model = f"gpt2(preset={str(folder / 'preset')!r}, lora_rank={rank})"
     shapes = ["seq_len=32", "batch_size=2", "cohort_size=2", f"rounds={rounds}", f"eval_every={rounds}"]

@@ -43,9 +43,9 @@ def watched(rounds: int, workers: int) -> dict[str, list[float]]:
     from fedlm.config import RunConfig
     from fedlm.prepare import prepare
     from fedlm.vault.keys import KeySource
-    from server.app import Federation
-    from server.checkpoint import RunFolder
+    from server.federation import Federation
     from server.local_grid import LocalGrid, WorkerCommand
+    from server.run_folder import RunFolder
 
     settings = {"scrub": "none", "min_documents": 1, "rounds": rounds, "eval_every": 50, "model": "lstm(units=64)"}
     config, seen = RunConfig.checked(settings), defaultdict[str, list[float]](list)

@@ -43,9 +43,9 @@ def trained(folder: Path, rounds: int) -> dict[str, float]:
     """Trains; returns the median round in seconds, and the peak memory of this process and of the largest worker."""
     from fedlm.config import RunConfig
     from fedlm.vault.keys import KeySource
-    from server.app import Federation
-    from server.checkpoint import RunFolder
+    from server.federation import Federation
     from server.local_grid import LocalGrid, WorkerCommand
+    from server.run_folder import RunFolder
 
     settings = {"scrub": "none", "model": MODEL, "rounds": rounds, "eval_every": 10**6, "eval_clients": 10}
     config, times = RunConfig.checked(settings), list[float]()

@@ -59,7 +59,7 @@ def rank(run: Path) -> int:
     from fedlm.data.planted import planted_secrets
     from fedlm.evaluate import scorer
     from fedlm.train import LocalTrainer
-    from server.checkpoint import RunFolder
+    from server.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     (secret,) = planted_secrets(1, seed=0, candidates=OTHERS)

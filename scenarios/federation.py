@@ -10,9 +10,9 @@ from fedlm.config import RunConfig
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from fedlm.vault.format import derive
 from scenarios.draws import Population, build_draw
-from server.app import Federation
-from server.checkpoint import RunFolder
+from server.federation import Federation
 from server.local_grid import LocalGrid
+from server.run_folder import RunFolder
 from server.sampling import draw_cohort, split_chunks
 
 

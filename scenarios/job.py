@@ -18,8 +18,9 @@ from scenarios.federation import StudyFederation
 from scenarios.outcome import outcome, population
 from scenarios.study import Case, Study
 from scenarios.vaults import Vaults, fingerprint, hash_of
-from server.checkpoint import RunFolder, weights_sha256
+from server.checkpoint import weights_sha256
 from server.local_grid import Idle, LocalGrid, WorkerCommand
+from server.run_folder import RunFolder
 
 
 class Stopped(FedLMError):

@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from clients.lock import holder, supervisor
 from fedlm.errors import FedLMError
-from server.checkpoint import RunFolder
+from server.run_folder import RunFolder
 
 DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
 LOCK_SECONDS = 60.0  # in which a ServerApp that lost its SuperLink ends

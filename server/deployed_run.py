@@ -12,11 +12,12 @@ from clients.lock import holder, holding, supervisor
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, FedLMError, error_of_code
 from server.bundle import build_bundle
-from server.checkpoint import RunFolder
 from server.deployed import DEPLOYED, FOLLOWED, LOCK, remember_run
 from server.deployment import Deployment
 from server.inner import accepts_mean, build_strategy
-from server.simulation import resumed_config, write_summary
+from server.run_folder import RunFolder
+from server.simulation import resumed_config
+from server.summary import write_summary
 
 _LOSSES = 5  # in a row, without a round between: it would be lost for ever
 _PATIENCE_SECONDS, _GONE_SECONDS = 300.0, 60.0  # with a SuperLink that is started again; with a coordinator that is not

@@ -6,7 +6,7 @@ from fedlm.config import PRESET_VOCABULARY, RunConfig
 from fedlm.errors import ConfigError
 from fedlm.privacy.vocabulary import NAME
 from fedlm.types import Weights
-from server.checkpoint import RunFolder
+from server.run_folder import RunFolder
 
 
 def initial_weights(run: Path, config: RunConfig) -> Weights:

@@ -1,16 +1,21 @@
-"""Flower's strategies by name or import path, what they need, and their state for a checkpoint."""
+"""Flower's strategies by name or import path, what they need, see and tell, and their state for a checkpoint."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
+from flwr.supercore.run import Run
 
+from fedlm import wire
 from fedlm.errors import ConfigError
 from fedlm.spec import parse_spec
+from fedlm.types import TextMetrics, Weights
 
 # These see one reply a round, the exact mean; every other one sees a reply per client.
 ACCEPT_MEAN = ("FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedYogi", "FedAdagrad")
@@ -52,6 +57,21 @@ def accepts_mean(strategy: Strategy) -> bool:
 def hands_back(strategy: Strategy) -> bool:
     """Returns whether a strategy's result for one reply of weight 1 is that reply, bit by bit, and it remembers nothing."""
     return type(strategy) in (flower.FedAvg, flower.FedProx)
+
+
+def told_to_clients(strategy: Strategy, server_round: int, weights: ArrayRecord) -> ConfigRecord:
+    """Returns what a strategy tells its clients. FedOpt, FedAvgM and QFedAvg remember the weights given here."""
+    config = ConfigRecord()
+    strategy.configure_train(server_round, weights, config, _StandInGrid(strategy))
+    return config
+
+
+def as_reply(weights: Weights, num_examples: int, metrics: TextMetrics) -> Message:
+    """Returns local weights as the reply that Flower's strategies expect."""
+    loss = metrics.loss_sum / max(metrics.tokens, 1)
+    figures = MetricRecord({"num-examples": num_examples, "train_loss": loss})
+    content = RecordDict({"arrays": wire.weights_record(weights), "metrics": figures})
+    return Message(content, reply_to=Message(RecordDict(), 0, MessageType.TRAIN))
 
 
 class StrategyState:
@@ -106,3 +126,34 @@ def _decode(value: Any, arrays: Arrays) -> Any:
     if kind == "dict":
         return {k: _decode(v, arrays) for k, v in content.items()}
     return [_decode(v, arrays) for v in content]
+
+
+class _StandInGrid(Grid):
+    """As many nodes as a strategy's sampling waits for, it makes a message for each; nothing is sent through it."""
+
+    def __init__(self, inner: Strategy) -> None:
+        needed = [getattr(inner, f"min_{kind}_nodes", 2) for kind in ("available", "train", "evaluate")]
+        self._nodes = range(max(needed))
+
+    def set_run(self, run: Run) -> None: ...
+
+    @property
+    def run(self) -> Run:
+        return Run.create_empty(0)
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._nodes
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return []
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return []
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return []

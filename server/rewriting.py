@@ -4,7 +4,8 @@ from typing import Any
 
 from fedlm.measure.text import summary
 from fedlm.types import TextMetrics
-from server.checkpoint import RunFolder, replacing
+from server.checkpoint import replacing
+from server.run_folder import RunFolder
 
 
 def drop_client(folder: RunFolder, client: int, last_round: int) -> None:

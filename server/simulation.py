@@ -1,13 +1,9 @@
 """One run on this machine: prepare if need be, start the workers, train, and leave a complete folder."""
 
-import json
-import platform
-import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +12,20 @@ from flwr.serverapp import Grid
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError
-from fedlm.privacy.ledger import FILE as LEDGER
-from fedlm.privacy.vocabulary import charged_before
 from fedlm.progress import ClientProgress
-from fedlm.report.run import write_report
 from fedlm.types import Weights
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
-from server.app import Federation
-from server.best import Best
-from server.checkpoint import RunFolder, weights_sha256
 from server.events import EventLog
+from server.federation import Federation
 from server.forgotten import Forgotten
 from server.initial import initial_weights
 from server.inner import accepts_mean, build_strategy
 from server.local_grid import LocalGrid, WorkerCommand
+from server.run_folder import RunFolder
+from server.summary import write_summary
 from server.vocabulary import settle_vocabulary
 
-_PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy", "cryptography", "presidio-analyzer")
 _PREPARED = ("scrub", "partition", "holdout_fraction", "min_documents", "max_clients")  # settled with the vault
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
 
@@ -202,61 +194,3 @@ class Simulation:
                 self.echo(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")
             self.echo(f"report: {folder.path / 'report.html'}")
         return summary
-
-
-def write_summary(
-    folder: RunFolder,
-    config: RunConfig,
-    weights: Weights,
-    about: dict[str, object],
-    seconds: float,
-    *,
-    samples: bool,
-) -> dict[str, Any]:
-    """Writes summary.json and the report of a finished run; returns what summary.json says."""
-    metrics = folder.metrics()
-    train_seconds = sum(m.get("seconds", 0.0) for m in metrics)
-    tokens = sum(m.get("tokens", 0) for m in metrics)
-    best = Best.of(metrics, config) if config.patience else None
-    ends = [m for m in metrics if "eval" in m and (best is None or m["round"] == best.round)]
-    summary: dict[str, Any] = {
-        "config": config.model_dump(),
-        "corpus": about,
-        "seed": config.seed,
-        "versions": {name: metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()},
-        "machine": _processor(),
-        "weights_sha256": weights_sha256(weights),
-        "tokens_per_second": round(tokens / train_seconds, 1) if train_seconds else 0.0,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
-        "seconds": round(seconds, 1),
-        "final": ends[-1]["eval"] if ends else {},
-    }
-    if words := charged_before(config.vocabulary_text):
-        summary["private_vocabulary"] = json.loads(config.vocabulary_text)["privacy"]["statement"]
-        summary["private_vocabulary_plan"] = asdict(words)
-    if best is not None:
-        summary["early_stopping"] = {"best_round": best.round, "rounds": metrics[-1]["round"]}
-    summary = _write(folder, config, summary)
-    write_report(folder.path, samples=samples)
-    return summary
-
-
-def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dict[str, Any]:
-    """Writes summary.json and returns it; under differential privacy what was counted from the data stands in private/."""
-    if config.privacy.on:
-        (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
-        summary = {k: v for k, v in summary.items() if k not in counted}
-        summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub", "vault", "deployment")}
-        ledger = json.loads((folder.path / LEDGER).read_text())
-        summary["privacy"] = {k: v for k, v in ledger.items() if k not in ("releases", "settings")}
-    folder.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
-    return summary
-
-
-def _processor() -> str:
-    """Returns the processor's name; the bits of a run hold on one type of it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

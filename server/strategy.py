@@ -7,16 +7,15 @@ reply per client. Its own messages are dropped; what it puts into its configurat
 from collections.abc import Iterable
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
-from flwr.supercore.run import Run
 
 from fedlm import wire
 from fedlm.errors import CohortError, error_of_code
 from fedlm.sums import ExactSum
 from fedlm.types import Pseudonyms, TextMetrics, Weights
-from server.inner import accepts_mean, hands_back
+from server.inner import accepts_mean, as_reply, hands_back, told_to_clients
 from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
@@ -63,7 +62,7 @@ class CohortStrategy:
         if self._private is not None:
             return self._train_privately(self._private, grid, server_round, weights, cohort, timeout)
         record = wire.weights_record(weights)
-        config = self._configured(server_round, record)
+        config = told_to_clients(self.inner, server_round, record)
         total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
         replies, reasons, usable = [], list[str | None](), list[Message]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, record, cohort, config)
@@ -79,7 +78,7 @@ class CohortStrategy:
                 reasons.append(f"a node's reply was refused: {error}.")
                 continue
             if part.clients and not self._mean:
-                replies.append(_as_reply(part.mean(weights), part.weight, figures))
+                replies.append(as_reply(part.mean(weights), part.weight, figures))
             usable.append(reply)
             total.merge(part)
             metrics += figures
@@ -101,7 +100,7 @@ class CohortStrategy:
     ) -> tuple[Weights, ExactSum, TextMetrics]:
         """Charges, sums, noises. A chunk that fails is asked again client by client: one client never costs another."""
         record = wire.weights_record(weights)
-        config = self._configured(server_round, record)
+        config = told_to_clients(self.inner, server_round, record)
         config["clip-norm"] = private.clip_norm
         event = private.charge(server_round, cohort)
         total, sums = ExactSum.zeros_like(weights), list[TextMetrics]()
@@ -122,14 +121,8 @@ class CohortStrategy:
         """Returns what the inner strategy makes of the replies; without any, of the mean as the only one."""
         if not replies and hands_back(self.inner):
             return mean
-        arrays, _ = self.inner.aggregate_train(server_round, replies or [_as_reply(mean, 1, metrics)])
+        arrays, _ = self.inner.aggregate_train(server_round, replies or [as_reply(mean, 1, metrics)])
         return mean if arrays is None else wire.record_weights(arrays)
-
-    def _configured(self, server_round: int, weights: ArrayRecord) -> ConfigRecord:
-        """Returns what the inner strategy tells its clients. FedOpt, FedAvgM and QFedAvg remember the weights given here."""
-        config = ConfigRecord()
-        self.inner.configure_train(server_round, weights, config, _StandInGrid(self.inner))
-        return config
 
     def _merge(
         self, reply: Message, weights: Weights, clients: int, total: ExactSum, figures: list[TextMetrics]
@@ -195,14 +188,6 @@ class CohortStrategy:
         return figures
 
 
-def _as_reply(weights: Weights, num_examples: int, metrics: TextMetrics) -> Message:
-    """Returns local weights as the reply that Flower's strategies expect."""
-    loss = metrics.loss_sum / max(metrics.tokens, 1)
-    figures = MetricRecord({"num-examples": num_examples, "train_loss": loss})
-    content = RecordDict({"arrays": wire.weights_record(weights), "metrics": figures})
-    return Message(content, reply_to=Message(RecordDict(), 0, MessageType.TRAIN))
-
-
 def _lost(
     requests: list[Message], replies: list[Message], usable: list[Message], absent: frozenset[int]
 ) -> frozenset[int] | None:
@@ -237,34 +222,3 @@ def _one_by_one(request: Message) -> list[Message]:
         alone = RecordDict({"arrays": content.array_records["arrays"], "config": config})
         made.append(Message(alone, request.metadata.dst_node_id, MessageType.TRAIN))
     return made
-
-
-class _StandInGrid(Grid):
-    """As many nodes as a strategy's sampling waits for, it makes a message for each; nothing is sent through it."""
-
-    def __init__(self, inner: Strategy) -> None:
-        needed = [getattr(inner, f"min_{kind}_nodes", 2) for kind in ("available", "train", "evaluate")]
-        self._nodes = range(max(needed))
-
-    def set_run(self, run: Run) -> None: ...
-
-    @property
-    def run(self) -> Run:
-        return Run.create_empty(0)
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        return Message(content, dst_node_id, message_type)
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._nodes
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        return []
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return []
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return []

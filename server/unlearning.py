@@ -14,11 +14,12 @@ from fedlm.privacy.ledger import FILE as LEDGER
 from fedlm.privacy.ledger import Ledger
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
-from server.checkpoint import LATEST, RunFolder
+from server.checkpoint import LATEST
 from server.deployed import DEPLOYED
 from server.forgotten import FILE, Forgotten
 from server.participation import ParticipationLedger
 from server.rewriting import drop_client
+from server.run_folder import RunFolder
 
 _OUTCOMES = ("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json")
 

@@ -16,8 +16,8 @@ from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.pins import VOCABULARY_FILE
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
-from server.checkpoint import RunFolder
 from server.population import Population
+from server.run_folder import RunFolder
 
 QUESTION = "query.vocabulary"
 

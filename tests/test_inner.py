@@ -11,9 +11,17 @@ from fedlm import wire
 from fedlm.errors import ConfigError
 from fedlm.types import TextMetrics, Weights
 from server.checkpoint import Checkpoint
-from server.inner import ACCEPT_MEAN, PER_CLIENT, StrategyState, accepts_mean, build_strategy, hands_back
+from server.inner import (
+    ACCEPT_MEAN,
+    PER_CLIENT,
+    StrategyState,
+    accepts_mean,
+    as_reply,
+    build_strategy,
+    hands_back,
+    told_to_clients,
+)
 from server.local_grid import take_identity
-from server.strategy import _as_reply, _StandInGrid
 
 pytestmark = pytest.mark.flower
 
@@ -24,8 +32,8 @@ def identity() -> None:
 
 
 def aggregate(strategy: Strategy, server_round: int, weights: Weights, mean: Weights) -> Weights:
-    strategy.configure_train(server_round, wire.weights_record(weights), ConfigRecord(), _StandInGrid(strategy))
-    arrays, _ = strategy.aggregate_train(server_round, [_as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
+    told_to_clients(strategy, server_round, wire.weights_record(weights))
+    arrays, _ = strategy.aggregate_train(server_round, [as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
     assert arrays is not None
     return wire.record_weights(arrays)
 

@@ -14,10 +14,11 @@ from fedlm.errors import CohortError, ConfigError
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
-from server.app import Federation
-from server.checkpoint import RunFolder, weights_sha256
+from server.checkpoint import weights_sha256
+from server.federation import Federation
 from server.kept_workers import KeptWorkers
 from server.local_grid import Idle, LocalGrid, WorkerCommand, take_identity
+from server.run_folder import RunFolder
 from tests.running import WORKERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]

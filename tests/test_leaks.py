@@ -11,9 +11,9 @@ from flwr.common.serde import message_to_proto
 
 from fedlm.config import RunConfig
 from fedlm.vault.keys import KeySource
-from server.app import Federation
-from server.checkpoint import RunFolder
+from server.federation import Federation
 from server.local_grid import LocalGrid, WorkerCommand
+from server.run_folder import RunFolder
 from tests.leaks import SETTINGS, Stage, play_short
 from tests.needles import Needle, keys_of, search
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord
 
 from fedlm import wire
 from fedlm.data.corpus import is_public, open_corpus
@@ -30,9 +29,8 @@ from scenarios.job import Stopped, make_job, run_job
 from scenarios.runner import Runner, grid, load_scenario, run_study, scenario_names
 from scenarios.study import METRICS, Case, Figure, Options, Study
 from scenarios.vaults import Vaults
-from server.inner import build_strategy
+from server.inner import as_reply, build_strategy, told_to_clients
 from server.local_grid import take_identity
-from server.strategy import _as_reply, _StandInGrid
 from tests.running import WORKERS
 
 TINY: dict[str, object] = {
@@ -169,9 +167,9 @@ def test_q_fedavg_with_q_zero_is_uniform_fedavg() -> None:
     weights = (np.array([1.0, -2.0], np.float32), np.float32([[0.5]]))
     local = [tuple(w + d for w in weights) for d in (np.float32(0.1), np.float32(-0.4), np.float32(0.9))]
     strategy = build_strategy("QFedAvg(client_learning_rate=0.5, q=0.0)")
-    strategy.configure_train(1, wire.weights_record(weights), ConfigRecord(), _StandInGrid(strategy))
+    told_to_clients(strategy, 1, wire.weights_record(weights))
     losses = (1.0, 2.0, 7.0)  # with q = 0 they do not matter
-    replies = [_as_reply(w, 10, TextMetrics(loss, 0, 1, 1)) for w, loss in zip(local, losses, strict=True)]
+    replies = [as_reply(w, 10, TextMetrics(loss, 0, 1, 1)) for w, loss in zip(local, losses, strict=True)]
     arrays, _ = strategy.aggregate_train(1, replies)
     assert arrays is not None
     for found, w in zip(wire.record_weights(arrays), weights, strict=True):

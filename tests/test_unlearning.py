@@ -13,10 +13,11 @@ from fedlm.privacy.ledger import Ledger
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
 from server import unlearning
-from server.checkpoint import Checkpoint, RunFolder
+from server.checkpoint import Checkpoint
 from server.forgotten import FILE, Forgotten
 from server.kept_workers import KeptWorkers
 from server.participation import Participation, ParticipationLedger
+from server.run_folder import RunFolder
 from server.unlearning import delete, plan
 from tests import running
 from tests.running import WORKERS

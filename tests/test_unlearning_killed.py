@@ -14,9 +14,9 @@ import pytest
 
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
-from server.checkpoint import RunFolder
 from server.forgotten import Forgotten
 from server.participation import ParticipationLedger
+from server.run_folder import RunFolder
 from server.unlearning import delete, plan
 from tests import running
 from tests.test_unlearning import first_rounds, names, pretended

@@ -12,9 +12,10 @@ from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
-from server.app import Federation
-from server.checkpoint import RunFolder, weights_sha256
+from server.checkpoint import weights_sha256
+from server.federation import Federation
 from server.local_grid import Idle, LocalGrid, WorkerCommand
+from server.run_folder import RunFolder
 
 CLIENTS = [f"user{i}" for i in range(6)]
 

@@ -14,9 +14,9 @@ from benchmarks.measure import round_report
 from fedlm.config import RunConfig
 from fedlm.prepare import prepare
 from fedlm.vault.keys import KeySource
-from server.app import Federation
-from server.checkpoint import RunFolder
+from server.federation import Federation
 from server.local_grid import LocalGrid, WorkerCommand
+from server.run_folder import RunFolder
 
 WORKERS = 2
 

@@ -77,7 +77,7 @@ def evaluate(
         texts = ([scrubber.scrub(document.text).text] for document in open_corpus(corpus))
         figures = summary(sum(trainer.evaluate_each(None, texts), TextMetrics()))
     else:
-        from server.checkpoint import RunFolder
+        from server.run_folder import RunFolder
 
         folder = RunFolder.open(run)
         if folder.config.privacy.on:

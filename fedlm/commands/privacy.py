@@ -21,7 +21,7 @@ def show(
     from dataclasses import replace
 
     from fedlm.privacy.ledger import FILE, Ledger
-    from server.checkpoint import RunFolder
+    from server.run_folder import RunFolder
 
     settings = RunFolder.open(run).config.privacy
     if not settings.on:

@@ -8,7 +8,7 @@ from typing import Any
 def load_model(run: Path) -> Any:
     """Returns a trainer that holds the model of a run; loads TensorFlow."""
     from fedlm.quiet import quiet_stderr
-    from server.checkpoint import RunFolder
+    from server.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     config, weights = folder.config, folder.final_weights()

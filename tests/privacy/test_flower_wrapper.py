@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, FedAvg
 
 from fedlm.config import RunConfig
@@ -13,8 +13,8 @@ from fedlm.privacy.clip import l2_norm
 from fedlm.privacy.contribute import contribute
 from fedlm.privacy.mechanism import build_mechanism
 from fedlm.sums import SCALE, ExactSum
+from server.inner import told_to_clients
 from server.local_grid import take_identity
-from server.strategy import _StandInGrid
 
 TOKENS = [1000] + [100] * 9
 CLIP, NOISE, DIMENSION = 0.5, 1.0, 40_000
@@ -33,7 +33,7 @@ def flower_mean(large: float, noise: float) -> np.ndarray:
     logging.getLogger("flwr").setLevel(logging.ERROR)
     strategy = DifferentialPrivacyServerSideFixedClipping(FedAvg(), noise, CLIP, len(TOKENS))
     zeros = ArrayRecord({"0": Array(np.zeros(DIMENSION, np.float32))})
-    strategy.configure_train(1, zeros, ConfigRecord(), _StandInGrid(strategy))
+    told_to_clients(strategy, 1, zeros)
     replies = []
     for update, count in zip(updates(large), TOKENS, strict=True):
         content = {"arrays": ArrayRecord({"0": Array(update)}), "metrics": MetricRecord({"num-examples": count})}

@@ -17,7 +17,7 @@ PRIVATE = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_mu
 SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every=3", "model=lstm(units=8)"]
 KILL = """
 import os, signal
-from server.checkpoint import RunFolder
+from server.run_folder import RunFolder
 from server.private import PrivateRounds
 def dies(real, when):
     def step(self, first, *rest, **more):

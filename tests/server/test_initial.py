@@ -8,8 +8,9 @@ import pytest
 from fedlm.config import RunConfig
 from fedlm.data.learned import learn
 from fedlm.errors import ConfigError
-from server.checkpoint import Checkpoint, RunFolder
+from server.checkpoint import Checkpoint
 from server.initial import initial_weights
+from server.run_folder import RunFolder
 
 WEIGHTS = (np.ones((2, 2), np.float32),)
 
