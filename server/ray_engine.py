@@ -52,11 +52,17 @@ def run_on_ray(command: WorkerCommand, workers: int, body: Callable[[Grid], Resu
         warnings.simplefilter("ignore")
         from flwr.simulation import run_simulation
 
-        settings = {"init_args": {"num_cpus": workers}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+        settings = {"init_args": _cluster(workers), "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
         run_simulation(server, client_side.app, workers, backend_config=settings)  # type: ignore[arg-type]
     if not results:
         raise FedLMError("The run on Ray ended without a result; see Ray's own log in /tmp/ray.")
     return results[0]
+
+
+def _cluster(workers: int) -> dict[str, object]:
+    """Returns what `ray.init` gets: the cluster of RAY_ADDRESS, or else a Ray of this run alone, whatever runs here already."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return {"address": address} if address else {"address": "local", "num_cpus": workers}
 
 
 def _environment(command: WorkerCommand) -> None:

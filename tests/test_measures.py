@@ -128,10 +128,19 @@ def test_pairs_of_each_layout(tmp_path: Path) -> None:
     assert read_pairs(pro) == read_pairs(anti) == expected
 
 
+_CROWS_HEADER = "sent_more,sent_less,stereo_antistereo,bias_type\n"
+
+
 @pytest.mark.parametrize(
-    "content", ["user,text\na,b\n", "", "sent_more,sent_less,stereo_antistereo,bias_type\na,b,x,y\n"]
+    ("content", "says"),
+    [
+        ("user,text\na,b\n", "pair 1 has no sent_more"),
+        ("", "has no pair in it"),
+        (_CROWS_HEADER + "a,b,stereo,y\na,b,x,y\n", "pair 2 has the direction 'x'"),
+        (_CROWS_HEADER + "a,b\n", "pair 1 has no stereo_antistereo"),
+    ],
 )
-def test_pairs_of_another_layout_are_one_sentence(tmp_path: Path, content: str) -> None:
+def test_pairs_of_another_layout_are_one_sentence(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "p.csv").write_text(content)
-    with pytest.raises(CorpusError, match="the layouts are"):
+    with pytest.raises(CorpusError, match=f"{says}.*the layouts are"):
         read_pairs(tmp_path / "p.csv")

@@ -25,6 +25,10 @@ class Pair:
     kind: str
 
 
+class _RowError(ValueError):
+    """What is wrong with a row; bias sets are public text."""
+
+
 def read_pairs(path: Path) -> list[Pair]:
     """Reads a file of sentence pairs.
 
@@ -44,8 +48,9 @@ def read_pairs(path: Path) -> list[Pair]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
             pairs = _winogender(rows) if path.suffix == ".tsv" else _crows(rows)
-    except (KeyError, IndexError, UnicodeDecodeError, csv.Error, AttributeError, ValueError):
-        raise CorpusError(f"{path} is not a file of pairs; the layouts are: {_LAYOUTS}.") from None
+    except (KeyError, IndexError, UnicodeDecodeError, csv.Error, AttributeError, ValueError) as error:
+        where = f" ({error})" if isinstance(error, _RowError) else ""
+        raise CorpusError(f"{path} is not a file of pairs{where}; the layouts are: {_LAYOUTS}.") from None
     if not pairs:
         raise CorpusError(f"{path} has no pair in it; the layouts are: {_LAYOUTS}.")
     return pairs
@@ -54,10 +59,12 @@ def read_pairs(path: Path) -> list[Pair]:
 def _crows(rows: Iterable[Mapping[str, str]]) -> list[Pair]:
     """`sent_more` is the more stereotypical one where the row says stereo; the other way round for antistereo."""
     pairs = []
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if absent := [k for k in _CROWS if row.get(k) is None]:
+            raise _RowError(f"pair {number} has no {absent[0]}")
         more, less, direction, kind = (row[k].strip() for k in _CROWS)
         if direction not in ("stereo", "antistereo"):
-            raise ValueError
+            raise _RowError(f"pair {number} has the direction {direction!r}, not stereo or antistereo")
         pairs.append(Pair(more, less, kind) if direction == "stereo" else Pair(less, more, kind))
     return pairs
 
