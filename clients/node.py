@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,6 +10,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedlm import wire
+from fedlm.chunk import Shard, train_chunk
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, VaultError
 from fedlm.evaluate import scorer, train_alone
@@ -88,18 +90,23 @@ class Node:
             raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
         server_round = int(str(config["server-round"]))
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        total, metrics = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics()
-        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
-            try:
-                documents = self._vault.documents(client)
-            except VaultError:
-                total.failed += 1
-                continue
-            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, server_round, client])
-            update, figures = trainer.train(weights, documents, rng, server_round, proximal_mu)
-            weight = client_weight(weighting.name, weighting.options.get("tokens", 0), trainer.num_tokens(documents))
-            if total.add(update, weight, int(str(config["cohort"]))):
-                metrics += figures
+        failed = 0
+
+        def shards() -> Iterator[Shard]:
+            nonlocal failed
+            for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+                try:
+                    documents = self._vault.documents(client)
+                except VaultError:
+                    failed += 1
+                    continue
+                tokens = trainer.num_tokens(documents)
+                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
+                yield Shard(documents, [trainer.config.seed, SHUFFLE, server_round, client], weight)
+
+        cohort_size = int(str(config["cohort"]))
+        total, metrics = train_chunk(trainer, weights, shards(), cohort_size, server_round, proximal_mu)
+        total.failed += failed
         return wire.sum_content(total, metrics)
 
     def _train_privately(self, trainer: LocalTrainer, weights: Weights, config: ConfigRecord) -> RecordDict:

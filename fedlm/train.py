@@ -1,7 +1,7 @@
 """Local training: one compiled model per process, fixed (batch, sequence) shapes, no tracing from client to client."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,15 +14,17 @@ from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
 from fedlm.data.masked import hide, num_hidden, whole_rows
 from fedlm.data.pieces import PieceVocabulary
 from fedlm.data.tokens import windows
+from fedlm.models import training_steps
 from fedlm.models.catalog import is_masked
 from fedlm.models.device import on_cpu
+from fedlm.models.optimizer_step import Objective, OptimizerStep, token_sums
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.models.registry import build_model, save_model
 from fedlm.models.steps import Reader, steps_of
-from fedlm.models.training_steps import Objective, TrainingSteps, token_sums
+from fedlm.models.training_steps import Batches, Piece, Seeds, TrainingSteps
 from fedlm.packing import PACK, RowSums, sums_by_owner
 from fedlm.schedules import rate_factor
-from fedlm.types import Ids, TextMetrics, Weights
+from fedlm.types import Ids, IntSums, TextMetrics, Weights
 
 _COMPILED = (
     "model",
@@ -60,14 +62,14 @@ class LocalTrainer:
         spec = config.spec("client_optimizer")
         options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
         self._learning_rate = float(options["learning_rate"])
-        self._seeds = [v for v in self.model.variables if "seed_generator" in v.path]
         self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
         # One call for a dozen variables.
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
         self._assign = tf.function(self._set, input_signature=shapes, autograph=False)
         objective, shape = Objective(config.l1, config.l2, config.label_smoothing), (config.batch_size, config.seq_len)
         optimizer = ClientOptimizer(spec.name, options, self._variables)
-        self._steps = TrainingSteps(self.model, optimizer, objective, shape, self._characters)
+        self._step = OptimizerStep(self.model, optimizer, objective, shape, self._characters)
+        self._steps = TrainingSteps(self._step)
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
         self._eval_graph = tf.function(
@@ -89,7 +91,7 @@ class LocalTrainer:
     @property
     def traces(self) -> int:
         """How often a training step was compiled; one per process, whatever the clients."""
-        return self._steps.traces
+        return self._step.traces
 
     @property
     def weights(self) -> Weights:
@@ -118,22 +120,53 @@ class LocalTrainer:
         """
         inputs, targets = self._rows(documents)
         kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
-        orders = [rng.permutation(kept) for _ in range(self.config.local_epochs)]
-        self._reader = None
-        for seed in self._seeds:
-            seed.assign(rng.integers(0, 2**31, 2))
-        mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
-        rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
-        step = partial(self._steps.run, self._held(weights), rate=rate, mu=mu)
+        orders, seeds = self._draws(kept, rng)
+        step = self.steps_from(weights, server_round, proximal_mu)
 
         def run(epochs: list[npt.NDArray[np.int64]], *, fresh: bool = True) -> tuple[Weights, TextMetrics]:
-            drawn = [self._drawn(inputs[o], targets[o], rng) for o in epochs]
-            rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
-            return step(np.concatenate(rows), np.concatenate(nexts), fresh=fresh)
+            rows, nexts = self._epochs(inputs, targets, epochs, rng)
+            metrics, moved = TextMetrics(), list[tf.Tensor]()
+            for at in range(0, max(len(rows), 1), training_steps.BLOCK):
+                until = at + training_steps.BLOCK
+                moved, told = step([Piece(rows[at:until], nexts[at:until], seeds, begins=fresh and at == 0)])
+                metrics += told[0][1]
+            return tuple(np.asarray(m) for m in moved), metrics  # not `numpy()`, which copies
 
         if kept == len(inputs):
             return run(orders)
         return self._stop_early(weights, orders, run, inputs[kept:], targets[kept:])
+
+    def steps_from(
+        self, weights: Weights, server_round: int = 1, proximal_mu: float | None = None
+    ) -> Callable[..., tuple[list[tf.Tensor], list[tuple[bool, TextMetrics]]]]:
+        """Returns `TrainingSteps.run` from the global weights, at a round's learning rate."""
+        self._reader = None
+        mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
+        rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
+        return partial(self._steps.run, self._held(weights), rate=rate, mu=mu)
+
+    @property
+    def update_sums(self) -> IntSums:
+        """The exact sum of the updates that those steps added."""
+        return self._steps.sums
+
+    def batches_of(self, documents: list[str], rng: np.random.Generator) -> tuple[Batches, Batches, Seeds]:
+        """Returns all that `train` steps on: inputs and targets (batches, batch, seq_len), and the seeds of dropout."""
+        inputs, targets = self._rows(documents)
+        orders, seeds = self._draws(len(inputs), rng)
+        return *self._epochs(inputs, targets, orders, rng), seeds
+
+    def _draws(self, rows: int, rng: np.random.Generator) -> tuple[list[npt.NDArray[np.int64]], Seeds]:
+        """Draws the order of the rows in each epoch, and the seeds of the model's dropout generators, (generators, 2)."""
+        orders = [rng.permutation(rows) for _ in range(self.config.local_epochs)]
+        return orders, rng.integers(0, 2**31, (len(self._step.seeds), 2))
+
+    def _epochs(
+        self, inputs: Ids, targets: Ids, orders: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator
+    ) -> tuple[Batches, Batches]:
+        drawn = [self._drawn(inputs[o], targets[o], rng) for o in orders]
+        rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
+        return np.concatenate(rows), np.concatenate(nexts)
 
     def _stop_early(
         self,

@@ -13,6 +13,7 @@ LAYERS = [
     {"fedlm.data", "fedlm.scrub", "fedlm.vault", "fedlm.models", "fedlm.sums", "fedlm.privacy", "fedlm.schedules"},
     {
         "fedlm.train",
+        "fedlm.chunk",
         "fedlm.evaluate",
         "fedlm.measure",
         "fedlm.config",
@@ -28,7 +29,7 @@ LAYERS = [
     {"fedlm.commands", "fedlm.cli", "fedlm.__main__"},
 ]
 FLWR = ("fedlm/wire.py", "clients/", "server/", "fedlm/cli.py")
-TENSORFLOW = ("fedlm/models/", "fedlm/train.py", "fedlm/evaluate.py", "clients/worker.py")
+TENSORFLOW = ("fedlm/models/", "fedlm/train.py", "fedlm/chunk.py", "fedlm/evaluate.py", "clients/worker.py")
 MODULES = [p for top in ("fedlm", "clients", "server", "scenarios") for p in sorted((ROOT / top).rglob("*.py"))]
 
 
