@@ -1,7 +1,7 @@
 """Local training: one compiled model per process, fixed (batch, sequence) shapes, no tracing from client to client."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from fedlm.batching import Batching, Orders
 from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
-from fedlm.data.masked import hide, num_hidden, whole_rows
-from fedlm.data.pieces import PieceVocabulary
-from fedlm.data.tokens import windows
 from fedlm.models import training_steps
 from fedlm.models.catalog import is_masked
 from fedlm.models.device import on_cpu
@@ -21,10 +19,10 @@ from fedlm.models.optimizer_step import Objective, OptimizerStep, token_sums
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.models.registry import build_model, save_model
 from fedlm.models.steps import Reader, steps_of
-from fedlm.models.training_steps import Batches, Piece, Seeds, TrainingSteps
+from fedlm.models.training_steps import Piece, TrainingSteps
 from fedlm.packing import PACK, RowSums, sums_by_owner
 from fedlm.schedules import rate_factor
-from fedlm.types import Ids, IntSums, TextMetrics, Weights
+from fedlm.types import Batches, Ids, IntSums, Seeds, TextMetrics, Weights
 
 _COMPILED = (
     "model",
@@ -57,6 +55,7 @@ class LocalTrainer:
         self.vocab = config.vocab
         self.model = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
         self.is_masked = is_masked(config.spec("model").name)
+        self._batching = Batching(config, self.vocab, is_masked=self.is_masked)
         self._characters = tf.constant(self.vocab.characters)
         self._variables = self.model.trainable_variables
         spec = config.spec("client_optimizer")
@@ -83,7 +82,7 @@ class LocalTrainer:
         """
         if any(getattr(config, k) != getattr(self.config, k) for k in _COMPILED):
             return False
-        self.config = config
+        self.config, self._batching = config, Batching(config, self.vocab, is_masked=self.is_masked)
         fresh = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
         self.assign(tuple(v.numpy() for v in fresh.trainable_variables))
         return True
@@ -118,13 +117,13 @@ class LocalTrainer:
         Returns:
           The update (local - global) and the sums of the training loss over all epochs.
         """
-        inputs, targets = self._rows(documents)
+        inputs, targets = self._batching.rows(documents)
         kept = len(inputs) - (int(self.config.client_holdout * len(inputs)) if self.config.client_patience else 0)
-        orders, seeds = self._draws(kept, rng)
+        orders, seeds = self._batching.orders(kept, rng), self._dropout(rng)
         step = self.steps_from(weights, server_round, proximal_mu)
 
-        def run(epochs: list[npt.NDArray[np.int64]], *, fresh: bool = True) -> tuple[Weights, TextMetrics]:
-            rows, nexts = self._epochs(inputs, targets, epochs, rng)
+        def run(epochs: Orders, *, fresh: bool = True) -> tuple[Weights, TextMetrics]:
+            rows, nexts = self._batching.batches(inputs, targets, epochs, rng)
             metrics, moved = TextMetrics(), list[tf.Tensor]()
             for at in range(0, max(len(rows), 1), training_steps.BLOCK):
                 until = at + training_steps.BLOCK
@@ -152,26 +151,18 @@ class LocalTrainer:
 
     def batches_of(self, documents: list[str], rng: np.random.Generator) -> tuple[Batches, Batches, Seeds]:
         """Returns all that `train` steps on: inputs and targets (batches, batch, seq_len), and the seeds of dropout."""
-        inputs, targets = self._rows(documents)
-        orders, seeds = self._draws(len(inputs), rng)
-        return *self._epochs(inputs, targets, orders, rng), seeds
+        inputs, targets = self._batching.rows(documents)
+        orders, seeds = self._batching.orders(len(inputs), rng), self._dropout(rng)
+        return *self._batching.batches(inputs, targets, orders, rng), seeds
 
-    def _draws(self, rows: int, rng: np.random.Generator) -> tuple[list[npt.NDArray[np.int64]], Seeds]:
-        """Draws the order of the rows in each epoch, and the seeds of the model's dropout generators, (generators, 2)."""
-        orders = [rng.permutation(rows) for _ in range(self.config.local_epochs)]
-        return orders, rng.integers(0, 2**31, (len(self._step.seeds), 2))
-
-    def _epochs(
-        self, inputs: Ids, targets: Ids, orders: Sequence[npt.NDArray[np.int64]], rng: np.random.Generator
-    ) -> tuple[Batches, Batches]:
-        drawn = [self._drawn(inputs[o], targets[o], rng) for o in orders]
-        rows, nexts = ([self._batches(part) for part in parts] for parts in zip(*drawn, strict=True))
-        return np.concatenate(rows), np.concatenate(nexts)
+    def _dropout(self, rng: np.random.Generator) -> Seeds:
+        """Draws the seeds of the model's dropout generators, (generators, 2)."""
+        return rng.integers(0, 2**31, (len(self._step.seeds), 2))
 
     def _stop_early(
         self,
         weights: Weights,
-        orders: list[npt.NDArray[np.int64]],
+        orders: Orders,
         run: Callable[..., tuple[Weights, TextMetrics]],
         inputs: Ids,
         targets: Ids,
@@ -201,7 +192,7 @@ class LocalTrainer:
             self.assign(weights)
         rest, figures = iter(shards), list[TextMetrics]()
         while pack := list(islice(rest, PACK)):
-            figures += self._evaluated(self._rows(documents) for documents in pack)
+            figures += self._evaluated(self._batching.rows(documents) for documents in pack)
         return figures
 
     def sums(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
@@ -210,9 +201,7 @@ class LocalTrainer:
 
     def num_tokens(self, documents: list[str]) -> int:
         """Returns the training targets of one epoch in the run's own vocabulary (a vault may be sealed with another)."""
-        if self.is_masked:
-            return num_hidden(documents, self._pieces, self.config.seq_len)
-        return sum(len(self.vocab.encode(d)) + 1 for d in documents)
+        return self._batching.num_tokens(documents)
 
     def next_logits(self, ids: list[int]) -> npt.NDArray[np.float32]:
         """Returns the logits (vocab_size,) of the symbol after `ids`; the model reads only what it has not read."""
@@ -238,34 +227,13 @@ class LocalTrainer:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
 
-    @property
-    def _pieces(self) -> PieceVocabulary:
-        assert isinstance(self.vocab, PieceVocabulary)
-        return self.vocab
-
-    def _rows(self, documents: list[str]) -> tuple[Ids, Ids]:
-        if self.is_masked:
-            return whole_rows(documents, self._pieces, self.config.seq_len)
-        return windows(documents, self.vocab, self.config.seq_len)
-
-    def _drawn(self, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-        """Returns rows as the model sees them in one epoch: for masked prediction, some of their tokens hidden."""
-        return hide(inputs, targets, self._pieces, rng) if self.is_masked else (inputs, targets)
-
     def _evaluated(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
-        drawn = (self._drawn(i, t, np.random.default_rng([self.config.seed, MASKS])) for i, t in owners)
+        drawn = (self._batching.drawn(i, t, np.random.default_rng([self.config.seed, MASKS])) for i, t in owners)
         return self.sums(drawn)
 
     def _row_sums(self, inputs: Ids, targets: Ids) -> RowSums:
         losses, counts = self._eval_graph(inputs, targets)
         return losses.numpy(), counts.numpy()
-
-    def _batches(self, rows: Ids) -> npt.NDArray[np.int32]:
-        size = self.config.batch_size
-        count = -(-len(rows) // size)
-        padded = np.zeros((count * size, self.config.seq_len), np.int32)
-        padded[: len(rows)] = rows
-        return padded.reshape(count, size, self.config.seq_len)
 
     def _eval_rows(self, inputs: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the sums of each row."""

@@ -15,6 +15,12 @@ IntSums = tuple[npt.NDArray[np.int64], ...]
 Ids = npt.NDArray[np.int32]
 """Token ids; (rows, seq_len) where rows are windows of a client's text."""
 
+Batches = npt.NDArray[np.int32]
+"""Rows in batches, (batches, batch, seq_len); what fills up the last one is 0."""
+
+Seeds = npt.NDArray[np.int64]
+"""Seeds of a model's dropout generators, (generators, 2)."""
+
 Pseudonyms = npt.NDArray[np.uint64]
 """Keyed 64-bit hashes that stand for client names, (clients,)."""
 

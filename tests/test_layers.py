@@ -14,6 +14,7 @@ LAYERS = [
     {
         "fedlm.train",
         "fedlm.chunk",
+        "fedlm.batching",
         "fedlm.evaluate",
         "fedlm.measure",
         "fedlm.config",
@@ -29,7 +30,14 @@ LAYERS = [
     {"fedlm.commands", "fedlm.cli", "fedlm.__main__"},
 ]
 FLWR = ("fedlm/wire.py", "clients/", "server/", "fedlm/cli.py")
-TENSORFLOW = ("fedlm/models/", "fedlm/train.py", "fedlm/chunk.py", "fedlm/evaluate.py", "clients/worker.py")
+TENSORFLOW = (
+    "fedlm/models/",
+    "fedlm/train.py",
+    "fedlm/chunk.py",
+    "fedlm/batching.py",
+    "fedlm/evaluate.py",
+    "clients/worker.py",
+)
 MODULES = [p for top in ("fedlm", "clients", "server", "scenarios") for p in sorted((ROOT / top).rglob("*.py"))]
 
 

@@ -15,10 +15,8 @@ import tensorflow as tf
 
 from fedlm.models.device import on_cpu
 from fedlm.models.optimizer_step import OptimizerStep
-from fedlm.types import IntSums, TextMetrics
+from fedlm.types import Batches, IntSums, Seeds, TextMetrics
 
-Batches = npt.NDArray[np.int32]
-Seeds = npt.NDArray[np.int64]
 BLOCK = 16  # batches that one call of the graph can take
 
 # In [2**52, 2**53) doubles are the whole numbers, in the order of their bits: adding this rounds half to even, and makes an integer
