@@ -69,7 +69,7 @@ def _train_together(
     proximal_mu: float | None,
 ) -> tuple[ExactSum, TextMetrics, Iterable[Shard]]:
     """Returns the sum, the figures of the clients in it, and clients whose update may not go into it."""
-    total, metrics, own, apart = ExactSum.zeros_like(weights), TextMetrics(), TextMetrics(), list[Shard]()
+    total, metrics, own, apart = ExactSum(()), TextMetrics(), TextMetrics(), list[Shard]()
     step, limit = trainer.steps_from(weights, server_round, proximal_mu), float(LIMIT // max(cohort_size, 1))
     first = True
     for block in _blocks(trainer, shards, limit):
@@ -83,8 +83,9 @@ def _train_together(
             elif piece.scale is not None:
                 apart.append(shard)
         first = False
-    if not first:
-        total.sums = trainer.update_sums
+    total.sums = ExactSum.zeros_like(weights).sums if first else trainer.update_sums
+    if apart:  # something may be added yet, and the program's own arrays are not to be written
+        total.sums = tuple(s.copy() for s in total.sums)
     return total, metrics, apart
 
 

@@ -4,7 +4,8 @@ A contribution is rint(weight * update * 2**24) as int64, the weight a whole num
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +42,9 @@ class Drift:
             self.norms += round(norm * SCALE)
             self.clients += 1
 
-    def merge(self, other: "Drift") -> None:
-        """Adds another one in place."""
-        for total, u in zip(self.units, other.units, strict=True):
-            total += u
-        self.norms += other.norms
-        self.clients += other.clients
+    def plus(self, other: "Drift") -> "Drift":
+        """Returns the sum of two."""
+        return Drift(_plus(self.units, other.units), self.norms + other.norms, self.clients + other.clients)
 
     def summary(self, total: "ExactSum") -> dict[str, float]:
         """Returns the updates' mean norm, the norm of their mean, and their mean cosine to it (1: all one way; NaN: no mean).
@@ -121,16 +119,21 @@ class ExactSum:
         self.clients += counts
         self.below += below
 
-    def merge(self, other: "ExactSum") -> None:
-        """Adds another sum in place."""
-        for total, s in zip(self.sums, other.sums, strict=True):
-            total += s
-        self.weight += other.weight
-        self.clients += other.clients
-        self.failed += other.failed
-        self.below += other.below
-        if self.drift is not None and other.drift is not None:
-            self.drift.merge(other.drift)
+    @classmethod
+    def of(cls, parts: Sequence["ExactSum"], weights: Weights, *, drift: bool = False) -> "ExactSum":
+        """Returns the sum of sums; the empty one, in the weights' shapes, if there are none."""
+        if not parts:
+            return cls.zeros_like(weights, drift=drift)
+        total = replace(parts[0])
+        for part in parts[1:]:
+            total = total.plus(part)
+        return total
+
+    def plus(self, other: "ExactSum") -> "ExactSum":
+        """Returns the sum of two."""
+        drift = None if self.drift is None or other.drift is None else self.drift.plus(other.drift)
+        figures = {k: getattr(self, k) + getattr(other, k) for k in ("weight", "clients", "failed", "below")}
+        return ExactSum(_plus(self.sums, other.sums), drift=drift, **figures)
 
     def mean(self, weights: Weights, denominator: float | None = None) -> Weights:
         """Returns float32(weights + sum / 2**24 / denominator); the weights themselves if nothing was added.
@@ -143,6 +146,10 @@ class ExactSum:
         if total <= 0:
             return weights
         return tuple(_moved(w, s, total) for w, s in zip(weights, self.sums, strict=True))
+
+
+def _plus(one: IntSums, other: IntSums) -> IntSums:
+    return tuple(np.add(a, b, out=np.empty_like(a)) for a, b in zip(one, other, strict=True))
 
 
 def _largest(update: npt.NDArray[np.float32], scale: float) -> float:

@@ -63,7 +63,7 @@ class CohortStrategy:
             return self._train_privately(self._private, grid, server_round, weights, cohort, timeout)
         record = wire.weights_record(weights)
         config = told_to_clients(self.inner, server_round, record)
-        total, metrics = ExactSum.zeros_like(weights, drift=self._drift), TextMetrics()
+        parts, metrics = list[ExactSum](), TextMetrics()
         replies, reasons, usable = [], list[str | None](), list[Message]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, record, cohort, config)
         answers = list(grid.send_and_receive(requests, timeout=timeout))
@@ -80,8 +80,9 @@ class CohortStrategy:
             if part.clients and not self._mean:
                 replies.append(as_reply(part.mean(weights), part.weight, figures))
             usable.append(reply)
-            total.merge(part)
+            parts.append(part)
             metrics += figures
+        total = ExactSum.of(parts, weights, drift=self._drift)
         self.lost = _lost(requests, answers, usable, self.absent)
         total.failed = len(cohort) - total.clients
         if total.clients == 0:
@@ -103,19 +104,19 @@ class CohortStrategy:
         config = told_to_clients(self.inner, server_round, record)
         config["clip-norm"] = private.clip_norm
         event = private.charge(server_round, cohort)
-        total, sums = ExactSum.zeros_like(weights), list[TextMetrics]()
+        parts, metrics = list[ExactSum](), list[TextMetrics]()
         requests = self._requests(grid, MessageType.TRAIN, server_round, record, cohort, config)
         failed: list[Message] = []
         for request, reply in _pairs(requests, grid.send_and_receive(requests, timeout=timeout)):
-            if reply is None or not self._merge(reply, weights, len(cohort), total, sums):
+            if reply is None or not self._take(reply, weights, len(cohort), parts, metrics):
                 failed += _one_by_one(request)
         again = list(grid.send_and_receive(failed, timeout=timeout)) if failed else []
-        usable = [reply for reply in again if self._merge(reply, weights, len(cohort), total, sums)]
+        usable = [reply for reply in again if self._take(reply, weights, len(cohort), parts, metrics)]
         self.lost = _lost(failed, again, usable, self.absent)
-        metrics = sum(sums, TextMetrics())
+        total = ExactSum.of(parts, weights)
         total.failed = len(cohort) - total.clients
         mean = private.mean(event, total, weights)
-        return self._next(server_round, mean, [], TextMetrics()), total, metrics
+        return self._next(server_round, mean, [], TextMetrics()), total, sum(metrics, TextMetrics())
 
     def _next(self, server_round: int, mean: Weights, replies: list[Message], metrics: TextMetrics) -> Weights:
         """Returns what the inner strategy makes of the replies; without any, of the mean as the only one."""
@@ -124,10 +125,10 @@ class CohortStrategy:
         arrays, _ = self.inner.aggregate_train(server_round, replies or [as_reply(mean, 1, metrics)])
         return mean if arrays is None else wire.record_weights(arrays)
 
-    def _merge(
-        self, reply: Message, weights: Weights, clients: int, total: ExactSum, figures: list[TextMetrics]
+    def _take(
+        self, reply: Message, weights: Weights, clients: int, parts: list[ExactSum], figures: list[TextMetrics]
     ) -> bool:
-        """Adds a chunk's sum in place; False if the reply is an error, or is refused for its form."""
+        """Takes a chunk's sum and figures; False if the reply is an error, or is refused for its form."""
         if reply.has_error():
             return False
         try:
@@ -135,7 +136,7 @@ class CohortStrategy:
         except ValueError:
             self.refused += 1
             return False
-        total.merge(part)
+        parts.append(part)
         figures.append(metrics)
         return True
 

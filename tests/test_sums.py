@@ -27,9 +27,19 @@ def test_order_and_split_do_not_matter(clients: list[tuple[float, int]], random:
         whole.add(weights(value), weight, 12)
     for place, (value, weight) in enumerate(shuffled):
         (left if place % 2 else right).add(weights(value), weight, 12)
-    left.merge(right)
-    assert whole.sums[0].tobytes() == left.sums[0].tobytes()
-    assert (whole.weight, whole.clients) == (left.weight, left.clients)
+    joint = ExactSum.of([left, right, ExactSum.zeros_like(weights(0.0))], weights(0.0))
+    assert whole.sums[0].tobytes() == joint.sums[0].tobytes()
+    assert (whole.weight, whole.clients) == (joint.weight, joint.clients) == (left.weight + right.weight, len(clients))
+
+
+def test_the_sum_of_one_and_of_none() -> None:
+    part = ExactSum.zeros_like(weights(0.0))
+    part.add(weights(1.5), 2, 2)
+    part.failed, part.below = 3, 1
+    alone = ExactSum.of([part], weights(0.0))
+    assert alone == part and alone is not part
+    nothing = ExactSum.of([], weights(0.0), drift=True)
+    assert not nothing.sums[0].any() and nothing.clients == 0 and nothing.drift is not None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
@@ -74,12 +84,13 @@ def test_drift_by_hand() -> None:
     ("updates", "cosine"), [([(1, 2), (2, 4)], 1.0), ([(1, 0), (-1, 0)], math.nan), ([], math.nan)]
 )
 def test_drift_of_clients_that_agree_cancel_or_are_not_there(updates: list[tuple[int, int]], cosine: float) -> None:
-    whole, parts = (ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True) for _ in range(2))
+    whole, several = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True), []
     for update in updates:
         whole.add((np.array(update, np.float32),), 1, 2)
         part = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
         part.add((np.array(update, np.float32),), 1, 2)
-        parts.merge(part)
+        several.append(part)
+    parts = ExactSum.of(several, (np.zeros(2, np.float32),), drift=True)
     assert whole.drift is not None and parts.drift is not None
     assert parts.drift.summary(parts) == pytest.approx(whole.drift.summary(whole), nan_ok=True)
     assert whole.drift.summary(whole)["cosine"] == pytest.approx(cosine, abs=1e-6, nan_ok=True)

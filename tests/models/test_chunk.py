@@ -11,7 +11,7 @@ from fedlm.chunk import Shard, train_chunk
 from fedlm.models import fused, training_steps
 from fedlm.sums import ExactSum
 from fedlm.train import LocalTrainer
-from fedlm.types import TextMetrics
+from fedlm.types import TextMetrics, Weights
 
 pytestmark = pytest.mark.slow
 LINE = "to be or not to be, that is the question"
@@ -22,9 +22,11 @@ def shards(sizes: Sequence[int] = SIZES) -> list[Shard]:
     return [Shard([LINE[c:]] * size, [7, c], 100 * c) for c, size in enumerate(sizes)]
 
 
-def one_by_one(trainer: LocalTrainer, clients: list[Shard], cohort: int) -> tuple[ExactSum, TextMetrics]:
+def one_by_one(
+    trainer: LocalTrainer, clients: list[Shard], cohort: int, start: Weights | None = None
+) -> tuple[ExactSum, TextMetrics]:
     total, metrics = ExactSum.zeros_like(trainer.weights), TextMetrics()
-    start = trainer.weights
+    start = trainer.weights if start is None else start
     for shard in clients:
         update, figures = trainer.train(start, shard.documents, np.random.default_rng(shard.seed), 3)
         if total.add(update, shard.weight, cohort):
@@ -54,10 +56,12 @@ def test_a_chunk_is_its_clients_one_by_one(tiny_config: Any, values: dict[str, A
     start = trainer.weights
     expected = one_by_one(trainer, shards(), len(SIZES))
     trainer.assign(start)
-    for _ in range(2):  # the second one begins anew
-        found = train_chunk(trainer, start, iter(shards()), len(SIZES), 3)
-        assert_same(found, expected)
-    assert expected[0].clients == len(SIZES) and all(s.any() for s in found[0].sums)
+    first = train_chunk(trainer, start, iter(shards()), len(SIZES), 3)
+    assert_same(first, expected)
+    other = train_chunk(trainer, start, iter(shards([5, 5])), len(SIZES), 3)  # begins anew
+    assert_same(first, expected)  # what was returned stays
+    assert_same(other, one_by_one(trainer, shards([5, 5]), len(SIZES), start))
+    assert expected[0].clients == len(SIZES) and all(s.any() for s in first[0].sums)
 
 
 def test_a_client_that_may_not_go_into_the_sum_is_left_out_alone(tiny_config: Any) -> None:
