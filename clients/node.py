@@ -114,13 +114,15 @@ class Node:
         settings, weighting = trainer.config.privacy, trainer.config.spec("weighting")
         total, metrics = ExactSum.zeros_like(weights), TextMetrics()
         clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
+        proximal_mu = float(str(config.get("proximal-mu", 0))) or None
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             update, figures, weight = None, TextMetrics(), 0
             with contextlib.suppress(VaultError):
                 documents = self._vault.documents(client)
                 rng = np.random.default_rng([place[0], SHUFFLE, place[1], client])
-                update, figures = trainer.train(weights, documents, rng)
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), self._vault.tokens(client))
+                update, figures = trainer.train(weights, documents, rng, place[1], proximal_mu)
+                tokens = trainer.num_tokens(documents)
+                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
             if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
                 metrics += figures
         return wire.sum_content(total, metrics)

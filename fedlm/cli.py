@@ -1,4 +1,4 @@
-"""The command line (DESIGN section 6): one file a command in `commands/`. Heavy parts load when a command needs them."""
+"""The command line: one file a command in `commands/`. Heavy parts load when a command needs them."""
 
 import errno
 import os
@@ -68,10 +68,7 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except KeyboardInterrupt:
-        then = next(
-            (_AFTER_INTERRUPT[k] for k in (" ".join(arguments[:n]) for n in (2, 1)) if k in _AFTER_INTERRUPT), ""
-        )
-        sys.stderr.write(f"fedlm: interrupted{then}.\n")
+        sys.stderr.write(f"fedlm: interrupted{_then(arguments)}.\n")
         raise SystemExit(130) from None
     except OSError as error:
         if debug:

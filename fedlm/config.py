@@ -1,4 +1,4 @@
-"""The configuration of a run: one frozen, validated model (DESIGN section 5). Keys are snake_case, unknown keys are refused."""
+"""The configuration of a run: one frozen, validated model. Keys are snake_case, unknown keys are refused."""
 
 import json
 import os
@@ -33,7 +33,7 @@ PRESET_VOCABULARY = "preset"
 class RunConfig(BaseModel):
     """Defaults are the published Shakespeare setting (Reddi et al. 2021, https://arxiv.org/abs/2003.00295)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # run
     seed: int = Field(0, ge=0, lt=2**63)
@@ -44,7 +44,7 @@ class RunConfig(BaseModel):
     workers: int = Field(0, ge=0, description="worker processes; 0 is one per core")
     checkpoint_every: int = Field(1, ge=1)
     keep_every: int = Field(50, ge=1)
-    timeout: float = Field(3600.0, gt=0, description="seconds that a round may take")
+    timeout: float = Field(3600.0, gt=0, le=1e8, description="seconds that a round may take")
     patience: int = Field(0, ge=0, description="evaluations without a gain before the run stops; 0 never stops early")
     min_gain: float = Field(0.0, ge=0, description="smallest gain that counts, nats per held-out token")
     quorum: float = Field(0.0, ge=0, le=1, description="share of a cohort that must be trained, or the run stops")
@@ -187,10 +187,10 @@ class RunConfig(BaseModel):
           ConfigError: the file is missing or not TOML, a key is unknown, or a value is out of range.
         """
         values: dict[str, Any] = {}
-        folder = Path() if file is None else file.parent
+        folders = dict.fromkeys(("vocabulary", "model"), Path() if file is None else file.parent)
         if file is not None:
             try:
-                values = tomllib.loads(file.read_text())
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 raise ConfigError(f"There is no configuration file {file}.") from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -200,8 +200,8 @@ class RunConfig(BaseModel):
             if not equals:
                 raise ConfigError(f"--set {override!r} is not key=value.")
             values[key.strip().replace("-", "_")] = value.strip()
-            folder = Path() if key.strip() == "vocabulary" else folder
-        config = cls.checked(with_preset(with_vocabulary(values, folder), folder))
+            folders[key.strip()] = Path()  # where the command is given
+        config = cls.checked(with_preset(with_vocabulary(values, folders["vocabulary"]), folders["model"]))
         if config.vocabulary == PRESET_VOCABULARY and is_here(config.spec("model")):
             config.vocab  # noqa: B018 - what is wrong with a preset is said before anything is made
         return config
@@ -243,4 +243,5 @@ class RunConfig(BaseModel):
 
     def to_toml(self) -> str:
         """Returns the configuration as TOML."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
+        lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in self.model_dump().items())
+        return "".join(lines).replace("\x7f", "\\u007f")  # the one character that JSON leaves as it is and TOML refuses

@@ -1,4 +1,4 @@
-"""Errors that a caller can act on. Each carries the exit code of the command line (DESIGN section 6)."""
+"""Errors that a caller can act on. Each carries the exit code of the command line."""
 
 
 class FedLMError(Exception):

@@ -23,7 +23,8 @@ def course(lines: Sequence[Mapping[str, Any]], weights: Weights) -> dict[str, fl
     trained = [line for line in lines if line.get("tokens")]
     if not trained:
         return {}
-    up = sum(s.nbytes for s in ExactSum.zeros_like(weights).sums)
+    sums = 2 if any("drift" in line for line in trained) else 1
+    up = sums * sum(s.nbytes for s in ExactSum.zeros_like(weights).sums)
     found = {"bytes_per_round": float(sum(w.nbytes for w in weights) + up)}
     seconds = sum(line["seconds"] for line in trained[1:])
     if seconds:

@@ -80,7 +80,7 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Writes a file of the folder, whole or not at all."""
         with replacing(self.path / name) as beside:
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a binary file of the folder, whole or not at all."""

@@ -26,3 +26,11 @@ def test_ctrl_c_while_importing_is_a_sentence(
         main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "fedlm: interrupted.\n"
+
+
+def test_help_explains_arguments_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pairs of typer and click leave the help of arguments out."""
+    monkeypatch.setattr(sys, "argv", ["fedlm", "simulate", "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    main()
+    assert "a corpus to prepare first" in capsys.readouterr().out

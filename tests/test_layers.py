@@ -1,4 +1,4 @@
-"""Imports go one way; heavy packages stay where they belong (DESIGN section 2)."""
+"""Imports go one way; heavy packages stay where they belong."""
 
 import ast
 import subprocess

@@ -54,7 +54,7 @@ def up(folder: Path) -> None:
 @app.command()
 def run(
     folder: Path,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default DIR/runs/TIME.")] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
     as_json: Json = False,

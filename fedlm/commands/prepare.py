@@ -23,9 +23,14 @@ def prepare(
         str, typer.Option(help="Split anew, e.g. 'dirichlet(alpha=0.1)'; by default, one client a user.")
     ] = "",
     scrub: Annotated[str, typer.Option(help="full, patterns, or none.")] = "full",
-    pseudonym_key: Annotated[str, typer.Option(help="A file, seed or random.")] = "",
-    max_clients: int = 0,
-    seed: int = 0,
+    pseudonym_key: Annotated[
+        str,
+        typer.Option(
+            help="A file of 32 bytes or more, seed, or random; by default seed for built-in corpora, random for your own."
+        ),
+    ] = "",
+    max_clients: Annotated[int, typer.Option(help="Clients kept, drawn by the seed; 0 is all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the split and of that draw.")] = 0,
 ) -> None:
     """Scrubs a corpus and seals it into a vault."""
     from fedlm.config import RunConfig

@@ -16,7 +16,7 @@ def simulate(
     corpus: Annotated[str, typer.Argument(help="A vault, or a corpus to prepare first.")],
     config: ConfigFile = None,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/TIME-CORPUS.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray (Flower's simulation runtime).")] = "local",
     workers: Annotated[int, typer.Option(help="Worker processes; 0 is one per core.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,

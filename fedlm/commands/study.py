@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def study(
     name: Annotated[str, typer.Argument(help="The study; --list shows all.")] = "",
     out: Annotated[
-        Path | None, typer.Option(help="The study's folder; runs that are done in it are kept. [runs/study-NAME]")
+        Path | None,
+        typer.Option(
+            help="The study's folder, by default runs/study-NAME or runs/study-NAME-quick; runs that are done in it are kept."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each condition; 0 is five, or two with --quick.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="The small version: minutes, not an hour.")] = False,

@@ -1,0 +1,70 @@
+"""What a node trains under differential privacy is what it trains without: schedule, proximal term, weights."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message
+
+from clients.node import Node
+from fedlm import wire
+from fedlm.config import RunConfig
+from fedlm.prepare import prepare
+from fedlm.train import LocalTrainer
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
+from server.local_grid import take_identity
+
+pytestmark = [pytest.mark.slow, pytest.mark.flower]
+PRIVATE = {
+    "mechanism": "gaussian",
+    "weighting": "uniform",
+    "clip_norm": 1000.0,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 0.5,
+    "model": "rnn(units=4)",
+    "scrub": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("vault")
+    source = KeySource(folder / "v.key")
+    config = RunConfig.checked({"max_clients": 3, "scrub": "none"})
+    prepare("shakespeare", folder / "v.db", source, config, lambda *_: None)
+    with closing(Vault(folder / "v.db", source)) as opened:
+        yield opened
+
+
+def summed(vault: Vault, server_round: int = 4, proximal_mu: float = 0.0, **values: object) -> tuple[bytes, int, int]:
+    """Returns the node's sum over its clients, their weight and their number."""
+    take_identity()
+    config = RunConfig.checked({**PRIVATE, **values})
+    weights = LocalTrainer(config).weights
+    told = ConfigRecord({"clip-norm": config.clip_norm, **({"proximal-mu": proximal_mu} if proximal_mu else {})})
+    clients = np.ascontiguousarray(vault.by_pseudonym()["pseudonym"])
+    content = wire.request(wire.weights_record(weights), clients, config.to_settings(), server_round, 3, told)
+    total, _ = wire.checked_sum(Node(vault).train(Message(content, 2, "train")), weights, 3)
+    return b"".join(s.tobytes() for s in total.sums), total.weight, total.clients
+
+
+def test_schedule_and_proximal_term_hold_under_privacy(vault: Vault) -> None:
+    plain = summed(vault)
+    assert summed(vault) == plain and plain[1:] == (3, 3)
+    assert summed(vault, client_schedule="exponential(factor=0.1)")[0] != plain[0]
+    assert summed(vault, 1, client_schedule="exponential(factor=0.1)")[0] == summed(vault, 1)[0]
+    assert summed(vault, proximal_mu=5.0)[0] != plain[0]
+    assert summed(vault, proximal_mu=5.0)[0] == summed(vault, proximal_mu=5.0)[0]
+
+
+def test_capped_weights_count_in_the_runs_own_vocabulary(vault: Vault, tmp_path: Path) -> None:
+    capped = {"weighting": "capped(tokens=1000000)", "population_weight": 1e7}
+    characters = summed(vault, **capped)[1]
+    several = summed(vault, **capped, vocabulary="bytes")[1]
+    documents = [vault.documents(int(c)) for c in vault.by_pseudonym()["pseudonym"]]
+    trainer = LocalTrainer(RunConfig.checked({**PRIVATE, "vocabulary": "bytes"}))
+    assert several == sum(trainer.num_tokens(d) for d in documents)
+    assert characters == sum(LocalTrainer(RunConfig.checked(PRIVATE)).num_tokens(d) for d in documents)
