@@ -100,7 +100,7 @@ class PrivacySettings:
         if not self.on:
             names = ("clip_norm", "noise_multiplier", "sampling_rate", "epsilon_budget", "noise_cohort_size")
             unused = [n for n in names if getattr(self, n)]
-            what = f"{', '.join(unused)} need mechanism=gaussian, adaptive or local; without one there is no privacy"
+            what = f"without mechanism=gaussian, adaptive or local there is no privacy, and no {', '.join(unused)}"
             _refuse(bool(unused), what)
             return
         name = self.mechanism.name
@@ -138,4 +138,5 @@ class PrivacySettings:
 
 def _refuse(when: bool, why: str) -> None:
     if when:
-        raise ConfigError(f"{why[0].upper()}{why[1:]}.")
+        is_key = any(mark in why.split()[0] for mark in "_=")  # keys are written as they are
+        raise ConfigError(f"{why if is_key else why[0].upper() + why[1:]}.")
