@@ -16,6 +16,8 @@ from fedlm.errors import ConfigError
 from fedlm.privacy.vocabulary import check_private
 
 REFUSED = ConfigError.exit_code
+# Whole names: Flower takes `train.default` for `train`. `evaluate.alone` is a simulation's, where no policy stands.
+ANSWERED = ("train", "evaluate", "query", "query.export", "query.score", "query.vocabulary")
 
 
 class Policy(BaseModel):
@@ -89,6 +91,10 @@ class Policy(BaseModel):
 
     def check(self, message: Message) -> None:
         """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
+        kind = message.metadata.message_type
+        if kind not in ANSWERED:
+            raise ConfigError(f"A deployment's node answers no message of type {kind}, only {', '.join(ANSWERED)}.")
+        category = kind.partition(".")[0]
         config = message.content.config_records["config"]
         settings = RunConfig.checked(json.loads(str(config["settings"])))
         if settings.privacy.on and self.smallest_cohort > 1:
@@ -96,14 +102,14 @@ class Policy(BaseModel):
             raise ConfigError(
                 "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
             )
-        if message.metadata.message_type not in (MessageType.TRAIN, MessageType.EVALUATE):
+        if category == MessageType.QUERY:
             return
         clients = wire.bytes_pseudonyms(config["clients"])
         if len(clients) < self.smallest_cohort or len(set(map(int, clients))) != len(clients):
             raise ConfigError(
                 f"This node's policy asks for at least {self.smallest_cohort} different clients a message."
             )
-        if message.metadata.message_type == MessageType.TRAIN:
+        if category == MessageType.TRAIN:
             self._check_training(settings)
 
     def _check_training(self, settings: RunConfig) -> None:
