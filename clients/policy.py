@@ -102,10 +102,10 @@ class Policy(BaseModel):
             raise ConfigError(
                 "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
             )
-        if category == MessageType.QUERY:
-            return
         clients = wire.bytes_pseudonyms(config["clients"])
-        if len(clients) < self.smallest_cohort or len(set(map(int, clients))) != len(clients):
+        if len(set(map(int, clients))) != len(clients):
+            raise ConfigError("The message names a client more than once; this node's policy lets each count once.")
+        if category != MessageType.QUERY and len(clients) < self.smallest_cohort:
             raise ConfigError(
                 f"This node's policy asks for at least {self.smallest_cohort} different clients a message."
             )

@@ -1,5 +1,8 @@
 """What a node's policy lets through: types of messages, clients, clip norms and vocabularies."""
 
+import json
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,9 @@ from clients.policy import ANSWERED, Guard, Policy
 from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.prepare import prepare
+from fedlm.vault.keys import KeySource
+from fedlm.vault.store import Vault
 from server.local_grid import take_identity
 
 pytestmark = pytest.mark.flower
@@ -41,3 +47,26 @@ def test_what_a_run_sends_is_answered(kind: str) -> None:
 def test_a_small_cohort_is_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match="at least 3 different clients"):
         Policy(smallest_cohort=3).check(message(kind))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query", "query.vocabulary"])
+def test_a_client_named_twice_is_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match="names a client more than once"):
+        Policy().check(message(kind, (1, 2, 1)))
+
+
+@pytest.mark.slow
+def test_a_node_counts_a_client_once_however_often_it_is_named(tmp_path: Path) -> None:
+    from clients.node import Node
+
+    lines = [{"user": f"u{i}", "text": f"tea cake {n}"} for i in range(2) for n in range(2)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    asked = {"vocabulary": "private(epsilon=1.0, words=4)", "reproducible": True}
+    key = KeySource(tmp_path / "v.key")
+    prepare(str(tmp_path / "mine.jsonl"), tmp_path / "v", key, RunConfig(scrub="none"), lambda done, total: None)
+    with closing(Vault(tmp_path / "v", key)) as vault:
+        one = int(vault.by_pseudonym()["pseudonym"][0])
+        told = {"candidates": [" cake", "tea"]}  # public: counts leave, with noise that follows from the seed
+        replies = [Node(vault).vocabulary(message("query.vocabulary", (one,) * n, told, **asked)) for n in (1, 2000)]
+    once, often = (r.config_records["config"]["counts"] for r in replies)
+    assert once == often
