@@ -31,7 +31,7 @@ class Policy(BaseModel):
       tells_counts: whether token counts and held-out sums per client may leave.
       min_group: clients that a histogram must cover.
       max_message_bytes: largest message in or out.
-      vocabulary_epsilon: what vocabularies from this vault's text may cost in all; 0 allows none.
+      vocabulary_epsilon, vocabulary_delta: what vocabularies from this vault's text may cost in all; 0 allows none.
       bundles: SHA-256 of the Flower app bundles that the owner allows.
     """
 
@@ -44,6 +44,7 @@ class Policy(BaseModel):
     min_group: int = Field(5, ge=1)
     max_message_bytes: int = Field(2**29, ge=1024)
     vocabulary_epsilon: float = Field(0.0, ge=0)
+    vocabulary_delta: float = Field(1e-5, ge=0, lt=1)
     bundles: tuple[str, ...] = ()
 
     @classmethod
@@ -160,7 +161,8 @@ class Guard:
         settings = RunConfig.checked(json.loads(str(message.content.config_records["config"]["settings"])))
         if self._allowance is None or settings.reproducible:
             raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
-        self._allowance.spend(float(check_private(settings.vocabulary).options["epsilon"]))
+        options = check_private(settings.vocabulary).options
+        self._allowance.spend(float(options["epsilon"]), float(options["delta"]))
 
 
 def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:
