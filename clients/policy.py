@@ -140,19 +140,26 @@ class Guard:
         """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
         try:
             self._policy.check(message)
+            if (kept := self._kept(message)) is not None:
+                return kept
             self._spend(message)
         except (ConfigError, KeyError, ValueError, AssertionError) as error:
             reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
             return Message(Error(REFUSED, reason), reply_to=message)
         key = chunk_key(message.content.config_records["config"])
-        if key is not None and self._last is not None and self._last[0] == key:
-            return Message(self._last[1].content, reply_to=message)
         reply = self._work(message)
         if key is None or reply.has_error():
             return reply
         reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
         self._last = (key, reply)
         return reply
+
+    def _kept(self, message: Message) -> Message | None:
+        """Returns the reply that the same chunk had before: it is out, so nothing is drawn or charged again."""
+        key = chunk_key(message.content.config_records["config"])
+        if key is None or self._last is None or self._last[0] != key:
+            return None
+        return Message(self._last[1].content, reply_to=message)
 
     def _spend(self, message: Message) -> None:
         """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""

@@ -115,3 +115,23 @@ def test_a_large_delta_is_refused_at_the_default_policy(tmp_path: Path) -> None:
     reply = Guard(policy, lambda asked: pytest.fail("it was handed on"), allowance).answer(message)
     assert reply.has_error() and "this one asks for 0.9999" in reply.error.reason
     assert not (tmp_path / "v.spent").exists()
+
+
+@pytest.mark.flower
+def test_a_question_sent_again_gets_the_kept_reply_and_costs_nothing(tmp_path: Path) -> None:
+    take_identity()
+    settings, answered = RunConfig.checked({"vocabulary": "private(epsilon=2.0)"}).to_settings(), list[str]()
+
+    def work(asked: Message) -> Message:
+        answered.append(str(asked.content.config_records["config"]["chunk"]))
+        return Message(wire.request(None, wire.bytes_pseudonyms(b""), settings, 1, 0), reply_to=asked)
+
+    guard = Guard(Policy(), work, Allowance(tmp_path / "v.spent", 3.0, 1e-5))
+
+    def ask(chunk: str) -> Message:
+        content = wire.request(None, wire.bytes_pseudonyms(bytes(8)), settings, 1, 0)
+        content.config_records["config"].update({"run": "1", "chunk": chunk})
+        return guard.answer(Message(content, 2, QUESTION))
+
+    assert [ask(chunk).has_error() for chunk in ("a", "a", "a", "b")] == [False, False, False, True]
+    assert answered == ["a"] and json.loads((tmp_path / "v.spent").read_text())["epsilon"] == 2.0
