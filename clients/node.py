@@ -114,6 +114,7 @@ class Node:
         settings, weighting = trainer.config.privacy, trainer.config.spec("weighting")
         total, metrics = ExactSum.zeros_like(weights), TextMetrics()
         clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
+        settings.check_told_norm(clip_norm)
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             update, figures, weight = None, TextMetrics(), 0
             with contextlib.suppress(VaultError):

@@ -112,6 +112,8 @@ class Policy(BaseModel):
             )
         if category == MessageType.TRAIN:
             self._check_training(settings)
+            if settings.privacy.on:
+                settings.privacy.check_told_norm(float(str(config["clip-norm"])))
 
     def _check_training(self, settings: RunConfig) -> None:
         if settings.local_epochs > self.max_local_epochs:

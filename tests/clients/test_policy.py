@@ -31,6 +31,15 @@ def message(
     return Message(wire.request(None, np.array(clients, np.uint64), config, 1, 4, record), 2, kind)
 
 
+def vault_of_two(folder: Path) -> closing[Vault]:
+    """Returns the open vault of two clients who write about tea."""
+    lines = [{"user": f"u{i}", "text": f"tea cake {n}"} for i in range(2) for n in range(2)]
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    key = KeySource(folder / "v.key")
+    prepare(str(folder / "mine.jsonl"), folder / "v", key, RunConfig(scrub="none"), lambda done, total: None)
+    return closing(Vault(folder / "v", key))
+
+
 @pytest.mark.parametrize("kind", ["train.default", "evaluate.default", "query.default", "evaluate.alone", "train.x"])
 def test_another_name_for_a_message_is_refused_before_any_work(kind: str) -> None:
     guard = Guard(Policy(tells_counts=True), lambda asked: pytest.fail("it was handed on"))
@@ -41,6 +50,37 @@ def test_another_name_for_a_message_is_refused_before_any_work(kind: str) -> Non
 @pytest.mark.parametrize("kind", ANSWERED)
 def test_what_a_run_sends_is_answered(kind: str) -> None:
     Policy().check(message(kind))
+
+
+PRIVATE = {
+    "mechanism": "local",
+    "weighting": "uniform",
+    "clip_norm": 0.01,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 1.0,
+}
+
+
+@pytest.mark.parametrize("mechanism", ["local", "gaussian"])
+def test_a_message_clips_to_the_norm_of_its_run(mechanism: str) -> None:
+    settings = {**PRIVATE, "mechanism": mechanism}
+    Policy().check(message("train", told={"clip-norm": 0.01}, **settings))
+    for told in (1000.0, 0.02, float("nan")):
+        with pytest.raises(ConfigError, match=r"the run's clip_norm is 0\.01"):
+            Policy().check(message("train", told={"clip-norm": told}, **settings))
+    Policy().check(message("train", told={"clip-norm": 0.02}, **{**settings, "mechanism": "adaptive"}))
+
+
+@pytest.mark.slow
+def test_a_node_refuses_another_norm_by_itself(tmp_path: Path) -> None:
+    from clients.node import Node
+
+    with vault_of_two(tmp_path) as vault:
+        one = int(vault.by_pseudonym()["pseudonym"][0])
+        asked = message("train", (one,), {"clip-norm": 1000.0}, model="lstm(units=4, layers=1)", **PRIVATE)
+        asked.content["arrays"] = wire.weights_record(())
+        with pytest.raises(ConfigError, match="asks for clipping to 1000"):
+            Node(vault).train(asked)
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
@@ -59,12 +99,8 @@ def test_a_client_named_twice_is_refused(kind: str) -> None:
 def test_a_node_counts_a_client_once_however_often_it_is_named(tmp_path: Path) -> None:
     from clients.node import Node
 
-    lines = [{"user": f"u{i}", "text": f"tea cake {n}"} for i in range(2) for n in range(2)]
-    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
     asked = {"vocabulary": "private(epsilon=1.0, words=4)", "reproducible": True}
-    key = KeySource(tmp_path / "v.key")
-    prepare(str(tmp_path / "mine.jsonl"), tmp_path / "v", key, RunConfig(scrub="none"), lambda done, total: None)
-    with closing(Vault(tmp_path / "v", key)) as vault:
+    with vault_of_two(tmp_path) as vault:
         one = int(vault.by_pseudonym()["pseudonym"][0])
         told = {"candidates": [" cake", "tea"]}  # public: counts leave, with noise that follows from the seed
         replies = [Node(vault).vocabulary(message("query.vocabulary", (one,) * n, told, **asked)) for n in (1, 2000)]
