@@ -19,6 +19,13 @@ from fedlm.vault.store import Vault
 from server.local_grid import take_identity
 
 pytestmark = pytest.mark.flower
+PRIVATE = {
+    "mechanism": "local",
+    "weighting": "uniform",
+    "clip_norm": 0.01,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 1.0,
+}
 
 
 def message(
@@ -50,15 +57,6 @@ def test_another_name_for_a_message_is_refused_before_any_work(kind: str) -> Non
 @pytest.mark.parametrize("kind", ANSWERED)
 def test_what_a_run_sends_is_answered(kind: str) -> None:
     Policy().check(message(kind))
-
-
-PRIVATE = {
-    "mechanism": "local",
-    "weighting": "uniform",
-    "clip_norm": 0.01,
-    "noise_multiplier": 1.0,
-    "sampling_rate": 1.0,
-}
 
 
 @pytest.mark.parametrize("mechanism", ["local", "gaussian"])
