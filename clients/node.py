@@ -72,7 +72,7 @@ class Node:
         candidates = sorted({str(w) for w in listed})
         plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
         allowed, contributions = frozenset(candidates), []
-        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
+        for client in set(map(int, wire.bytes_pseudonyms(config["clients"]))):  # each once: the noise covers no more
             with contextlib.suppress(VaultError):
                 contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
         place = int.from_bytes(self._vault.vault_id[:8], "little")
@@ -115,6 +115,7 @@ class Node:
         total, metrics = ExactSum.zeros_like(weights), TextMetrics()
         clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
+        settings.check_told_norm(clip_norm)
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             update, figures, weight = None, TextMetrics(), 0
             with contextlib.suppress(VaultError):

@@ -16,6 +16,8 @@ from fedlm.errors import ConfigError
 from fedlm.privacy.vocabulary import check_private
 
 REFUSED = ConfigError.exit_code
+# Whole names: Flower takes `train.default` for `train`. `evaluate.alone` is a simulation's, where no policy stands.
+ANSWERED = ("train", "evaluate", "query", "query.export", "query.score", "query.vocabulary")
 
 
 class Policy(BaseModel):
@@ -29,7 +31,7 @@ class Policy(BaseModel):
       tells_counts: whether token counts and held-out sums per client may leave.
       min_group: clients that a histogram must cover.
       max_message_bytes: largest message in or out.
-      vocabulary_epsilon: what vocabularies from this vault's text may cost in all; 0 allows none.
+      vocabulary_epsilon, vocabulary_delta: what vocabularies from this vault's text may cost in all; 0 allows none.
       bundles: SHA-256 of the Flower app bundles that the owner allows.
     """
 
@@ -42,6 +44,7 @@ class Policy(BaseModel):
     min_group: int = Field(5, ge=1)
     max_message_bytes: int = Field(2**29, ge=1024)
     vocabulary_epsilon: float = Field(0.0, ge=0)
+    vocabulary_delta: float = Field(1e-5, ge=0, lt=1)
     bundles: tuple[str, ...] = ()
 
     @classmethod
@@ -89,6 +92,10 @@ class Policy(BaseModel):
 
     def check(self, message: Message) -> None:
         """Raises a ConfigError with the reason if the message asks for more than the owner allows."""
+        kind = message.metadata.message_type
+        if kind not in ANSWERED:
+            raise ConfigError(f"A deployment's node answers no message of type {kind}, only {', '.join(ANSWERED)}.")
+        category = kind.partition(".")[0]
         config = message.content.config_records["config"]
         settings = RunConfig.checked(json.loads(str(config["settings"])))
         if settings.privacy.on and self.smallest_cohort > 1:
@@ -96,15 +103,17 @@ class Policy(BaseModel):
             raise ConfigError(
                 "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
             )
-        if message.metadata.message_type not in (MessageType.TRAIN, MessageType.EVALUATE):
-            return
         clients = wire.bytes_pseudonyms(config["clients"])
-        if len(clients) < self.smallest_cohort or len(set(map(int, clients))) != len(clients):
+        if len(set(map(int, clients))) != len(clients):
+            raise ConfigError("The message names a client more than once; this node's policy lets each count once.")
+        if category != MessageType.QUERY and len(clients) < self.smallest_cohort:
             raise ConfigError(
                 f"This node's policy asks for at least {self.smallest_cohort} different clients a message."
             )
-        if message.metadata.message_type == MessageType.TRAIN:
+        if category == MessageType.TRAIN:
             self._check_training(settings)
+            if settings.privacy.on:
+                settings.privacy.check_told_norm(float(str(config["clip-norm"])))
 
     def _check_training(self, settings: RunConfig) -> None:
         if settings.local_epochs > self.max_local_epochs:
@@ -133,19 +142,26 @@ class Guard:
         """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
         try:
             self._policy.check(message)
+            if (kept := self._kept(message)) is not None:
+                return kept
             self._spend(message)
         except (ConfigError, KeyError, ValueError, AssertionError) as error:
             reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
             return Message(Error(REFUSED, reason), reply_to=message)
         key = chunk_key(message.content.config_records["config"])
-        if key is not None and self._last is not None and self._last[0] == key:
-            return Message(self._last[1].content, reply_to=message)
         reply = self._work(message)
         if key is None or reply.has_error():
             return reply
         reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
         self._last = (key, reply)
         return reply
+
+    def _kept(self, message: Message) -> Message | None:
+        """Returns the reply that the same chunk had before: it is out, so nothing is drawn or charged again."""
+        key = chunk_key(message.content.config_records["config"])
+        if key is None or self._last is None or self._last[0] != key:
+            return None
+        return Message(self._last[1].content, reply_to=message)
 
     def _spend(self, message: Message) -> None:
         """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""
@@ -154,7 +170,8 @@ class Guard:
         settings = RunConfig.checked(json.loads(str(message.content.config_records["config"]["settings"])))
         if self._allowance is None or settings.reproducible:
             raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
-        self._allowance.spend(float(check_private(settings.vocabulary).options["epsilon"]))
+        options = check_private(settings.vocabulary).options
+        self._allowance.spend(float(options["epsilon"]), float(options["delta"]))
 
 
 def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:

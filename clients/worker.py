@@ -113,9 +113,9 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
         with unix_path(path) as name:
             listener.bind(name)
         listener.listen(4)
-        _answer_all(
-            listener, policy, opened, Allowance(vault.with_name(f"{vault.name}.spent"), policy.vocabulary_epsilon)
-        )
+        spent = vault.with_name(f"{vault.name}.spent")
+        allowance = Allowance(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
+        _answer_all(listener, policy, opened, allowance)
 
 
 def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allowance: "Allowance") -> None:

@@ -59,6 +59,6 @@ def contribute(
         bounded, usable = BoundedUpdate(zeros, clip_norm, was_below=True), False
     integers = contribution(bounded, weight, settings)
     if settings.mechanism.name == "local":
-        integers = noised_contribution(settings, integers, source)
+        integers = noised_contribution(settings, integers, bounded.max_norm, source)
     total.add_integers(integers, weight if usable else 0, below=usable and bounded.was_below, counts=usable)
     return usable

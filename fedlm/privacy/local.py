@@ -40,7 +40,7 @@ class Local(Gaussian):
         return total.sums
 
 
-def noised_contribution(settings: PrivacySettings, contribution: IntSums, source: Source) -> IntSums:
-    """Returns a client's contribution with its own noise, as its node sends it."""
+def noised_contribution(settings: PrivacySettings, contribution: IntSums, clip_norm: float, source: Source) -> IntSums:
+    """Returns a client's contribution, clipped to `clip_norm`, with its own noise, as its node sends it."""
     dimension = sum(c.size for c in contribution)
-    return with_noise(contribution, settings.noise_std(settings.clip_norm, dimension), source)
+    return with_noise(contribution, settings.noise_std(clip_norm, dimension), source)

@@ -124,6 +124,19 @@ class PrivacySettings:
         _refuse(smaller, "noise_cohort_size must be at least cohort_size")
         _refuse(self.simulated and name == "local", "noise_cohort_size means nothing for mechanism=local")
 
+    def check_told_norm(self, told: float) -> None:
+        """Refuses the clip norm of a message that is not the run's, which noise and statement are for.
+
+        Raises:
+          ConfigError: it is another, and the mechanism is not the one that moves it from round to round.
+        """
+        moves = self.mechanism.name == "adaptive"
+        _refuse(
+            told != self.clip_norm and not moves,
+            f"the message asks for clipping to {told!r}, but the run's clip_norm is {self.clip_norm!r}, "
+            "and only mechanism=adaptive moves it",
+        )
+
     def check_overflow(self, clip_norm: float, dimension: int, clients: int) -> None:
         """Refuses sums that could pass 2**62: every client at its bound, and noise of 40 standard deviations.
 

@@ -136,6 +136,14 @@ def test_local_client_that_fails_sends_noise_all_the_same() -> None:
     assert l2_norm(total.sums) > s.noise_std(s.clip_norm, DIMENSION)
 
 
+def test_local_noise_fits_the_norm_that_was_clipped_to() -> None:
+    s = private(mechanism="local")
+    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
+    assert contribute(total, update("zero"), 1, s, 100 * s.clip_norm, np.random.default_rng(1).bytes)
+    expected = s.noise_std(100 * s.clip_norm, DIMENSION) * math.sqrt(DIMENSION)
+    assert l2_norm(total.sums) == pytest.approx(expected, rel=0.25)
+
+
 def test_empty_cohort_releases_pure_noise() -> None:
     s = private()
     mechanism = build_mechanism(s, DIMENSION)

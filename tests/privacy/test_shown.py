@@ -48,6 +48,7 @@ def test_node_with_a_smallest_cohort_takes_no_part(kind: str) -> None:
     take_identity()
     settings, clients = RunConfig.checked(PRIVATE).to_settings(), np.array([1, 2], "<u8").tobytes()
     content = RecordDict({"config": ConfigRecord({"settings": settings, "clients": clients, "server-round": 1})})
+    content.config_records["config"]["clip-norm"] = 0.5
     message = Message(content, 0, kind)
     Policy().check(message)
     with pytest.raises(ConfigError, match="no guarantee can be stated"):
