@@ -8,7 +8,7 @@ from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.errors import CorpusError, VaultError
 from fedlm.ordered import in_order
-from fedlm.prepare import Preparation, count_targets, held_out_documents
+from fedlm.prepare import Preparation, count_targets, held_out_documents, shared_labels
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.types import Document
 from fedlm.vault.editor import VaultEditor
@@ -81,7 +81,7 @@ def _add_client(
         train, held_out = all_texts[:kept], all_texts[kept:]
         return train, held_out, count_targets(train, config), count_targets(held_out, config)
 
-    editor.put(name, texts, documents[0].labels, split)
+    editor.put(name, texts, shared_labels(documents), split)
     done.clients += 1
     done.documents += len(texts)
     done.characters += sum(len(t.text) for t in texts)

@@ -233,7 +233,7 @@ def _split(documents: list[Document], texts: list[ScrubbedText], config: RunConf
     kept = len(texts) - held_out_documents(len(texts), config)
     train, held_out = texts[:kept], texts[kept:]
     train_tokens, held_out_tokens = (count_targets([t.text for t in part], config) for part in (train, held_out))
-    return ClientShard(documents[0].user, train, held_out, train_tokens, held_out_tokens, _shared(documents))
+    return ClientShard(documents[0].user, train, held_out, train_tokens, held_out_tokens, shared_labels(documents))
 
 
 def held_out_documents(documents: int, config: RunConfig) -> int:
@@ -252,7 +252,7 @@ def counting_vocabulary(config: RunConfig) -> Vocabulary:
     return vocabulary("chars") if config.spec("vocabulary").name == "private" else config.vocab
 
 
-def _shared(documents: list[Document]) -> dict[str, str]:
+def shared_labels(documents: list[Document]) -> dict[str, str]:
     """Returns the labels that all of a client's documents agree on; only they are the client's."""
     first = documents[0].labels
     return {k: v for k, v in first.items() if all(d.labels.get(k) == v for d in documents)}
