@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedlm.config import RunConfig
-from fedlm.data.corpus import open_corpus
+from fedlm.data.corpus import is_of_public_text, is_public, open_corpus
 from fedlm.errors import CorpusError, VaultError
 from fedlm.ordered import in_order
 from fedlm.prepare import Preparation, count_targets, held_out_documents, shared_labels
@@ -47,7 +47,7 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
                 for place, documents in enumerate(map(spool.read, users), 1):
                     _add_client(editor, documents, scrubber, threads, config, done)
                     progress(place, len(users))
-            _note(editor, done)
+            _note(editor, done, corpus)
             editor.commit()
         return done
     finally:
@@ -88,8 +88,9 @@ def _add_client(
     done.findings.update(counts)
 
 
-def _note(editor: VaultEditor, done: Preparation) -> None:
+def _note(editor: VaultEditor, done: Preparation, corpus: str) -> None:
     about = editor.about
+    about["public"] = is_of_public_text(about) and is_public(corpus)
     for key, count in (("documents", done.documents), ("characters", done.characters), ("additions", 1)):
         about[key] = int(about.get(key, 0)) + count
     about.pop("label_entropy", None)  # of the clients as they were; labels of documents are not kept

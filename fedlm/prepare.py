@@ -171,6 +171,7 @@ def _check_left(corpus: str, done: Preparation, fewest: int) -> None:
 def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
     return {
         "corpus": corpus if is_public(corpus) else Path(corpus).name,
+        "public": is_public(corpus),  # the name alone does not tell: ./synthetic is a folder of somebody's
         "partition": config.partition,
         "scrub": config.scrub,
         "holdout_fraction": config.holdout_fraction,
