@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedlm.config import RunConfig
-from fedlm.data.corpus import open_corpus
+from fedlm.data.corpus import is_of_public_text, is_public, open_corpus
 from fedlm.errors import CorpusError, VaultError
 from fedlm.ordered import in_order
-from fedlm.prepare import Preparation, count_targets, held_out_documents
+from fedlm.prepare import Preparation, count_targets, held_out_documents, shared_labels
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.types import Document
 from fedlm.vault.editor import VaultEditor
@@ -47,7 +47,7 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
                 for place, documents in enumerate(map(spool.read, users), 1):
                     _add_client(editor, documents, scrubber, threads, config, done)
                     progress(place, len(users))
-            _note(editor, done)
+            _note(editor, done, corpus)
             editor.commit()
         return done
     finally:
@@ -81,15 +81,16 @@ def _add_client(
         train, held_out = all_texts[:kept], all_texts[kept:]
         return train, held_out, count_targets(train, config), count_targets(held_out, config)
 
-    editor.put(name, texts, documents[0].labels, split)
+    editor.put(name, texts, shared_labels(documents), split)
     done.clients += 1
     done.documents += len(texts)
     done.characters += sum(len(t.text) for t in texts)
     done.findings.update(counts)
 
 
-def _note(editor: VaultEditor, done: Preparation) -> None:
+def _note(editor: VaultEditor, done: Preparation, corpus: str) -> None:
     about = editor.about
+    about["public"] = is_of_public_text(about) and is_public(corpus)
     for key, count in (("documents", done.documents), ("characters", done.characters), ("additions", 1)):
         about[key] = int(about.get(key, 0)) + count
     about.pop("label_entropy", None)  # of the clients as they were; labels of documents are not kept

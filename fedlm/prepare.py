@@ -5,7 +5,7 @@ import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.types import Document
 from fedlm.vault.keyfile import is_private
-from fedlm.vault.keys import KeySource, create_key_file, seed_pseudonym_key
+from fedlm.vault.keys import KeySource, make_key_file, seed_pseudonym_key
 from fedlm.vault.spool import Spool
 from fedlm.vault.store import ClientShard, VaultWriter
 
@@ -98,8 +98,9 @@ def _prepare(
             users = [u for u in users if keep(spool.name(u))]
         fewest = 2 if keep is None else 1
         _check_enough(corpus, config, len(users), fewest)
-        undo.enter_context(_key_file(source, vault))
-        writer = VaultWriter(vault, source, _pseudonym_key(corpus, config))
+        vault_id = secrets.token_bytes(16)
+        undo.enter_context(_key_file(source, vault, vault_id))
+        writer = VaultWriter(vault, source, _pseudonym_key(corpus, config), vault_id)
         done = Preparation()
         try:
             # of stand-ins, if the profile asks for them
@@ -120,16 +121,19 @@ def _prepare(
 
 
 @contextmanager
-def _key_file(source: KeySource, vault: Path) -> Iterator[None]:
-    """Makes the key file if it is missing; one that was made for a vault which then failed goes again."""
-    made = source.file is not None and not source.file.exists()
+def _key_file(source: KeySource, vault: Path, vault_id: bytes) -> Iterator[None]:
+    """Makes the key file if it is missing; of a vault that failed the key goes again, and a file that was made for it.
+
+    Not the file if another vault has its key in it by then.
+    """
+    made = False
     try:
-        if made and source.file is not None:
-            create_key_file(source.file)
+        made = source.file is not None and make_key_file(source.file)
         yield
     except BaseException:
-        if made and source.file is not None and not vault.exists():  # interrupted after the rename, the vault stands
-            source.file.unlink(missing_ok=True)
+        if not vault.exists():  # interrupted after the rename, the vault stands
+            with suppress(VaultError, OSError):  # the first failure is the one to tell
+                source.withdraw(vault_id, unlink=made)
         raise
 
 
@@ -167,6 +171,7 @@ def _check_left(corpus: str, done: Preparation, fewest: int) -> None:
 def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
     return {
         "corpus": corpus if is_public(corpus) else Path(corpus).name,
+        "public": is_public(corpus),  # the name alone does not tell: ./synthetic is a folder of somebody's
         "partition": config.partition,
         "scrub": config.scrub,
         "holdout_fraction": config.holdout_fraction,
@@ -229,7 +234,7 @@ def _split(documents: list[Document], texts: list[ScrubbedText], config: RunConf
     kept = len(texts) - held_out_documents(len(texts), config)
     train, held_out = texts[:kept], texts[kept:]
     train_tokens, held_out_tokens = (count_targets([t.text for t in part], config) for part in (train, held_out))
-    return ClientShard(documents[0].user, train, held_out, train_tokens, held_out_tokens, _shared(documents))
+    return ClientShard(documents[0].user, train, held_out, train_tokens, held_out_tokens, shared_labels(documents))
 
 
 def held_out_documents(documents: int, config: RunConfig) -> int:
@@ -248,7 +253,7 @@ def counting_vocabulary(config: RunConfig) -> Vocabulary:
     return vocabulary("chars") if config.spec("vocabulary").name == "private" else config.vocab
 
 
-def _shared(documents: list[Document]) -> dict[str, str]:
+def shared_labels(documents: list[Document]) -> dict[str, str]:
     """Returns the labels that all of a client's documents agree on; only they are the client's."""
     first = documents[0].labels
     return {k: v for k, v in first.items() if all(d.labels.get(k) == v for d in documents)}

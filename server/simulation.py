@@ -10,7 +10,7 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from fedlm.config import RunConfig
-from fedlm.data.corpus import is_public
+from fedlm.data.corpus import is_of_public_text
 from fedlm.errors import ConfigError
 from fedlm.progress import ClientProgress
 from fedlm.types import Weights
@@ -120,7 +120,7 @@ class Simulation:
         opened = Vault(vault, source)
         about = Forgotten.read(folder.path).counted(opened)
         # Others than the built-in corpora have random pseudonyms: the same cohorts are those of the same vault.
-        about["vault"] = vault.name if vault.parent != folder.path or not is_public(str(about["corpus"])) else ""
+        about["vault"] = vault.name if vault.parent != folder.path or not is_of_public_text(about) else ""
         opened.close()
         if config.cohort_size > (clients := about["clients"]) and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +34,7 @@ def key_source(
 
     if not vault.name:
         raise ConfigError(f"{vault} is a folder; name the vault's file.")
-    if key_file is not None and key_file.absolute() == vault.absolute():
+    if key_file is not None and os.path.realpath(key_file) == os.path.realpath(vault):
         raise ConfigError(f"--key-file names the vault {vault} itself; name another file.")
     if key_provider is not None:
         return KeySource(provider=key_provider)

@@ -1,7 +1,8 @@
 """Opens a corpus by name or path and yields its documents one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from fedlm.data.files import read_path
 from fedlm.data.hub import read_hub
@@ -18,13 +19,28 @@ PUBLIC = ("shakespeare", "sotu", "synthetic")
 
 
 def is_public(corpus: str) -> bool:
-    """Returns whether a corpus is one of the built-in ones."""
+    """Returns whether `open_corpus` opens one of the built-in corpora under this name; never of a file or folder."""
     name = corpus.partition("(")[0]
     if name in READERS:  # something planted in other corpora: as public as they are
-        options = parse_spec(corpus).options
+        try:
+            options = parse_spec(corpus).options
+        except ConfigError:  # `mix(1).jsonl`
+            return False
         inner = options.get("corpora") or [options.get("corpus", "shakespeare")]
         return all(is_public(str(c)) for c in inner)
-    return name in PUBLIC
+    if name == "synthetic":
+        return corpus == name or corpus.endswith(")")
+    return corpus in PUBLIC
+
+
+def is_of_public_text(about: Mapping[str, Any]) -> bool:
+    """Returns whether all text of a vault is of built-in corpora, by what was noted in it.
+
+    Vaults of before this was noted are known by the corpus' name only: a built-in one, and nothing was added.
+    """
+    if "public" in about:
+        return about["public"] is True
+    return is_public(str(about["corpus"])) and not about.get("additions")
 
 
 def open_corpus(corpus: str) -> Iterator[Document]:

@@ -2,11 +2,15 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from fedlm.errors import CorpusError
 from fedlm.types import Document
+
+_SENT140 = 6
+_LEAF_MARKS = ("<BOS>", "<EOS>", "<PAD>")
 
 
 def read_path(path: Path) -> Iterator[Document]:
@@ -30,6 +34,18 @@ def read_path(path: Path) -> Iterator[Document]:
     return readers[path.suffix](path)
 
 
+def whole(text: str) -> str:
+    """Returns a text that is UTF-8: two halves of a surrogate pair are joined, one alone becomes U+FFFD.
+
+    JSON (`"\\ud83d"`) and names of files can hold halves; spaCy, encoders and hashes refuse them, or take two names for one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def field(record: object, key: str, where: str) -> str:
     """Returns a record's `user` or `text`: text, or a whole number written as text.
 
@@ -40,13 +56,13 @@ def field(record: object, key: str, where: str) -> str:
         raise CorpusError(f"{where} is not a JSON object.")
     if not isinstance(value := record.get(key), str | int) or isinstance(value, bool):
         raise CorpusError(f"{where} has no key {key!r} with text or a whole number in it.")
-    return str(value)
+    return whole(str(value))
 
 
 def _document(record: object, where: str) -> Document:
     user, text = field(record, "user", where), field(record, "text", where)
     assert isinstance(record, dict)
-    labels = {k: str(v) for k, v in record.items() if k not in ("user", "text") and v is not None}
+    labels = {whole(k): whole(str(v)) for k, v in record.items() if k not in ("user", "text") and v is not None}
     return Document(user, text, labels)
 
 
@@ -84,13 +100,31 @@ def _read_csv(path: Path) -> Iterator[Document]:
 
 def _read_leaf(path: Path) -> Iterator[Document]:
     try:
-        content = json.loads(path.read_bytes())
-        users = content["user_data"]
-        for user, data in users.items():
-            for sample in data["x"]:
-                yield Document(str(user), sample if isinstance(sample, str) else str(sample[-1]))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        users = json.loads(path.read_bytes())["user_data"]
+        samples = [(user, sample) for user, data in users.items() for sample in data["x"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CorpusError(f"{path} is not JSON in LEAF's layout (users, user_data with x).") from None
+    for number, (user, sample) in enumerate(samples, 1):
+        text = _leaf_text(sample)
+        if text is None:
+            raise CorpusError(
+                f"Sample {number} of {path} is neither a text nor a row of LEAF's sent140 (six texts) or reddit (lists of "
+                "tokens): write user and text into a .jsonl."
+            )
+        yield Document(whole(user), whole(text))
+
+
+def _leaf_text(sample: object) -> str | None:
+    """Returns the text of a sample in one of LEAF's layouts, or None."""
+    if isinstance(sample, str):
+        return sample
+    if not isinstance(sample, list) or not sample:
+        return None
+    if len(sample) == _SENT140 and all(isinstance(cell, str) for cell in sample):
+        return str(sample[4])  # after id, date, query and user; LEAF appends "training" or "test"
+    if all(isinstance(chunk, list) and all(isinstance(token, str) for token in chunk) for chunk in sample):
+        return " ".join(token for chunk in sample for token in chunk if token not in _LEAF_MARKS)
+    return None
 
 
 def _read_folder(path: Path) -> Iterator[Document]:
@@ -105,6 +139,6 @@ def _read_folder(path: Path) -> Iterator[Document]:
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise CorpusError(f"{file} is not text in UTF-8.") from None
-        for paragraph in text.split("\n\n"):
+        for paragraph in re.split(r"\n\s*\n", text):
             if paragraph.strip():
-                yield Document(user, paragraph.strip())
+                yield Document(whole(user), paragraph.strip())

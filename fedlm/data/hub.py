@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 
+from fedlm.data.files import whole
 from fedlm.errors import CorpusError
 from fedlm.types import Document
 
@@ -14,7 +15,7 @@ def read_hub(name: str) -> Iterator[Document]:
     """Yields the train split of `NAME`, or of `NAME:USER_COLUMN:TEXT_COLUMN`.
 
     Raises:
-      CorpusError: it cannot be loaded, or the columns of user and text are not known.
+      CorpusError: it cannot be loaded, the columns of user and text are not known, or a row has nothing in one of them.
     """
     name, *columns = name.split(":")
     for noisy in ("huggingface_hub", "datasets"):  # each of their retries would be a line
@@ -32,9 +33,14 @@ def read_hub(name: str) -> Iterator[Document]:
     user, text = columns if len(columns) == 2 else (_first(rows, _USERS, name), _first(rows, _TEXTS, name))
     if not {user, text} <= set(rows.column_names):
         raise CorpusError(f"The data set {name} has the columns {', '.join(rows.column_names)}, not {user} and {text}.")
-    for row in rows:
-        labels = {k: str(v) for k, v in row.items() if k not in (user, text) and isinstance(v, str | int)}
-        yield Document(str(row[user]), str(row[text]), labels)
+    for number, row in enumerate(rows, 1):
+        for column in (user, text):
+            if row[column] is None:
+                raise CorpusError(
+                    f"Row {number} of the data set {name} has no {column}: prepare a copy without such rows."
+                )
+        labels = {k: whole(str(v)) for k, v in row.items() if k not in (user, text) and isinstance(v, str | int)}
+        yield Document(whole(str(row[user])), whole(str(row[text])), labels)
 
 
 def _first(rows: object, wanted: tuple[str, ...], name: str) -> str:

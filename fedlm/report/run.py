@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedlm.data.corpus import is_public
+from fedlm.data.corpus import is_of_public_text
 from fedlm.errors import ConfigError
 from fedlm.measure.fairness import gini, jain, standard_deviation, tenths
 from fedlm.report.plots import curve, histogram
@@ -69,7 +69,7 @@ def _context(run: Path, samples: bool) -> dict[str, Any]:
         "failed": sum(m.get("failed", 0) for m in metrics),
         "curves": curves,
         "clients": _clients(run),
-        "sample": readable(sample.read_text()) if sample.is_file() and (samples or is_public(about["corpus"])) else "",
+        "sample": readable(sample.read_text()) if sample.is_file() and (samples or is_of_public_text(about)) else "",
     }
 
 

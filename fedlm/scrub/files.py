@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fedlm.data.files import field
+from fedlm.data.files import field, whole
 from fedlm.errors import ConfigError, CorpusError
 from fedlm.ordered import in_groups, in_order
 from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
@@ -54,7 +54,7 @@ def scrub_file(
         if spans:
             record |= {"text": text, "spans": [_span(f) for f in findings]}
         else:
-            pseudonyms = Pseudonyms(key, str(record.get("user", "")))
+            pseudonyms = Pseudonyms(key, whole(str(record.get("user", ""))))
             record["text"] = readable(put(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
 
     def work(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:

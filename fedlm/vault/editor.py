@@ -97,7 +97,16 @@ class VaultEditor:
 
     def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
         for number, blob in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
-            yield number, np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)["row_id"]
+            yield number, self._entries(number, blob)["row_id"]
+
+    def _entries(self, number: int, blob: object) -> npt.NDArray[np.void]:
+        return np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)
+
+    def _entry(self, number: int, place: int) -> np.void:
+        """Returns a client's record of the index as it was before this change."""
+        (blob,) = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()
+        entry: np.void = self._entries(number, blob)[place]
+        return entry
 
     @cached_property
     def _where(self) -> dict[bytes, tuple[int, int]]:
@@ -134,7 +143,8 @@ class VaultEditor:
           The number of documents that were there before.
         """
         row_id = self.head.secrets.row_id(name)
-        old = self._documents(row_id) if row_id in self._where or row_id in self._appended else []
+        known = self._known(row_id)
+        old = [] if known is None else self._documents(row_id, known)
         train, held_out, *counts = split(old + [d.text for d in new])
         sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, (train, held_out))
         self._db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (row_id, sealed.wrapped))
@@ -148,9 +158,16 @@ class VaultEditor:
             self._appended[row_id] = change
         return len(old)
 
-    def _documents(self, row_id: bytes) -> list[str]:
-        wrapped = self._wrapped(row_id)
-        data_key = unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), wrapped)
+    def _known(self, row_id: bytes) -> bytes | None:
+        """Returns the digest of a client's wrapped key that the index holds, this change included; None if it has none."""
+        number, place = self._where.get(row_id, (-1, -1))
+        change = self._appended.get(row_id) or self._changed.get(number, {}).get(place)
+        if change is not None:
+            return bytes(np.frombuffer(change[0], ENTRY)["wrapped"][0].tobytes())
+        return None if number < 0 else self._entry(number, place)["wrapped"].tobytes()
+
+    def _documents(self, row_id: bytes, known: bytes) -> list[str]:
+        data_key = self._data_key(row_id, known)
         row = self._db.execute("SELECT train, held_out FROM shard WHERE row_id = ?", (row_id,)).fetchone()
         if row is None:
             raise VaultError(DOES_NOT_OPEN)
@@ -158,11 +175,12 @@ class VaultEditor:
         plain = [unseal(data_key, Place(self.head.vault_id, part, row_id), as_bytes(blob)) for part, blob in parts]
         return [d for p in plain for d in unpack_documents(p)]
 
-    def _wrapped(self, row_id: bytes) -> bytes:
+    def _data_key(self, row_id: bytes, known: bytes) -> bytes:
+        """Opens a client's data key; a VaultError if it is damaged, or not the one whose digest the index holds."""
         row = self._db.execute("SELECT wrapped_key FROM client WHERE row_id = ?", (row_id,)).fetchone()
-        if row is None:
+        if row is None or digest(as_bytes(row[0])) != known:
             raise VaultError(DOES_NOT_OPEN)
-        return as_bytes(row[0])
+        return unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), row[0])
 
     def remove(self, name: str, now: int) -> None:
         """Destroys a client's key and row, whatever state they are in, and leaves a tombstone with the time.
@@ -174,13 +192,12 @@ class VaultEditor:
         if position is None:
             raise VaultError(f"The vault {self.path} holds no client of this name.")
         number, place = position
-        blob = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()[0]
-        entries = np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)
+        wrapped = self._entry(number, place)["wrapped"].tobytes()
         with contextlib.suppress(VaultError):
-            self._discount(self._documents(row_id))
+            self._discount(self._documents(row_id, wrapped))
         self._db.execute("DELETE FROM client WHERE row_id = ?", (row_id,))
         self._db.execute("DELETE FROM shard WHERE row_id = ?", (row_id,))
-        self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, entries["wrapped"][place].tobytes()))
+        self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, wrapped))
         self._changed.setdefault(number, {})[place] = None
         self.clients -= 1
 
@@ -192,7 +209,8 @@ class VaultEditor:
     def rewrap(self) -> None:
         """Wraps every data key, and seals index and inner keys, under a new vault key; call it last.
 
-        One block of the index is in memory at a time.
+        One block of the index is in memory at a time. A damaged client stays in the index and is damaged for good: its
+        key opens under no later vault key.
         """
         kdf = new_kdf()
         new = VaultKeys.of(self._provider.propose(self.head.vault_id, kdf))
@@ -213,11 +231,12 @@ class VaultEditor:
         self._keys = new
 
     def _rewrap_row(self, new: VaultKeys, entry: np.void) -> bytes:
-        row_id = entry["row_id"].tobytes()
-        wrapped, place = self._wrapped(row_id), Place(self.head.vault_id, Part.DATA_KEY, row_id)
-        if digest(wrapped) != entry["wrapped"].tobytes():
-            raise VaultError(DOES_NOT_OPEN)  # an older row, put back
-        again = seal(new.wrap, place, unseal(self._keys.wrap, place, wrapped))
+        row_id, known = entry["row_id"].tobytes(), entry["wrapped"].tobytes()
+        try:
+            data_key = self._data_key(row_id, known)
+        except VaultError:  # one damaged client must not keep the others from being forgotten
+            return bytes(known)
+        again = seal(new.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), data_key)
         self._db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (again, row_id))
         return digest(again)
 

@@ -1,4 +1,4 @@
-"""Vault keys that are stored: in a key file (mode 0600) or in the operating system's key ring, one entry a vault."""
+"""Vault keys that are stored, one entry a vault: in a key file (mode 0600) here, in a key ring in `ring.py`."""
 
 import contextlib
 import fcntl
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
-from fedlm.errors import ConfigError, VaultError
+from fedlm.errors import VaultError
 from fedlm.vault.format import KEY_BYTES
+
+_EMPTY = json.dumps({"fedlm-key": 1, "vaults": {}})
 
 
 class _Backend(Protocol):
@@ -63,11 +65,11 @@ class KeyFile:
     """Entries in one JSON file, mode 0600.
 
     Args:
-      path: the file.
+      path: the file; behind a link, the file that it points to.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = _target(path)
 
     def load(self, vault_id: bytes) -> dict[str, Any] | None:
         """Returns a vault's entry, or None.
@@ -81,58 +83,36 @@ class KeyFile:
     def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
         """Replaces a vault's entry, and overwrites the bytes of the file before; other vaults' entries stay."""
         with _locked(self._path, "r+b", fcntl.LOCK_EX) as before:
-            content = _parse(self._path, before)
+            empty = os.fstat(before.fileno()).st_size == 0  # who makes it has not written yet, or never came to it
+            content = json.loads(_EMPTY) if empty else _parse(self._path, before)
             content["vaults"][vault_id.hex()] = entry
             _write(self._path, json.dumps(content))
             _overwrite(before.fileno())
 
+    def remove(self, vault_id: bytes, *, unlink: bool) -> None:
+        """Takes a vault's entry away, as `save` does; with `unlink`, the file too if no entry is left."""
+        with _locked(self._path, "r+b", fcntl.LOCK_EX) as before:
+            content = _parse(self._path, before)
+            entry = content["vaults"].pop(vault_id.hex(), None)
+            if unlink and not content["vaults"]:
+                self._path.unlink()
+            elif entry is not None:
+                _write(self._path, json.dumps(content))
+            _overwrite(before.fileno())
 
-class Keyring:
-    """Entries in the operating system's key ring.
 
-    Args:
-      service: the name that they are listed under.
-
-    Raises:
-      ConfigError: the package `keyring` is not installed.
-      VaultError: by each method, if the ring is locked or missing, or holds something else under the name.
-    """
-
-    def __init__(self, service: str) -> None:
-        try:
-            import keyring
-            import keyring.errors
-        except ImportError:
-            raise ConfigError("The key ring needs one more package: pip install 'fedlm[keyring]'.") from None
-        self._ring, self._service = keyring, service
-
-    def load(self, vault_id: bytes) -> dict[str, Any] | None:
-        """Returns a vault's entry, or None."""
-        with self._answering():
-            text = self._ring.get_password(self._service, vault_id.hex())
-        try:
-            entry = None if text is None else json.loads(text)
-            if entry is None or _is_entry(entry):
-                return entry
-        except ValueError:
-            pass
-        raise VaultError(
-            f"The key ring's entry {vault_id.hex()} of {self._service} is not a key of fedlm: restore it from a copy."
-        )
-
-    def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
-        """Replaces a vault's entry."""
-        with self._answering():
-            self._ring.set_password(self._service, vault_id.hex(), json.dumps(entry))
-
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except self._ring.errors.KeyringError as error:  # its text is the backend's own: it stays out of the sentence
-            raise VaultError(
-                f"The key ring does not answer ({type(error).__name__}): unlock it, or name another key."
-            ) from None
+def make_key_file(path: Path) -> bool:
+    """Writes a key file without entries, mode 0600, if there is none; returns whether it did."""
+    path = _target(path)
+    if path.exists():
+        return False
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process was faster
+        return False
+    _fill(handle, _EMPTY)
+    sync_folder(path.parent)
+    return True
 
 
 def create_key_file(path: Path) -> None:
@@ -141,14 +121,18 @@ def create_key_file(path: Path) -> None:
     Raises:
       VaultError: the file is there already.
     """
-    if path.exists():
+    if not make_key_file(path):
         raise VaultError(f"The key file {path} is there already; it is never overwritten.")
-    _write(path, json.dumps({"fedlm-key": 1, "vaults": {}}))
 
 
 def is_private(path: Path) -> bool:
     """Returns whether only its owner may read or write a file."""
     return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+def _target(path: Path) -> Path:
+    """Returns the file behind links: a rename over a link would leave the old key where it points to."""
+    return Path(os.path.realpath(path))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -161,14 +145,14 @@ def _parse(path: Path, file: BinaryIO) -> dict[str, Any]:
         if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
             raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
         content = json.loads(file.read())
-        if content["fedlm-key"] == 1 and all(map(_is_entry, content["vaults"].values())):
+        if content["fedlm-key"] == 1 and all(map(is_entry, content["vaults"].values())):
             return dict(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         pass
     raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.")
 
 
-def _is_entry(entry: Any) -> bool:
+def is_entry(entry: Any) -> bool:
     """Returns whether a JSON value holds a key, perhaps a next one, and an epoch."""
     try:
         keys = [bytes.fromhex(entry[k]) for k in ("key", "next") if k == "key" or k in entry]
@@ -196,22 +180,32 @@ def _locked(path: Path, mode: Literal["rb", "r+b"], lock: int) -> Iterator[Binar
                 OSError
             ):  # a file system without locks: one change at a time is its owner's affair
                 fcntl.flock(file, lock)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else it was replaced while this one waited
+            if _is_at(path, file):  # else it was replaced or removed while this one waited
                 yield file
                 return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".new")
     with contextlib.suppress(FileNotFoundError):
         beside.unlink()
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _fill(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), text)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def _fill(handle: int, text: str) -> None:
     with os.fdopen(handle, "w") as out:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

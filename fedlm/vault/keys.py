@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from fedlm.errors import ConfigError, VaultError
 from fedlm.spec import parse_spec
 from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, derive
-from fedlm.vault.keyfile import KeyFile, Keyring, StoredKeys, create_key_file
+from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
+from fedlm.vault.ring import Keyring
 
-__all__ = ["KeyProvider", "KeySource", "create_key_file", "new_kdf", "seed_pseudonym_key"]
+__all__ = ["KeyProvider", "KeySource", "create_key_file", "make_key_file", "new_kdf", "seed_pseudonym_key"]
 
 _LOG2_N, _R, _P = 17, 8, 1
 
@@ -74,6 +75,11 @@ class KeySource:
         if self.file is None:
             raise ConfigError("No key is named: give --key-file, --passphrase-env or --key-provider.")
         return StoredKeys(KeyFile(self.file))
+
+    def withdraw(self, vault_id: bytes, *, unlink: bool) -> None:
+        """Takes the key of a vault that was never finished out of the key file, if there is one; see `KeyFile.remove`."""
+        if self.file is not None:
+            KeyFile(self.file).remove(vault_id, unlink=unlink)
 
 
 def _named_provider(spec: str) -> KeyProvider:

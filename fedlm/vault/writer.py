@@ -77,15 +77,18 @@ class VaultWriter:
       path: where the vault will stand; nothing may be there.
       source: the key.
       pseudonym_key: 32 bytes or more, or None for a random one.
+      vault_id: 16 bytes, or None for random ones.
     """
 
-    def __init__(self, path: Path, source: KeySource, pseudonym_key: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, source: KeySource, pseudonym_key: bytes | None = None, vault_id: bytes | None = None
+    ) -> None:
         if path.exists():
             raise VaultError(f"{path} is there already: name another place, or remove it first.")
         self.path, self._provider = path, source.open()
         self._beside = path.with_name(path.name + ".partial")
         self._remove()
-        self.vault_id, kdf = secrets.token_bytes(16), new_kdf()
+        self.vault_id, kdf = vault_id or secrets.token_bytes(16), new_kdf()
         self._keys = VaultKeys.of(self._provider.create(self.vault_id, kdf))
         row_key, signing_key, random_key = (secrets.token_bytes(KEY_BYTES) for _ in range(3))
         self._secrets = Secrets(row_key, signing_key, pseudonym_key or random_key)

@@ -43,7 +43,7 @@ def test_files(tmp_path: Path) -> None:
     assert next(open_corpus(str(tmp_path / "a.jsonl"))).labels == {"group": "g"}
     (tmp_path / "a.csv").write_text('user,text,group\na,"x, ""y""\nz",g\n')
     assert pairs(tmp_path / "a.csv") == [("a", 'x, "y"\nz')]
-    leaf = {"users": ["a"], "user_data": {"a": {"x": ["one", ["id", "two"]], "y": [0, 1]}}}
+    leaf = {"users": ["a"], "user_data": {"a": {"x": ["one", "two"], "y": [0, 1]}}}
     (tmp_path / "a.json").write_text(json.dumps(leaf))
     assert pairs(tmp_path / "a.json") == [("a", "one"), ("a", "two")]
     (tmp_path / "folder" / "bob").mkdir(parents=True)
