@@ -14,7 +14,9 @@ _SECONDS = 1.0  # whoever asks for the holder has the lock for an instant
 
 
 @contextlib.contextmanager
-def holding(path: Path, content: object, problem: str, seconds: float = _SECONDS) -> Iterator[None]:
+def holding(
+    path: Path, content: object, problem: str, seconds: float = _SECONDS, kind: type[FedLMError] = FedLMError
+) -> Iterator[None]:
     """Holds a lock file.
 
     Args:
@@ -22,16 +24,17 @@ def holding(path: Path, content: object, problem: str, seconds: float = _SECONDS
       content: what `holder` tells others.
       problem: the sentence for the case that another process keeps it.
       seconds: how long to wait for it.
+      kind: of the error.
 
     Raises:
-      FedLMError: the problem.
+      FedLMError: the problem, as an error of this kind.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         end = time.monotonic() + seconds
         while not _locked(handle):
             if time.monotonic() > end:
-                raise FedLMError(problem)
+                raise kind(problem)
             time.sleep(0.1)
         os.truncate(handle, 0)
         os.pwrite(handle, str(content).encode(), 0)

@@ -47,6 +47,9 @@ class StudyFederation(Federation):
         people = Population(self.key, known.pseudonyms, tokens, self._groups, self.figures)
         return self._draw(people, server_round, self.config.cohort_size)
 
+    def check_vaults(self) -> None:
+        """Takes any vault: a study's is made anew if it is gone, from the same text, with pseudonyms of the seed."""
+
     def alone(self, passes: int, *, pooled: bool, per_group: int = 0) -> tuple[dict[int, TextMetrics], Weights | None]:
         """Returns held-out sums per client without the federation, and the weights where all text was pooled.
 

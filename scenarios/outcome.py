@@ -106,7 +106,7 @@ def outcome(
         **summary(sum((figures[c] for c in clients), TextMetrics())),
         "best_tenth": best,
         "worst_tenth": worst,
-        "worst_tenth_perplexity": 2**worst,
+        "worst_tenth_perplexity": 2 ** min(worst, 1023),  # beyond, a float overflows
         "small_clients": _smallest(people, figures, clients),
         "client_mean": float(bits.mean()) if len(bits) else math.nan,
         "client_deviation": standard_deviation(bits),

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from functools import cache
 from importlib import metadata
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedlm import __version__
+from fedlm.errors import ConfigError
 from fedlm.prepare import prepare
 from fedlm.spec import parse_spec
 from fedlm.types import TextMetrics
@@ -66,13 +67,23 @@ def fingerprint(corpus: str) -> dict[str, str]:
     """Returns what makes a corpus this one: its name, its files' bytes, the versions of the packages that bring text."""
     found = {"corpus": corpus, "fedlm": __version__}
     found |= _versions()
-    names = [corpus]
-    if "(" in corpus:
-        names = [v for v in parse_spec(corpus).options.values() if isinstance(v, str)]
-    for path in map(Path, names):
+    for path in map(Path, _names(list(parse_spec(corpus).options.values()) if "(" in corpus else corpus)):
         for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path] if path.is_file() else []:
             found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found
+
+
+def _names(value: object) -> Iterator[str]:
+    """Yields what may be a file's name: strings, also in lists and in the options of a spec in them."""
+    if isinstance(value, str):
+        yield value
+        with suppress(ConfigError):  # a file's name may have parentheses too
+            yield from _names(list(parse_spec(value).options.values()))
+    elif isinstance(value, dict):
+        yield from _names(list(value.values()))
+    elif isinstance(value, list | tuple | set):
+        for one in value:
+            yield from _names(one)
 
 
 class Vaults:

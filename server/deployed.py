@@ -1,18 +1,33 @@
 """What the ServerApp of a deployment, `fedlm deploy run` and `status` agree on: names in the run's folder, and its state."""
 
+import contextlib
 import json
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from flwr.serverapp import Grid
 
-from clients.lock import holder, supervisor
-from fedlm.errors import FedLMError
+from clients.lock import holder, holding, supervisor
+from fedlm.errors import ConfigError, FedLMError
 from server.run_folder import RunFolder
 
 DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
 LOCK_SECONDS = 60.0  # in which a ServerApp that lost its SuperLink ends
 _RUNS = "runs.txt"
+
+
+@contextlib.contextmanager
+def working_in(run: Path) -> Iterator[None]:
+    """Makes this process the only one that trains or rewrites a run; two would write its metrics and ledgers by turns.
+
+    Raises:
+      ConfigError: another process works in the folder.
+    """
+    problem = f"Another process works in {run}: wait until it has ended, or end it first; nothing was changed."
+    with holding(run / LOCK, os.getpid(), problem, kind=ConfigError):
+        yield
 
 
 def wait_for_nodes(grid: Grid, count: int, seconds: float) -> None:

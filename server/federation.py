@@ -25,6 +25,7 @@ from server.participation import Participation, ParticipationLedger, as_pseudony
 from server.patient_grid import PatientGrid
 from server.population import Population
 from server.private import PrivateRounds
+from server.replies import checked_census, checked_initial
 from server.run_folder import RunFolder
 from server.sampling import cohort_key, draw_cohort
 from server.saving import Saver
@@ -76,17 +77,20 @@ class Federation:
         ]
         seen: list[tuple[Pseudonyms, Any, Any]] = []
         vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any, Any]]()
-        initial = None
+        initial: Weights | None = None
         for node, content in zip(nodes, self.ask(questions), strict=True):
-            vault, pseudonyms, counts = wire.content_census(content)
+            try:
+                vault, pseudonyms, counts = checked_census(content)
+                given = checked_initial(content)
+            except ValueError as error:
+                raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
             told = (pseudonyms, counts.get("train"), counts.get("held_out"))
             before = known.setdefault(
                 vault, told
             )  # a million clients are held once, however many nodes open their vault
             seen.append(before if np.array_equal(before[0], pseudonyms) else told)
             vaults.append((vault, node))
-            if "arrays" in content.array_records:
-                initial = wire.record_weights(content.array_records["arrays"])
+            initial = initial if given is None else given
         if initial is None:
             raise CohortError("No node gave the initial weights.")
         self.vaults = [vault for vault, _ in vaults]
@@ -106,10 +110,15 @@ class Federation:
         return [reply.content for reply in replies]
 
     def start(self, *, resume: bool = False) -> list[dict[str, Any]]:
-        """Goes back to the folder's last checkpoint, if asked to and there is one; returns the lines of its rounds."""
+        """Goes back to the folder's last checkpoint, if asked to and there is one; returns the lines of its rounds.
+
+        Raises:
+          ConfigError: the run was trained on other vaults.
+        """
         if not (resume and self.folder.has_checkpoint):
             self.folder.start_metrics()
             return []
+        self.check_vaults()
         self.checkpoint = self.folder.load_checkpoint()
         self.state.restore(dict(self.checkpoint.arrays), dict(self.checkpoint.strategy))
         if self.private is not None:
@@ -119,6 +128,16 @@ class Federation:
         if self.best is not None:
             self.best = Best.of(self.folder.metrics(), self.config)
         return self.folder.metrics()
+
+    def check_vaults(self) -> None:
+        """Refuses other vaults than the ledger's; rotating a key, adding and forgetting clients keep a vault's id."""
+        if not self.ledger.path.is_file():
+            return  # a run from before there was a ledger
+        if self.ledger.header().get("vaults") != sorted({v.hex() for v in self.vaults}):
+            raise ConfigError(
+                f"The run {self.folder.path} was trained on another vault than the one given now: resume it with that one, "
+                "or start a new run with another --out."
+            )
 
     def run(self, *, initial: Weights | None = None) -> Weights:
         """Trains all rounds that are left; returns the final weights. `initial` are other first weights than the seed's."""

@@ -82,7 +82,7 @@ class StrategyState:
     """
 
     def __init__(self, strategy: Strategy) -> None:
-        self._strategy, self._fresh = strategy, dict(vars(strategy))
+        self._strategy, self._fresh = strategy, {k: _copied(v) for k, v in vars(strategy).items()}
 
     def capture(self) -> tuple[Arrays, dict[str, Any]]:
         """Returns the arrays by key, and a JSON tree that names them.
@@ -91,13 +91,49 @@ class StrategyState:
           ConfigError: the strategy keeps something else, so the run could not resume.
         """
         arrays: Arrays = {}
-        changed = {k: v for k, v in vars(self._strategy).items() if k not in self._fresh or v is not self._fresh[k]}
+        fresh = self._fresh
+        changed = {k: v for k, v in vars(self._strategy).items() if k not in fresh or not _same(_copied(v), fresh[k])}
         return arrays, {k: _encode(v, f"strategy.{k}", arrays) for k, v in changed.items()}
 
     def restore(self, arrays: Arrays, tree: dict[str, Any]) -> None:
         """Puts back what `capture` returned."""
         for key, value in tree.items():
-            setattr(self._strategy, key, _decode(value, arrays))
+            held, found = getattr(self._strategy, key, None), _decode(value, arrays)
+            if isinstance(held, dict) and isinstance(found, dict):  # it may be a defaultdict
+                held.clear()
+                held.update(found)
+            else:
+                setattr(self._strategy, key, found)
+
+
+def _copied(value: object) -> object:
+    """Returns what a value holds now: a strategy may change dicts, lists and arrays in place."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, ArrayRecord):
+        return {k: (a.dtype, a.shape, a.data) for k, a in value.items()}
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(v) for v in value] if isinstance(value, list) else tuple(_copied(v) for v in value)
+    return value
+
+
+def _same(now: object, before: object) -> bool:
+    """Returns whether a value still has the bits that were copied; an object of another kind, whether it is the same one."""
+    if isinstance(now, np.ndarray):
+        alike = isinstance(before, np.ndarray) and (now.dtype, now.shape) == (before.dtype, before.shape)
+        return alike and now.tobytes() == before.tobytes()  # type: ignore[attr-defined]
+    if isinstance(now, ArrayRecord):
+        return isinstance(before, dict) and _copied(now) == before
+    if isinstance(now, dict):
+        alike = isinstance(before, dict) and list(now) == list(before)
+        return alike and all(_same(v, before[k]) for k, v in now.items())  # type: ignore[index]
+    if isinstance(now, list | tuple):
+        alike = isinstance(before, list | tuple) and isinstance(now, list) == isinstance(before, list)
+        return alike and len(now) == len(before) and all(map(_same, now, before))  # type: ignore[arg-type, call-overload]
+    plain = isinstance(now, bool | int | float | str | bytes)
+    return now is before or (plain and type(now) is type(before) and repr(now) == repr(before))
 
 
 def _encode(value: object, path: str, arrays: Arrays) -> Any:
@@ -108,10 +144,13 @@ def _encode(value: object, path: str, arrays: Arrays) -> Any:
         return {"array": path}
     if isinstance(value, ArrayRecord):
         return {"record": {k: _encode(a.numpy(), f"{path}.{k}", arrays) for k, a in value.items()}}
-    if isinstance(value, dict):
-        return {"dict": {str(k): _encode(v, f"{path}.{k}", arrays) for k, v in value.items()}}
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {"dict": {k: _encode(v, f"{path}.{k}", arrays) for k, v in value.items()}}
+    if isinstance(value, dict):  # JSON has no other keys than strings
+        return {"pairs": [_encode(pair, f"{path}.{i}", arrays) for i, pair in enumerate(value.items())]}
     if isinstance(value, list | tuple):
-        return {"list": [_encode(v, f"{path}.{i}", arrays) for i, v in enumerate(value)]}
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_encode(v, f"{path}.{i}", arrays) for i, v in enumerate(value)]}
     raise ConfigError(f"The strategy keeps a {type(value).__name__} in {path}; a run with it cannot be resumed.")
 
 
@@ -125,7 +164,8 @@ def _decode(value: Any, arrays: Arrays) -> Any:
         return ArrayRecord({k: Array(np.asarray(_decode(v, arrays))) for k, v in content.items()})
     if kind == "dict":
         return {k: _decode(v, arrays) for k, v in content.items()}
-    return [_decode(v, arrays) for v in content]
+    values = [_decode(v, arrays) for v in content]
+    return {"pairs": dict, "tuple": tuple}.get(kind, list)(values)
 
 
 class _StandInGrid(Grid):

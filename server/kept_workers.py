@@ -10,7 +10,7 @@ import sys
 import threading
 
 from clients.memory import worker_environment
-from server.local_grid import Worker, WorkerCommand
+from server.local_grid import STOP_SECONDS, Worker, WorkerCommand
 
 
 class KeptWorker(Worker):
@@ -34,11 +34,11 @@ class KeptWorker(Worker):
             self._launch()
             self._hand_over()
 
-    def stop(self) -> None:
-        """Ends the process."""
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ends the process; it is killed if that takes longer than `seconds`."""
         assert self._control is not None
         self._control.close()
-        super().stop()
+        super().stop(seconds)
 
     def _hand_over(self) -> None:
         self.channel, theirs = socket.socketpair()

@@ -3,6 +3,7 @@
 A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
 """
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from clients.memory import keep_memory, worker_environment
 RUN_ID = 1
 _SERVER_NODE = 1
 _WORKER_LOST = 0
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,16 @@ class Worker:
                 start_new_session=True,
             )
 
-    def stop(self) -> None:
-        """Closes the channel, which ends the process."""
+    def hang_up(self) -> None:
+        """Ends the conversation, also for a thread that waits for a reply; closing alone does not wake it."""
+        with contextlib.suppress(OSError):
+            self.channel.shutdown(socket.SHUT_RDWR)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
         self.channel.close()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -122,7 +129,7 @@ class LocalGrid(Grid):
         take_identity()
         keep_memory()
         take: Callable[[WorkerCommand], Worker] = Worker if idle is None else idle.take
-        self._give: Callable[[Worker], object] = Worker.stop if idle is None else idle.give
+        self._idle, self._closing = idle, False
         self._workers = {node: take(command) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
         self._replies: dict[str, Message] = {}
@@ -131,9 +138,17 @@ class LocalGrid(Grid):
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Ends all workers at once; one that still works for a round which nobody waits for any more is killed."""
+        self._closing = True
         for worker in self._workers.values():
-            self._give(worker)
+            worker.hang_up()
         self._pool.shutdown(cancel_futures=True)
+        end = time.monotonic() + STOP_SECONDS
+        for worker in self._workers.values():
+            if self._idle is None:
+                worker.stop(end - time.monotonic())
+            else:
+                self._idle.give(worker)
 
     def set_run(self, run: Run) -> None:
         """Nothing to set: the run is this process."""
@@ -187,8 +202,11 @@ class LocalGrid(Grid):
                 return reply
             worker.process.kill()
             worker.process.wait()
+            if self._closing:
+                break
             worker.channel.close()
             worker.start()
-            if deadline is not None and time.monotonic() >= deadline:
+            # A worker that was started while the grid closes is hung up on by `__exit__`, or is not called any more.
+            if self._closing or (deadline is not None and time.monotonic() >= deadline):
                 break
         return Message(Error(_WORKER_LOST, "The worker process was lost or took too long."), reply_to=message)

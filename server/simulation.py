@@ -16,6 +16,7 @@ from fedlm.progress import ClientProgress
 from fedlm.types import Weights
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
+from server.deployed import working_in
 from server.events import EventLog
 from server.federation import Federation
 from server.forgotten import Forgotten
@@ -80,24 +81,37 @@ class Simulation:
 
         What can be wrong is looked at before the folder is made; a new run that fails before its first checkpoint
         leaves no folder.
+
+        Raises:
+          ConfigError: a setting does not do, or another process works in the folder.
         """
+        if self.resume:
+            folder = RunFolder.open(self.out)
+            with working_in(self.out):
+                config, vault, initial = self._checked()
+                folder.write_text("config.toml", config.to_toml())
+                return self._run(folder, config, vault, initial)
+        config, vault, initial = self._checked()
+        folder = RunFolder.create(self.out, config)
+        with working_in(self.out):  # outside of `try`: the folder of another process is never removed
+            try:
+                return self._run(folder, config, vault, initial)
+            except BaseException:
+                if not folder.has_checkpoint:
+                    shutil.rmtree(folder.path)
+                raise
+
+    def _checked(self) -> tuple[RunConfig, Path, Weights | None]:
+        """Returns the configuration, the vault (to be made, if there is none), and the first weights if they are given."""
         config = self._config()
         initial = initial_weights(self.init, config) if self.init is not None else None
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
         vault = Path(self.corpus)
-        given = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
-        if given:
-            config = self._as_prepared(config, vault)
-        folder = RunFolder.open(self.out) if self.resume else RunFolder.create(self.out, config)
-        folder.write_text("config.toml", config.to_toml())
-        try:
-            return self._run(folder, config, vault if given else folder.path / "vault.db", initial)
-        except BaseException:
-            if not self.resume and not folder.has_checkpoint:
-                shutil.rmtree(folder.path)
-            raise
+        if vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0":
+            return self._as_prepared(config, vault), vault, initial
+        return config, self.out / "vault.db", initial
 
     def _as_prepared(self, config: RunConfig, vault: Path) -> RunConfig:
         """Returns the configuration with what was settled when the vault was prepared, and says what else was asked for."""

@@ -19,6 +19,7 @@ from server.inner import accepts_mean, as_reply, hands_back, told_to_clients
 from server.participation import as_pseudonyms
 from server.population import Population
 from server.private import PrivateRounds
+from server.replies import checked_evaluation
 from server.sampling import split_chunks, split_packs
 
 
@@ -122,6 +123,7 @@ class CohortStrategy:
         """Returns what the inner strategy makes of the replies; without any, of the mean as the only one."""
         if not replies and hands_back(self.inner):
             return mean
+        replies = sorted(replies, key=_bits_of)  # Flower adds floats in their order, which follows chunks and nodes
         arrays, _ = self.inner.aggregate_train(server_round, replies or [as_reply(mean, 1, metrics)])
         return mean if arrays is None else wire.record_weights(arrays)
 
@@ -173,20 +175,28 @@ class CohortStrategy:
         Raises:
           FedLMError: a node could not evaluate its clients, with the exit code that the reason has there: a client whose
             held-out text does not open is never left out of a figure.
+          CohortError: a node's reply is not that of an evaluation of its clients.
         """
         record = wire.weights_record(weights)
         requests = self._requests(grid, MessageType.EVALUATE, server_round, record, clients, ConfigRecord())
+        asked = {m.metadata.dst_node_id: _clients_of(m) for m in requests}  # a node is asked once
         figures: dict[int, TextMetrics] = {}
         for reply in grid.send_and_receive(requests, timeout=timeout):
+            failed, node = f"Evaluation after round {server_round} failed:", reply.metadata.src_node_id
             if reply.has_error():
                 kind = type(error_of_code(reply.error.code, ""))
-                raise kind(f"Evaluation after round {server_round} failed: {reply.error.reason}")
-            group = wire.content_group(reply.content)
-            if group is None:
-                figures.update(wire.content_evaluation(reply.content))
-            else:
-                figures[reply.metadata.src_node_id] = group
+                raise kind(f"{failed} {reply.error.reason}")
+            try:
+                figures |= checked_evaluation(reply.content, node, asked.get(node, as_pseudonyms([])))
+            except ValueError as error:
+                raise CohortError(f"{failed} the reply of node {node} was refused: {error}.") from None
         return figures
+
+
+def _bits_of(reply: Message) -> tuple[list[bytes], list[tuple[str, str]]]:
+    """Returns what orders replies of single clients; only equal ones can change places, on a grid that mixes them too."""
+    arrays, figures = reply.content.array_records["arrays"], reply.content.metric_records["metrics"]
+    return [a.data for a in arrays.values()], sorted((k, repr(v)) for k, v in figures.items())
 
 
 def _lost(
@@ -204,8 +214,11 @@ def _lost(
         failed = [m for m in requests if m.metadata.dst_node_id not in answered]
     else:
         return None
-    sent = [wire.bytes_pseudonyms(m.content.config_records["config"]["clients"]) for m in failed]
-    return absent | {int(c) for clients in sent for c in clients}
+    return absent | {int(c) for m in failed for c in _clients_of(m)}
+
+
+def _clients_of(request: Message) -> Pseudonyms:
+    return wire.bytes_pseudonyms(request.content.config_records["config"]["clients"])
 
 
 def _pairs(requests: list[Message], replies: Iterable[Message]) -> list[tuple[Message, Message | None]]:
@@ -217,7 +230,7 @@ def _pairs(requests: list[Message], replies: Iterable[Message]) -> list[tuple[Me
 def _one_by_one(request: Message) -> list[Message]:
     """Returns a chunk's message as one message a client."""
     content, made = request.content, []
-    for client in wire.bytes_pseudonyms(content.config_records["config"]["clients"]):
+    for client in _clients_of(request):
         config = ConfigRecord(dict(content.config_records["config"]))
         config["clients"] = wire.pseudonym_bytes(np.array([client], np.uint64))
         alone = RecordDict({"arrays": content.array_records["arrays"], "config": config})

@@ -16,7 +16,9 @@ from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.pins import VOCABULARY_FILE
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
+from fedlm.types import Pseudonyms
 from server.population import Population
+from server.replies import checked_census
 from server.run_folder import RunFolder
 
 QUESTION = "query.vocabulary"
@@ -80,15 +82,22 @@ def _ask(grid: Grid, config: RunConfig, candidates: list[str]) -> list[RecordDic
     nodes, settings = list(grid.get_node_ids()), config.to_settings()
     nobody = np.zeros(0, np.uint64)
     asked = [(n, MessageType.QUERY, wire.request(None, nobody, settings, 1, 0)) for n in nodes]
-    told = [wire.content_census(content) for content in _send(grid, config, asked)]
-    vaults = [(vault, node) for (vault, _, _), node in zip(told, nodes, strict=True)]
-    people = Population.merge([(pseudonyms, None, None) for _, pseudonyms, _ in told], vaults)
+    told = [_census(node, content) for node, content in zip(nodes, _send(grid, config, asked), strict=True)]
+    vaults = [(vault, node) for (vault, _), node in zip(told, nodes, strict=True)]
+    people = Population.merge([(pseudonyms, None, None) for _, pseudonyms in told], vaults)
     questions = []
     for own, clients in people.by_vault(people.pseudonyms, nodes):
         content = wire.request(None, clients, settings, 1, 0)
         content.config_records["config"]["candidates"] = candidates
         questions.append((own[0], QUESTION, content))
     return _send(grid, config, questions)
+
+
+def _census(node: int, content: RecordDict) -> tuple[bytes, Pseudonyms]:
+    try:
+        return checked_census(content)[:2]
+    except ValueError as error:
+        raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
 
 
 def _send(grid: Grid, config: RunConfig, questions: list[tuple[int, str, RecordDict]]) -> list[RecordDict]:

@@ -1,11 +1,13 @@
 """Flower's strategies inside ours: by name, with their state, and refused where their arithmetic would be wrong."""
 
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fedlm import wire
 from fedlm.errors import ConfigError
@@ -128,3 +130,47 @@ def test_a_strategy_that_hands_the_mean_back_hands_back_its_very_bits(spec: str)
         assert [w.tobytes() for w in found] == [w.tobytes() for w in mean]
         assert state.capture() == ({}, {})
     assert hands_back(strategy) == (spec == "FedAvg" or spec.startswith("FedProx"))
+
+
+class Remembering(FedAvg):
+    """A user's own rule that changes what it holds in place."""
+
+    def __init__(self, kept: object = None) -> None:
+        super().__init__()
+        self.kept: Any = kept if kept is not None else {"seen": [0], "by node": {}, "pair": (1, 2)}
+        self.array, self.same, self.counts = np.zeros(2), [1, {"a": 2.0}], defaultdict[str, int](int)
+
+    def see(self) -> None:
+        self.kept["seen"].append(3)
+        self.kept["by node"][7] = np.ones(2)
+        self.kept["pair"] = (1, 5)
+        self.array += 1
+        self.counts["rounds"] += 1
+
+
+def test_what_a_strategy_changes_in_place_goes_through_a_checkpoint(tmp_path: Path) -> None:
+    strategy = Remembering()
+    state = StrategyState(strategy)
+    assert state.capture() == ({}, {})
+    strategy.see()
+    arrays, tree = state.capture()
+    assert set(tree) == {"kept", "array", "counts"}  # what is the same needs no checkpoint
+    Checkpoint(1, (np.zeros(1, np.float32),), arrays, tree).write(tmp_path / "c")
+    read, again = Checkpoint.read(tmp_path / "c"), Remembering()
+    StrategyState(again).restore(dict(read.arrays), dict(read.strategy))
+    assert (again.kept["seen"], again.kept["pair"], list(again.kept["by node"])) == ([0, 3], (1, 5), [7])
+    assert again.kept["by node"][7].tolist() == again.array.tolist() == [1, 1]
+    again.see()
+    again.counts["new"] += 1  # still a defaultdict
+    assert again.counts == {"rounds": 2, "new": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(0.0, -0.0), (1, True), ([1], (1,)), ({"a": 1}, {"a": 2}), (np.zeros(2), np.zeros(3)), (1, 1.0)],
+)
+def test_any_change_of_bits_is_captured(before: object, after: object) -> None:
+    strategy = Remembering({"value": before})
+    state = StrategyState(strategy)
+    strategy.kept["value"] = after
+    assert list(state.capture()[1]) == ["kept"]

@@ -22,17 +22,21 @@ def forget(
 ) -> None:
     """Unlearns a client: the run trains on from the last checkpoint before it, without it, to the same bits as without."""
     from server import unlearning
+    from server.deployed import working_in
+    from server.run_folder import RunFolder
     from server.simulation import Simulation
 
     vault = vault or run / "vault.db"
     source = key_source(vault, key_file, passphrase_env, key_provider)
-    plan = unlearning.plan(run, vault, source, client)
     echo = None if as_json else typer.echo
-    if echo:
-        echo(f"{plan.why}: {plan.rounds} rounds to train")
-        if (run / "ledger.json").is_file() and plan.rounds:
-            echo("the noise is drawn anew: bits differ, and the privacy ledger is charged again for these rounds")
-    unlearning.delete(run, plan)
+    RunFolder.open(run, forgetting=True)
+    with working_in(run):
+        plan = unlearning.plan(run, vault, source, client)
+        if echo:
+            echo(f"{plan.why}: {plan.rounds} rounds to train")
+            if (run / "ledger.json").is_file() and plan.rounds:
+                echo("the noise is drawn anew: bits differ, and the privacy ledger is charged again for these rounds")
+        unlearning.delete(run, plan)
     simulation = Simulation(
         corpus=str(vault),
         out=run,

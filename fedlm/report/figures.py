@@ -76,9 +76,10 @@ def line(rows: Rows, metric: str, label: str, x_label: str) -> Callable[[Any], N
                 name = f"{r['condition']}, {algorithm}"
                 axes.axhline(r["cells"][metric]["mean"], label=name, color=_COLOURS[place % 8], linestyle=":")
         if only_names:
-            axes.set_xticks(range(len(names)), names, rotation=25 if max(map(len, names)) > 9 else 0)
+            axes.set_xticks(range(len(names)), names, rotation=25 if max(map(len, names), default=0) > 9 else 0)
         axes.set(xlabel=x_label, ylabel=label)
-        axes.legend(fontsize=9, frameon=False)
+        if rows:
+            axes.legend(fontsize=9, frameon=False)
 
     return draw
 

@@ -1,6 +1,7 @@
 """Plots as SVG text without outside references; lines and letters take the page's own colour, so dark mode works."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,10 +38,11 @@ def _svg(title: str, draw: Callable[[Any], None]) -> str:
 
 
 def curve(title: str, rounds: Sequence[int], values: Sequence[float], unit: str) -> str:
-    """Returns a figure over rounds."""
+    """Returns a figure over rounds, of what is finite."""
+    finite = [(r, v) for r, v in zip(rounds, values, strict=True) if math.isfinite(v)]
 
     def draw(axes: Any) -> None:
-        axes.plot(rounds, values, marker="." if len(rounds) < 40 else None)
+        axes.plot([r for r, _ in finite], [v for _, v in finite], marker="." if len(rounds) < 40 else None)
         axes.set(xlabel="round", ylabel=unit)
         axes.xaxis.get_major_locator().set_params(integer=True)
 
@@ -48,10 +50,11 @@ def curve(title: str, rounds: Sequence[int], values: Sequence[float], unit: str)
 
 
 def histogram(title: str, values: Sequence[float], unit: str) -> str:
-    """Returns the distribution of a figure over clients."""
+    """Returns the distribution of a figure over clients, of those where it is finite."""
+    finite = [v for v in values if math.isfinite(v)]
 
     def draw(axes: Any) -> None:
-        axes.hist(values, bins=min(30, max(5, len(values) // 5)), alpha=0.8)
+        axes.hist(finite, bins=min(30, max(5, len(finite) // 5)), alpha=0.8)
         axes.set(xlabel=unit, ylabel="clients")
 
     return _svg(title, draw)

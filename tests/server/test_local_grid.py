@@ -1,0 +1,57 @@
+"""The end of a grid in the middle of a round: workers that still train are not waited for, and none is started again."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Message, MessageType
+
+from fedlm import wire
+from server.local_grid import LocalGrid, WorkerCommand
+
+pytestmark = pytest.mark.flower
+# A worker that reads and never answers, nor ends when its channel is closed.
+SILENT = "import socket, sys, time; s = socket.socket(fileno=int(sys.argv[1])); s.recv(9); time.sleep(60)"
+
+
+class Silent(WorkerCommand):
+    """A command whose processes never answer."""
+
+    started = 0
+
+    def arguments(self, channel: int) -> list[str]:
+        Silent.started += 1
+        return [sys.executable, "-S", "-c", SILENT, str(channel)]
+
+
+def test_an_interrupt_in_a_round_ends_all_workers_at_once() -> None:
+    Silent.started, count = 0, 3
+    grid = LocalGrid(Silent(Path("none")), count)
+    processes: list[subprocess.Popen[bytes]] = [worker.process for worker in grid._workers.values()]
+    content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
+    messages = [Message(content, node, MessageType.TRAIN) for node in [*grid.get_node_ids()] * 2]
+    replies: list[Message] = []
+    round_ = threading.Thread(target=lambda: replies.extend(grid.send_and_receive(messages)))
+    with grid:
+        round_.start()
+        time.sleep(1.0)  # all wait for an answer
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 3.0
+    round_.join(3.0)
+    assert not round_.is_alive()
+    assert all(process.poll() is not None for process in processes)
+    assert Silent.started == count
+    assert all(reply.has_error() for reply in replies)
+
+
+def test_workers_that_do_not_end_share_the_time_to_do_so() -> None:
+    begun = time.monotonic()
+    with LocalGrid(Silent(Path("none")), 3) as grid:
+        workers = list(grid._workers.values())
+        time.sleep(0.5)
+    assert time.monotonic() - begun < 9.0
+    assert all(worker.process.poll() is not None for worker in workers)
