@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedlm.cli import app
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, VaultError
 from fedlm.prepare import prepare
 from fedlm.vault.change import forget, rotate
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
@@ -92,3 +92,12 @@ def test_a_key_file_that_another_process_is_only_just_making_takes_a_key(tmp_pat
     (tmp_path / "k").touch(mode=0o600)
     kept = StoredKeys(KeyFile(tmp_path / "k"))
     assert [kept.create(b"v" * 16, b"")] == kept.keys(b"v" * 16, b"")
+
+
+def test_a_key_file_that_goes_while_another_process_waits_for_it_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_key_file(tmp_path / "k")
+    monkeypatch.setattr("fedlm.vault.keyfile.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
+    with pytest.raises(VaultError, match="is missing"):
+        StoredKeys(KeyFile(tmp_path / "k")).create(b"v" * 16, b"")
