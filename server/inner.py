@@ -119,21 +119,18 @@ def _copied(value: object) -> object:
     return value
 
 
-def _same(now: object, before: object) -> bool:
-    """Returns whether a value still has the bits that were copied; an object of another kind, whether it is the same one."""
+def _same(now: Any, before: Any) -> bool:
+    """Returns whether two copies have the same bits; of an object of another kind, whether it is the same one."""
+    if type(now) is not type(before):
+        return False
     if isinstance(now, np.ndarray):
-        alike = isinstance(before, np.ndarray) and (now.dtype, now.shape) == (before.dtype, before.shape)
-        return alike and now.tobytes() == before.tobytes()  # type: ignore[attr-defined]
-    if isinstance(now, ArrayRecord):
-        return isinstance(before, dict) and _copied(now) == before
+        return (now.dtype, now.shape) == (before.dtype, before.shape) and now.tobytes() == before.tobytes()
     if isinstance(now, dict):
-        alike = isinstance(before, dict) and list(now) == list(before)
-        return alike and all(_same(v, before[k]) for k, v in now.items())  # type: ignore[index]
+        return list(now) == list(before) and all(_same(v, before[k]) for k, v in now.items())
     if isinstance(now, list | tuple):
-        alike = isinstance(before, list | tuple) and isinstance(now, list) == isinstance(before, list)
-        return alike and len(now) == len(before) and all(map(_same, now, before))  # type: ignore[arg-type, call-overload]
+        return len(now) == len(before) and all(map(_same, now, before))
     plain = isinstance(now, bool | int | float | str | bytes)
-    return now is before or (plain and type(now) is type(before) and repr(now) == repr(before))
+    return now is before or (plain and repr(now) == repr(before))
 
 
 def _encode(value: object, path: str, arrays: Arrays) -> Any:

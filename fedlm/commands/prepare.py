@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    corpus: str,
-    vault: Path,
+    corpus: Annotated[str, typer.Argument(help="A file, a folder, hf:NAME, or a built-in corpus; see the README.")],
+    vault: Annotated[Path, typer.Argument(help="The vault to make.")],
     key_file: KeyFile = None,
     passphrase_env: PassphraseEnv = None,
     key_provider: KeyProvider = None,

@@ -11,6 +11,7 @@ from fedlm.models.fused import FusedLayer
 from fedlm.models.fused_gru import FusedGRU
 from fedlm.models.fused_lstm import FusedLSTM
 from fedlm.models.fused_rnn import FusedRNN
+from tests.models.agreement import assert_agree
 
 pytestmark = pytest.mark.slow
 
@@ -29,27 +30,8 @@ def test_outputs_and_gradients_agree(
     return_sequences: bool,
     xla: bool,
 ) -> None:
-    rng = np.random.default_rng(seed)
-    x = tf.Variable(rng.normal(size=(batch, steps, inputs)).astype("float32"))
-    theirs = fused.plain(units, return_sequences=return_sequences)
-    ours = fused(units, return_sequences=return_sequences)
-    theirs.build(x.shape)
-    ours.build(x.shape)
-    weights = [rng.normal(size=w.shape).astype("float32") for w in theirs.get_weights()]
-    theirs.set_weights(weights)
-    ours.set_weights(weights)
-
-    def run(layer: keras.layers.Layer) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            y = layer(x, training=True)
-            loss = tf.reduce_sum(tf.sin(3.0 * y))
-        return y, tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
-
-    expected, expected_gradients = run(theirs)
-    found, gradients = tf.function(lambda: run(ours), jit_compile=xla)()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    for a, b in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, float(tf.reduce_max(tf.abs(b)))))
+    ours, theirs = (kind(units, return_sequences=return_sequences) for kind in (fused, fused.plain))
+    assert_agree(ours, theirs, (batch, steps, inputs), seed, xla=xla)
 
 
 @pytest.mark.parametrize("fused", [FusedLSTM, FusedGRU, FusedRNN])

@@ -5,10 +5,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fedlm.models.fused_dense import LONG, FusedDense
 from fedlm.models.registry import build_model, plain_copy
+from tests.models.agreement import assert_agree
 
 pytestmark = pytest.mark.slow
 
@@ -20,26 +20,8 @@ pytestmark = pytest.mark.slow
 def test_outputs_and_gradients_agree(
     shape: tuple[int, int, int], units: int, options: dict[str, object], xla: bool
 ) -> None:
-    rng = np.random.default_rng(units)
-    x = tf.Variable(rng.normal(size=shape).astype("float32"))
-    theirs, ours = (kind(units, **options) for kind in (keras.layers.Dense, FusedDense))
-    theirs.build(shape)
-    ours.build(shape)
-    weights = [rng.normal(size=w.shape).astype("float32") for w in theirs.get_weights()]
-    theirs.set_weights(weights)
-    ours.set_weights(weights)
-
-    def run(layer: keras.layers.Layer) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            y = layer(x, training=True)
-            loss = tf.reduce_sum(tf.sin(3.0 * y))
-        return y, tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
-
-    expected, expected_gradients = run(theirs)
-    found, gradients = tf.function(lambda: run(ours), jit_compile=xla)()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    for a, b in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, float(tf.reduce_max(tf.abs(b)))))
+    ours, theirs = (kind(units, **options) for kind in (FusedDense, keras.layers.Dense))
+    assert_agree(ours, theirs, shape, units, xla=xla)
 
 
 def test_hand_worked() -> None:
