@@ -14,7 +14,7 @@ from fedlm.batching import Batching, Orders
 from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
 from fedlm.models import training_steps
 from fedlm.models.catalog import is_masked
-from fedlm.models.device import on_cpu
+from fedlm.models.device import compiled
 from fedlm.models.optimizer_step import Objective, OptimizerStep, token_sums
 from fedlm.models.optimizers import ClientOptimizer
 from fedlm.models.registry import build_model, save_model
@@ -71,9 +71,7 @@ class LocalTrainer:
         self._steps = TrainingSteps(self._step)
         self._reader: Reader | None = None
         rows = tf.TensorSpec((EVAL_ROWS, config.seq_len), tf.int32)
-        self._eval_graph = tf.function(
-            self._eval_rows, input_signature=[rows, rows], jit_compile=on_cpu(), autograph=False
-        )
+        self._eval_graph = compiled(self._eval_rows, [rows, rows])
 
     def take_over(self, config: RunConfig) -> bool:
         """Goes over to another configuration, without compiling anew; False if its graphs are others.

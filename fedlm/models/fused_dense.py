@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from fedlm.models.device import on_cpu
+from fedlm.models.kernels.custom_call import matmul, serve
 
 LONG = 1024  # units; fewer stay in the processor's cache, where a pass costs less than an odd column
 
@@ -22,11 +23,13 @@ class FusedDense(keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns (..., units) from inputs (..., width)."""
-        linear = self.use_bias and self.activation is keras.activations.linear
-        if self.units < LONG or not (linear and on_cpu()):
+        if not (self.use_bias and self.activation is keras.activations.linear and on_cpu()):
             return super().call(inputs, training=training)
         rows = tf.reshape(tf.cast(inputs, self.compute_dtype), (-1, inputs.shape[-1]))
-        outputs = fused_dense(rows, tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias))
+        weights = [tf.convert_to_tensor(w) for w in (self.kernel, self.bias)]
+        if self.units < LONG and not serve(rows, *weights):
+            return super().call(inputs, training=training)
+        outputs = (fused_dense if self.units >= LONG else dense)(rows, *weights)
         return tf.reshape(outputs, (*tf.unstack(tf.shape(inputs)[:-1]), self.units))
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
@@ -40,7 +43,18 @@ def fused_dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
     with_ones = tf.concat((rows, tf.ones_like(rows[:, :1])), 1)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        both = tf.matmul(with_ones, upstream, transpose_a=True)
-        return tf.matmul(upstream, kernel, transpose_b=True), both[:-1], both[-1]
+        both = matmul(with_ones, upstream, transpose_a=True)
+        return matmul(upstream, kernel, transpose_b=True), both[:-1], both[-1]
 
-    return tf.matmul(with_ones, tf.concat((kernel, bias[None]), 0)), gradient
+    return matmul(with_ones, tf.concat((kernel, bias[None]), 0)), gradient
+
+
+@tf.custom_gradient
+def dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+    """Returns the same without a row more."""
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        by_rows, by_kernel = matmul(upstream, kernel, transpose_b=True), matmul(rows, upstream, transpose_a=True)
+        return by_rows, by_kernel, tf.reduce_sum(upstream, 0)
+
+    return matmul(rows, kernel) + bias, gradient

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from fedlm.models.fused import FusedLayer, Tensors
+from fedlm.models.kernels.custom_call import matmul
 
 
 @keras.saving.register_keras_serializable(package="fedlm")
@@ -51,7 +52,7 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
     units = recurrent.shape[0]
     batch, steps, inputs = tf.shape(x)[0], tf.shape(x)[1], x.shape[2]
     by_time = tf.transpose(x, (1, 0, 2))  # (steps, batch, inputs)
-    projected = tf.reshape(tf.matmul(tf.reshape(by_time, (-1, inputs)), kernel) + bias[0], (steps, batch, 3 * units))
+    projected = tf.reshape(matmul(tf.reshape(by_time, (-1, inputs)), kernel) + bias[0], (steps, batch, 3 * units))
     zero = tf.zeros((batch, units), x.dtype)
 
     def forward(state: Tensors, a: tf.Tensor) -> Tensors:
@@ -86,9 +87,9 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         da = tf.reshape(tf.concat((dq[..., : 2 * units], da_h), axis=2), (-1, 3 * units))
         dq = tf.reshape(dq, (-1, 3 * units))
         h_in = h_before if mask is None else h_before * mask
-        dx = tf.transpose(tf.reshape(tf.matmul(da, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
-        d_kernel = tf.matmul(tf.reshape(by_time, (-1, inputs)), da, transpose_a=True)
-        d_recurrent = tf.matmul(tf.reshape(h_in, (-1, units)), dq, transpose_a=True)
+        dx = tf.transpose(tf.reshape(matmul(da, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
+        d_kernel = matmul(tf.reshape(by_time, (-1, inputs)), da, transpose_a=True)
+        d_recurrent = matmul(tf.reshape(h_in, (-1, units)), dq, transpose_a=True)
         return dx, d_kernel, d_recurrent, tf.stack((tf.reduce_sum(da, axis=0), tf.reduce_sum(dq, axis=0)))
 
     return tf.transpose(h, (1, 0, 2)), gradient

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from fedlm.models.fused import FusedLayer, Tensors
+from fedlm.models.kernels.custom_call import matmul
 
 
 @keras.saving.register_keras_serializable(package="fedlm")
@@ -51,7 +52,7 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
     units = recurrent.shape[0]
     batch, steps, inputs = tf.shape(x)[0], tf.shape(x)[1], x.shape[2]
     by_time = tf.transpose(x, (1, 0, 2))  # (steps, batch, inputs)
-    projected = tf.reshape(tf.matmul(tf.reshape(by_time, (-1, inputs)), kernel) + bias, (steps, batch, units))
+    projected = tf.reshape(matmul(tf.reshape(by_time, (-1, inputs)), kernel) + bias, (steps, batch, units))
     zero = tf.zeros((batch, units), x.dtype)
 
     def forward(h: tf.Tensor, z_x: tf.Tensor) -> tf.Tensor:
@@ -71,9 +72,9 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
 
         dz = tf.scan(backward, (tf.transpose(dh, (1, 0, 2)), h), zero, reverse=True)
         flat = tf.reshape(dz, (-1, units))
-        dx = tf.transpose(tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
-        d_kernel = tf.matmul(tf.reshape(by_time, (-1, inputs)), flat, transpose_a=True)
-        d_recurrent = tf.matmul(tf.reshape(h_before, (-1, units)), flat, transpose_a=True)
+        dx = tf.transpose(tf.reshape(matmul(flat, kernel, transpose_b=True), tf.shape(by_time)), (1, 0, 2))
+        d_kernel = matmul(tf.reshape(by_time, (-1, inputs)), flat, transpose_a=True)
+        d_recurrent = matmul(tf.reshape(h_before, (-1, units)), flat, transpose_a=True)
         return dx, d_kernel, d_recurrent, tf.reduce_sum(flat, axis=0)
 
     return tf.transpose(h, (1, 0, 2)), gradient

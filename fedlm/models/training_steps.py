@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fedlm.models.device import on_cpu
+from fedlm.models.device import compiled
 from fedlm.models.optimizer_step import OptimizerStep
 from fedlm.types import Batches, IntSums, Seeds, TextMetrics
 
@@ -103,9 +103,9 @@ class TrainingSteps:
         """Returns the graph of a call, with FedProx' term or without; each is compiled once."""
         if proximal not in self._graphs:
             ids, generators = tf.TensorSpec((BLOCK, *self._step.shape), tf.int32), len(self._step.seeds)
-            graph = tf.function(
+            graph = compiled(
                 partial(self._clients, proximal),
-                input_signature=[
+                [
                     [tf.TensorSpec(v.shape, v.dtype) for v in self._step.variables],
                     ids,
                     ids,
@@ -115,8 +115,6 @@ class TrainingSteps:
                     tf.TensorSpec((BLOCK, generators, 2), tf.int32),
                     *(tf.TensorSpec((), kind) for kind in (tf.bool, tf.float32, tf.float32)),
                 ],
-                jit_compile=on_cpu(),
-                autograph=False,  # AutoGraph would write source files into TMPDIR
             )
             self._graphs[proximal] = graph.get_concrete_function()  # finding it again costs 0.7 ms a call
         return self._graphs[proximal]
@@ -149,11 +147,9 @@ class TrainingSteps:
             self._step.begin(start, seeds[at], begins[at])
             nothing = (bounds[at], tf.constant(0, tf.float64), tf.zeros(3, tf.int64))
             _, loss, seen = _loop(lambda batch, *_: batch < bounds[at + 1], step, nothing)
-            moved = self._step.moved(start)
-            flat = [tf.reshape(m, (1, -1)) for m in moved]  # a product: sums of squares take XLA three times as long
-            norm = tf.cast(tf.add_n([tf.matmul(f, f, transpose_b=True)[0, 0] for f in flat]), tf.float64)
+            norm = tf.cast(self._step.squared_norm(start), tf.float64)
             adds, here = norm <= longest[at], places == at  # NaN compares false
-            _if(adds, lambda: self._add(moved, scales[at]))
+            _if(adds, lambda: self._add(self._step.moved(start), scales[at]))
             kept = tf.where(here, adds, added), tf.where(here, loss, losses), tf.where(here[:, None], seen, counts)
             return at + 1, *kept
 

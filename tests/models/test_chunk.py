@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedlm import train
 from fedlm.chunk import Shard, train_chunk
-from fedlm.models import fused, training_steps
+from fedlm.models import device, fused, fused_dense
 from fedlm.sums import ExactSum
 from fedlm.train import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -99,7 +98,7 @@ def test_a_gpus_graph_computes_the_same(tiny_config: Any, monkeypatch: pytest.Mo
     """On a GPU neither XLA nor the fused layers serve; the graph runs on a CPU too."""
     found = []
     for is_cpu in (True, False):
-        for module in (train, training_steps, fused):
+        for module in (device, fused, fused_dense):
             monkeypatch.setattr(module, "on_cpu", lambda is_cpu=is_cpu: is_cpu)
         trainer = LocalTrainer(tiny_config(model="lstm(units=8, layers=1)"))
         found.append(train_chunk(trainer, trainer.weights, shards(), len(SIZES)))

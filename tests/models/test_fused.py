@@ -11,15 +11,17 @@ from fedlm.models.fused import FusedLayer
 from fedlm.models.fused_gru import FusedGRU
 from fedlm.models.fused_lstm import FusedLSTM
 from fedlm.models.fused_rnn import FusedRNN
-from tests.models.agreement import assert_agree
+from tests.models.agreement import WAYS, assert_agree
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("fused", [FusedLSTM, FusedGRU, FusedRNN])
-@pytest.mark.parametrize(("batch", "steps", "inputs", "units", "seed"), [(1, 1, 1, 1, 0), (4, 9, 3, 8, 2)])
+@pytest.mark.parametrize(
+    ("batch", "steps", "inputs", "units", "seed"), [(1, 1, 1, 1, 0), (4, 9, 3, 8, 2), (17, 3, 5, 21, 1)]
+)
 @pytest.mark.parametrize("return_sequences", [True, False])
-@pytest.mark.parametrize("xla", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 def test_outputs_and_gradients_agree(
     fused: type[FusedLayer],
     batch: int,
@@ -28,10 +30,10 @@ def test_outputs_and_gradients_agree(
     units: int,
     seed: int,
     return_sequences: bool,
-    xla: bool,
+    way: str,
 ) -> None:
     ours, theirs = (kind(units, return_sequences=return_sequences) for kind in (fused, fused.plain))
-    assert_agree(ours, theirs, (batch, steps, inputs), seed, xla=xla)
+    assert_agree(ours, theirs, (batch, steps, inputs), seed, way)
 
 
 @pytest.mark.parametrize("fused", [FusedLSTM, FusedGRU, FusedRNN])

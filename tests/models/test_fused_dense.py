@@ -8,7 +8,7 @@ import pytest
 
 from fedlm.models.fused_dense import LONG, FusedDense
 from fedlm.models.registry import build_model, plain_copy
-from tests.models.agreement import assert_agree
+from tests.models.agreement import WAYS, assert_agree
 
 pytestmark = pytest.mark.slow
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5)])
 @pytest.mark.parametrize("units", [3, LONG, LONG + 7])
 @pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "tanh"}])
-@pytest.mark.parametrize("xla", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 def test_outputs_and_gradients_agree(
-    shape: tuple[int, int, int], units: int, options: dict[str, object], xla: bool
+    shape: tuple[int, int, int], units: int, options: dict[str, object], way: str
 ) -> None:
     ours, theirs = (kind(units, **options) for kind in (FusedDense, keras.layers.Dense))
-    assert_agree(ours, theirs, shape, units, xla=xla)
+    assert_agree(ours, theirs, shape, units, way)
 
 
 def test_hand_worked() -> None:

@@ -8,8 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedlm import train
-from fedlm.models import fused, training_steps
+from fedlm.models import device, fused, fused_dense, training_steps
 from fedlm.models.cross_entropy import cross_entropy, is_first_guess
 from fedlm.train import LocalTrainer
 
@@ -58,7 +57,7 @@ def test_a_gpus_graphs_compute_the_same(tiny_config: Any, monkeypatch: pytest.Mo
     config = tiny_config(model=model, client_optimizer="sgd(momentum=0.9)")
     found = []
     for is_cpu in (True, False):
-        for module in (train, training_steps, fused):
+        for module in (device, fused, fused_dense):
             monkeypatch.setattr(module, "on_cpu", lambda is_cpu=is_cpu: is_cpu)
         trainer = LocalTrainer(config)
         update, figures = trainer.train(start_of(trainer), TEXT, np.random.default_rng(1))

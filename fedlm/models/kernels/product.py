@@ -1,0 +1,85 @@
+"""Products of large matrices.
+
+Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication, https://doi.org/10.1145/1356052.1356053: blocks of the
+depth, whose panel of the right matrix stays in the first cache while all rows of the left one pass.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from llvmlite.ir import Value
+
+from fedlm.models.kernels.emit import LONG, Emitter, kernel
+from fedlm.models.kernels.machine import Machine, compiled
+from fedlm.models.kernels.tiles import Shape, Tiles
+
+DEPTH = 256  # of a block: 32 kB of a panel
+
+
+@dataclass(frozen=True)
+class Product:
+    """out (rows, columns) = a @ b.
+
+    Attributes:
+      rows, columns, depth: of the product, each above 0.
+      a_transposed: a lies as (depth, rows).
+      b_transposed: b lies as (columns, depth).
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    a_transposed: bool = False
+    b_transposed: bool = False
+
+    @property
+    def block(self) -> int:
+        """Depth of a block; blocks are of almost the same size."""
+        return -(-self.depth // -(-self.depth // DEPTH))
+
+    def scratch(self, machine: Machine) -> int:
+        """Returns how many floats the kernel needs besides."""
+        shape = self.shape(machine, self.block)
+        return shape.size + self.a_transposed * shape.left_size
+
+    def shape(self, machine: Machine, depth: int) -> Shape:
+        """Returns that of a block."""
+        return Shape(machine, self.rows, self.columns, depth, None if self.a_transposed else self.depth, self.columns)
+
+
+def compile_product(spec: Product, machine: Machine) -> int:
+    """Returns the address of a kernel with inputs a and b, outputs out and scratch."""
+    emit, (out, scratch, a, b) = kernel(machine.width, outputs=2, inputs=2)
+    block = partial(_block, emit, spec, machine, out, scratch, a, b)
+    block(LONG(0), spec.block, first=True)
+    if whole := (spec.depth - spec.block) // spec.block:
+        with emit.times(whole) as n:
+            block(emit.build.mul(emit.build.add(n, LONG(1)), LONG(spec.block)), spec.block)
+    if rest := spec.depth % spec.block:
+        block(LONG(spec.depth - rest), rest)
+    return compiled(emit)
+
+
+def _block(
+    emit: Emitter,
+    spec: Product,
+    machine: Machine,
+    out: Value,
+    scratch: Value,
+    a: Value,
+    b: Value,
+    begin: Value,
+    depth: int,
+    *,
+    first: bool = False,
+) -> None:
+    """Adds the part of the product that `depth` from `begin` on gives."""
+    shape = spec.shape(machine, depth)
+    tiles, left = Tiles(emit, shape), emit.at(a, (begin, spec.rows if spec.a_transposed else 1))
+    strides = (1, spec.depth) if spec.b_transposed else (spec.columns, 1)
+    tiles.pack(emit.at(b, (begin, strides[0])), strides, scratch)
+    if spec.a_transposed:
+        packed = emit.at(scratch, shape.size)
+        tiles.pack_left(left, packed)
+        left = packed
+    tiles.multiply(left, scratch, out, None if first else out)
