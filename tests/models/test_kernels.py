@@ -166,7 +166,7 @@ def test_graphs_use_kernels_where_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     with custom_call.kernels():
         assert not custom_call.serve(tf.constant(a, tf.float64))
     np.testing.assert_array_equal(custom_call.matmul(tf.constant(a), tf.constant(b)), a @ b)  # outside a graph: none
-    monkeypatch.setattr(custom_call, "_registry", lambda: None)  # a TensorFlow that hides the registry
+    monkeypatch.setattr(custom_call, "registry", lambda: None)  # a TensorFlow that hides the registry
     assert not uses_kernels()
     monkeypatch.undo()
     monkeypatch.setattr(custom_call, "machine", lambda: None)  # another processor

@@ -1,15 +1,9 @@
-"""The kernels as operations of a graph that XLA compiles.
-
-XLA finds a custom call by name in a registry of functions; TensorFlow has an operation for it but no Python name for the registry, so
-its C++ function is called as it stands in the library. Without it, or on another processor, graphs go without kernels.
-"""
+"""The kernels as operations of a graph that XLA compiles; on another processor, or with another TensorFlow, graphs go without."""
 
 import contextlib
-import ctypes
 import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -19,17 +13,15 @@ from fedlm.models.kernels.distance import PARTS, Distance, compile_distance
 from fedlm.models.kernels.machine import Machine, machine
 from fedlm.models.kernels.product import Product, compile_product
 from fedlm.models.kernels.recurrence import Recurrence, compile_backward, compile_forward
+from fedlm.models.kernels.xla_registry import registry
 
-_STRING = "ERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
-_GLOBAL = "_ZN3xla24CustomCallTargetRegistry6GlobalEv"
-_REGISTER = f"_ZN3xla24CustomCallTargetRegistry8Register{_STRING}PvS8_"
 _wanted: ContextVar[bool] = ContextVar("_wanted", default=False)
 
 
 @contextlib.contextmanager
 def kernels() -> Iterator[None]:
     """Inside, a graph that XLA compiles for the processor is written with kernels, if there are any."""
-    token = _wanted.set(machine() is not None and _registry() is not None)
+    token = _wanted.set(machine() is not None and registry() is not None)
     try:
         yield
     finally:
@@ -89,33 +81,10 @@ def _call(name: str, inputs: tuple[tf.Tensor, ...], shapes: tuple[Any, ...]) -> 
     )
 
 
-class _String(ctypes.Structure):
-    """A std::string of libstdc++ that is only read: where its characters are, how many, and room that long ones do not use."""
-
-    _fields_ = (("data", ctypes.c_char_p), ("size", ctypes.c_size_t), ("room", ctypes.c_char * 16))
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text.encode(), len(text.encode()))
-
-
 @functools.cache
 def _registered(compile_it: Callable[[Any, Machine], int], spec: Any) -> str:
     """Returns the name that XLA finds a kernel by; a name can be given only once."""
-    name, registry = f"fedlm {compile_it.__name__} {spec}", _registry()
-    assert registry is not None
-    registry(_String(name), compile_it(spec, _machine()), _String("Host"))
+    name, register = f"fedlm {compile_it.__name__} {spec}", registry()
+    assert register is not None
+    register(name, compile_it(spec, _machine()))
     return name
-
-
-@functools.cache
-def _registry() -> Callable[[_String, int, _String], None] | None:
-    """Returns the registry's function, or None if the library has none of that name."""
-    library = ctypes.CDLL(str(Path(tf.__file__).parent / "libtensorflow_cc.so.2"))
-    try:
-        instance, register = library[_GLOBAL], library[_REGISTER]
-    except AttributeError:
-        return None
-    instance.restype = ctypes.c_void_p
-    register.argtypes = (ctypes.c_void_p, ctypes.POINTER(_String), ctypes.c_void_p, ctypes.POINTER(_String))
-    register.restype = None
-    return lambda name, address, platform: register(instance(), name, address, platform)

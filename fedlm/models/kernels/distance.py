@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import kernel
+from fedlm.models.kernels.emit import LONG, kernel
 from fedlm.models.kernels.machine import Machine, compiled
 
 PARTS = 64  # sums that go side by side, whatever the width of a vector
@@ -27,10 +27,8 @@ def compile_distance(spec: Distance, machine: Machine) -> int:
     emit, (out, a, b) = kernel(width, outputs=1, inputs=2)
     sums = [emit.number(0)] * (PARTS // width)
 
-    def added(place: Value | int, part: int, count: int, total: Value) -> Value:
-        left, right = (
-            emit.load(emit.at(p, part * width, place if isinstance(place, int) else (place, 1)), count) for p in (a, b)
-        )
+    def added(place: Value, part: int, count: int, total: Value) -> Value:
+        left, right = (emit.load(emit.at(array, part * width, (place, 1)), count) for array in (a, b))
         way = emit.build.fsub(left, right)
         return emit.fma(way, way, total)
 
@@ -41,6 +39,6 @@ def compile_distance(spec: Distance, machine: Machine) -> int:
         sums = after
     for part in range(PARTS // width):
         count = max(0, min(width, spec.size - whole - part * width))
-        value = added(whole, part, count, sums[part]) if count else sums[part]
+        value = added(LONG(whole), part, count, sums[part]) if count else sums[part]
         emit.store(value, emit.at(out, part * width))
     return compiled(emit)

@@ -1,19 +1,18 @@
 """Products of large matrices.
 
 Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication, https://doi.org/10.1145/1356052.1356053: blocks of the
-depth, whose panel of the right matrix stays in the first cache while all rows of the left one pass.
+depth, of which a tile's rows of the left matrix stay in the first cache and the right one, packed, in the second.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import LONG, Emitter, kernel
+from fedlm.models.kernels.emit import LONG, kernel
 from fedlm.models.kernels.machine import Machine, compiled
 from fedlm.models.kernels.tiles import Shape, Tiles
 
-DEPTH = 256  # of a block: 32 kB of a panel
+DEPTH = 256  # of a block: 14 kB of a tile's rows
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,20 @@ class Product:
 def compile_product(spec: Product, machine: Machine) -> int:
     """Returns the address of a kernel with inputs a and b, outputs out and scratch."""
     emit, (out, scratch, a, b) = kernel(machine.width, outputs=2, inputs=2)
-    block = partial(_block, emit, spec, machine, out, scratch, a, b)
+    a_step = spec.rows if spec.a_transposed else 1
+    b_strides = (1, spec.depth) if spec.b_transposed else (spec.columns, 1)
+
+    def block(begin: Value, depth: int, *, first: bool = False) -> None:
+        """Adds the part of the product that `depth` from `begin` on gives."""
+        shape = spec.shape(machine, depth)
+        tiles, left = Tiles(emit, shape), emit.at(a, (begin, a_step))
+        tiles.pack(emit.at(b, (begin, b_strides[0])), b_strides, scratch)
+        if spec.a_transposed:
+            packed = emit.at(scratch, shape.size)
+            tiles.pack_left(left, packed)
+            left = packed
+        tiles.multiply(left, scratch, out, None if first else out)
+
     block(LONG(0), spec.block, first=True)
     if whole := (spec.depth - spec.block) // spec.block:
         with emit.times(whole) as n:
@@ -58,28 +70,3 @@ def compile_product(spec: Product, machine: Machine) -> int:
     if rest := spec.depth % spec.block:
         block(LONG(spec.depth - rest), rest)
     return compiled(emit)
-
-
-def _block(
-    emit: Emitter,
-    spec: Product,
-    machine: Machine,
-    out: Value,
-    scratch: Value,
-    a: Value,
-    b: Value,
-    begin: Value,
-    depth: int,
-    *,
-    first: bool = False,
-) -> None:
-    """Adds the part of the product that `depth` from `begin` on gives."""
-    shape = spec.shape(machine, depth)
-    tiles, left = Tiles(emit, shape), emit.at(a, (begin, spec.rows if spec.a_transposed else 1))
-    strides = (1, spec.depth) if spec.b_transposed else (spec.columns, 1)
-    tiles.pack(emit.at(b, (begin, strides[0])), strides, scratch)
-    if spec.a_transposed:
-        packed = emit.at(scratch, shape.size)
-        tiles.pack_left(left, packed)
-        left = packed
-    tiles.multiply(left, scratch, out, None if first else out)
