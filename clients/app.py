@@ -4,6 +4,7 @@ Where the work is done is the node's own affair, said by the environment that it
 server: `FEDLM_SOCKET` names a long-lived worker (a deployment), `FEDLM_VAULT` a vault that this process opens (Ray).
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 app = ClientApp()
 _NODE: list["Node"] = []
+_HELD = contextlib.ExitStack()  # what this process keeps as long as it lives
 
 UNEXPECTED = 1
 SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_KEY_FILE", "FEDLM_PASSPHRASE_ENV"
@@ -47,8 +49,10 @@ def _own_node() -> "Node":
         from clients.node import Node
         from fedlm.vault.keys import KeySource
         from fedlm.vault.store import Vault
+        from fedlm.vault.use import in_use
 
         source = KeySource(None if key is None else Path(key), passphrase, provider)
+        _HELD.enter_context(in_use(Path(vault)))
         use_node(Node(Vault(Path(vault), source)))
     return _NODE[0]
 

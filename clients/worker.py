@@ -68,8 +68,10 @@ def serve(
     from clients.node import Node
     from fedlm.vault.keys import KeySource
     from fedlm.vault.store import Vault
+    from fedlm.vault.use import in_use
 
-    with contextlib.closing(Vault(vault, KeySource(key_file, passphrase_env, key_provider))) as opened:
+    source = KeySource(key_file, passphrase_env, key_provider)
+    with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
         client_app.use_node(Node(opened, before=client_app.own_node()))
         while (message := receive_message(channel)) is not None:
             context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
@@ -103,13 +105,15 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
     from clients.policy import Policy
     from fedlm.vault.keys import KeySource
     from fedlm.vault.store import Vault
+    from fedlm.vault.use import in_use
 
-    policy = Policy.load(policy_file)
-    opened = Vault(vault, KeySource(key_file, passphrase_env))
+    policy, held = Policy.load(policy_file), contextlib.ExitStack()
+    held.enter_context(in_use(vault))
+    opened = held.enter_context(contextlib.closing(Vault(vault, KeySource(key_file, passphrase_env))))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
+    with held, socket.socket(socket.AF_UNIX) as listener:
         with unix_path(path) as name:
             listener.bind(name)
         listener.listen(4)

@@ -33,6 +33,7 @@ from fedlm.vault.tables import (
     unseal_arrays,
     unseal_names,
 )
+from fedlm.vault.use import being_changed
 from fedlm.vault.writer import SealedClient
 
 Split = Callable[[list[str]], tuple[list[str], list[str], int, int]]
@@ -50,29 +51,35 @@ class VaultEditor:
       source: where its key is.
 
     Raises:
-      VaultError: it does not open, or another process is changing it.
+      VaultError: it does not open, a run or a node has it open, or another process is changing it.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:
         if not path.is_file():
             raise VaultError(f"There is no vault at {path}: make one with fedlm prepare.")
         self.path, self._provider = path, source.open()
-        try:
-            self._db = connect(path)
-        except DAMAGE:
-            raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None
-        try:
-            self.head = self._begin()
-        except (*DAMAGE, FedLMError) as error:
-            self._db.close()
-            if isinstance(error, FedLMError):
-                raise
-            in_use = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            raise VaultError(_IN_USE.format(path) if in_use else DOES_NOT_OPEN) from None
+        with contextlib.ExitStack() as held:
+            held.enter_context(being_changed(path))
+            self.head = self._opened(held)
+            self._held = held.pop_all()
         self._keys, self.clients = self.head.keys, self.head.clients
         self.about: dict[str, Any] = dict(self.head.about)
         self._changed: dict[int, dict[int, _Change | None]] = {}
         self._appended: dict[bytes, _Change] = {}
+
+    def _opened(self, held: contextlib.ExitStack) -> Opened:
+        try:
+            self._db = connect(self.path)
+        except DAMAGE:
+            raise VaultError(f"{self.path} is not a vault, or it was damaged; restore it from a copy.") from None
+        held.callback(self._db.close)
+        try:
+            return self._begin()
+        except FedLMError:
+            raise
+        except DAMAGE as error:
+            in_use = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            raise VaultError(_IN_USE.format(self.path) if in_use else DOES_NOT_OPEN) from None
 
     def _begin(self) -> Opened:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -93,7 +100,7 @@ class VaultEditor:
         with contextlib.suppress(sqlite3.OperationalError):  # others have it open: the WAL stays until they are done
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("PRAGMA journal_mode=DELETE")
-        self._db.close()
+        self._held.close()
 
     def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
         for number, blob in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
