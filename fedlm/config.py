@@ -36,59 +36,59 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # run
-    seed: int = Field(0, ge=0, lt=2**63)
-    rounds: int = Field(100, ge=0)
-    cohort_size: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0, lt=2**63, description="of first weights, cohorts, batches, dropout and partition")
+    rounds: int = Field(100, ge=0, description="rounds in all, with those before a --resume")
+    cohort_size: int = Field(10, ge=1, description="clients drawn a round; under privacy, clients expected")
     eval_every: int = Field(20, ge=1, description="rounds between evaluations")
     eval_clients: int = Field(0, ge=0, description="clients evaluated; 0 is all")
     workers: int = Field(0, ge=0, description="worker processes; 0 is one per core")
-    checkpoint_every: int = Field(1, ge=1)
-    keep_every: int = Field(50, ge=1)
+    checkpoint_every: int = Field(1, ge=1, description="rounds between checkpoints; each takes the last one's place")
+    keep_every: int = Field(50, ge=1, description="rounds between checkpoints that stay, for fedlm forget")
     timeout: float = Field(3600.0, gt=0, le=1e8, description="seconds that a round may take")
     patience: int = Field(0, ge=0, description="evaluations without a gain before the run stops; 0 never stops early")
     min_gain: float = Field(0.0, ge=0, description="smallest gain that counts, nats per held-out token")
     quorum: float = Field(0.0, ge=0, le=1, description="share of a cohort that must be trained, or the run stops")
     # client
-    model: str = "lstm"
-    vocabulary: str = "chars"
+    model: str = Field("lstm", description="a name of fedlm models, with options (docs/models.md)")
+    vocabulary: str = Field("chars", description="chars, bytes, words, bpe or private, with options (docs/models.md)")
     vocabulary_text: str = Field(
         "", exclude=True, description="content of the file of a learned vocabulary", repr=False
     )
-    seq_len: int = Field(80, ge=1)
-    batch_size: int = Field(4, ge=1)
-    local_epochs: int = Field(1, ge=1)
-    client_optimizer: str = "sgd(learning_rate=1.0)"
-    client_schedule: str = "constant"
+    seq_len: int = Field(80, ge=1, description="symbols a row; a document is cut into rows")
+    batch_size: int = Field(4, ge=1, description="rows of a client in a training step")
+    local_epochs: int = Field(1, ge=1, description="passes over a client's text a round")
+    client_optimizer: str = Field("sgd(learning_rate=1.0)", description="sgd, adam or adagrad, with options")
+    client_schedule: str = Field("constant", description="factor of its learning rate by round (fedlm/schedules.py)")
     proximal_mu: float = Field(
         0.0, ge=0, description="FedProx: mu / 2 times the squared distance to the global weights"
     )
     l1: float = Field(0.0, ge=0, description="times the sum of |w| over kernels")
     l2: float = Field(0.0, ge=0, description="times the sum of w * w over kernels")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the uniform distribution in the targets")
     client_patience: int = Field(0, ge=0, description="local epochs without a gain before a client stops; 0 never")
     client_holdout: float = Field(0.2, gt=0, lt=1, description="share of a client's rows that client_patience watches")
     # server
-    strategy: str = "FedAvg"
-    server_schedule: str = "constant"
-    weighting: str = "tokens"
+    strategy: str = Field("FedAvg", description="Flower's, by name, or one's own by import path, with options")
+    server_schedule: str = Field("constant", description="share of the strategy's step that is taken, by round")
+    weighting: str = Field("tokens", description="of a client in the mean: tokens, uniform or capped(tokens=N)")
     drift: bool = Field(False, description="measure norm and cosine of updates to their mean, by a second sum a round")
     # privacy (docs/differential-privacy.md)
-    mechanism: str = "none"
-    clip_norm: float = Field(0.0, ge=0, description="L2 bound of a client's update")
+    mechanism: str = Field("none", description="none, gaussian, adaptive (with options) or local")
+    clip_norm: float = Field(0.0, ge=0, description="L2 bound of a client's update; under adaptive, in the first round")
     noise_multiplier: float = Field(0.0, ge=0, description="standard deviation of the noise over the sensitivity")
     sampling_rate: float = Field(0.0, ge=0, le=1, description="under privacy, each client's probability a round")
     population_weight: float = Field(0.0, ge=0, description="public estimate of all min(tokens, cap) together")
     noise_cohort_size: int = Field(0, ge=0, description="the cohort that a simulation stands for; 0 is cohort_size")
-    delta: float = Field(1e-5, gt=0, lt=1)
+    delta: float = Field(1e-5, gt=0, lt=1, description="where epsilon is stated; choose it below 1 / clients")
     epsilon_budget: float = Field(0.0, ge=0, description="the run stops before it is passed; 0 is no budget")
     reproducible: bool = Field(False, description="noise from the seed; the ledger then says: no guarantee")
     # preparation
-    scrub: str = "full"
+    scrub: str = Field("full", description="full, patterns or none, with options (docs/scrubbing.md)")
     partition: str = Field("", description="how documents are split among clients anew; empty keeps their users")
     max_clients: int = Field(0, ge=0, description="clients kept, drawn by the seed; 0 is all")
-    min_documents: int = Field(2, ge=1)
-    holdout_fraction: float = Field(0.2, ge=0, lt=1)
-    pseudonym_key: str = ""
+    min_documents: int = Field(2, ge=1, description="clients with fewer documents are left out")
+    holdout_fraction: float = Field(0.2, ge=0, lt=1, description="share of a client's documents, the last, held out")
+    pseudonym_key: str = Field("", description="a key file, seed or random; empty: seed if built in, else random")
 
     @model_validator(mode="before")
     @classmethod
