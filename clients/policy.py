@@ -1,10 +1,11 @@
 """What a node does at all, whatever the server asks: its owner's own file, checked by the worker for every message."""
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from flwr.app import ConfigRecord, Error, Message, MessageType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +29,8 @@ class Policy(BaseModel):
         node takes part in no run with differential privacy.
       max_local_epochs: passes over a client's text in one round.
       clipping_required: refuse to train without a clip norm.
+      largest_norm: to which updates are clipped at most; 0 is any, otherwise clipping is required.
+      smallest_noise: the noise multiplier that this node adds at least itself, with mechanism=local; 0 asks for none.
       tells_counts: whether token counts and held-out sums per client may leave.
       min_group: clients that a histogram must cover.
       max_message_bytes: largest message in or out.
@@ -40,6 +43,8 @@ class Policy(BaseModel):
     smallest_cohort: int = Field(1, ge=1)
     max_local_epochs: int = Field(5, ge=1)
     clipping_required: bool = False
+    largest_norm: float = Field(0.0, ge=0, allow_inf_nan=False)
+    smallest_noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     tells_counts: bool = False
     min_group: int = Field(5, ge=1)
     max_message_bytes: int = Field(2**29, ge=1024)
@@ -111,18 +116,27 @@ class Policy(BaseModel):
                 f"This node's policy asks for at least {self.smallest_cohort} different clients a message."
             )
         if category == MessageType.TRAIN:
-            self._check_training(settings)
+            told_norm = float(str(config["clip-norm"])) if settings.privacy.on else math.inf
+            self._check_training(settings, told_norm)
             if settings.privacy.on:
-                settings.privacy.check_told_norm(float(str(config["clip-norm"])))
+                settings.privacy.check_told_norm(told_norm)
 
-    def _check_training(self, settings: RunConfig) -> None:
+    def _check_training(self, settings: RunConfig, told_norm: float) -> None:
         if settings.local_epochs > self.max_local_epochs:
             raise ConfigError(
                 f"This node's policy allows {self.max_local_epochs} local epochs, not {settings.local_epochs}."
             )
-        values: dict[str, Any] = settings.model_dump()
-        if self.clipping_required and not (values.get("clip_norm") and values.get("mechanism", "none") != "none"):
+        if (self.clipping_required or self.largest_norm) and not settings.privacy.on:
             raise ConfigError("This node's policy asks for clipping: set mechanism and clip_norm.")
+        if self.largest_norm and not told_norm <= self.largest_norm:  # NaN is not
+            raise ConfigError(
+                f"This node's policy allows clipping to {self.largest_norm:g} at most, not {told_norm:g}."
+            )
+        noise = settings.noise_multiplier if settings.privacy.mechanism.name == "local" else 0.0
+        if noise < self.smallest_noise:
+            raise ConfigError(
+                f"This node's policy asks for mechanism=local with a noise_multiplier of {self.smallest_noise:g} or more."
+            )
 
 
 class Guard:

@@ -81,6 +81,30 @@ def test_a_node_refuses_another_norm_by_itself(tmp_path: Path) -> None:
             Node(vault).train(asked)
 
 
+@pytest.mark.parametrize("policy", [Policy(clipping_required=True), Policy(largest_norm=1.0)])
+def test_clipping_can_be_required(policy: Policy) -> None:
+    policy.check(message("train", told={"clip-norm": 0.01}, **PRIVATE))
+    with pytest.raises(ConfigError, match="set mechanism and clip_norm"):
+        policy.check(message("train"))
+    policy.check(message("evaluate"))
+
+
+def test_the_norm_has_the_owners_bound_whoever_moves_it() -> None:
+    policy, settings = Policy(largest_norm=0.02), {**PRIVATE, "mechanism": "adaptive"}
+    policy.check(message("train", told={"clip-norm": 0.02}, **settings))
+    for told in (0.03, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=r"clipping to 0\.02 at most"):
+            policy.check(message("train", told={"clip-norm": told}, **settings))
+
+
+def test_the_nodes_own_noise_has_the_owners_floor() -> None:
+    told, floor = {"clip-norm": 0.01}, PRIVATE["noise_multiplier"]
+    Policy(smallest_noise=floor).check(message("train", told=told, **PRIVATE))
+    for policy, settings in ((floor * 1.01, PRIVATE), (floor, {**PRIVATE, "mechanism": "gaussian"}), (floor, {})):
+        with pytest.raises(ConfigError, match=r"mechanism=local with a noise_multiplier"):
+            Policy(smallest_noise=policy).check(message("train", told=told if settings else {}, **settings))
+
+
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
 def test_a_small_cohort_is_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match="at least 3 different clients"):
