@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fedlm.models.kernels.custom_call import kernels
+from fedlm.models.kernels.custom_call import with_kernels
 
 
 def on_cpu() -> bool:
@@ -17,7 +17,7 @@ def compiled(function: Callable[..., Any], signature: Sequence[Any]) -> Any:
     """Returns a graph of a function, compiled when it is first called: on the CPU by XLA, with our kernels."""
 
     def traced(*arguments: Any) -> Any:
-        with kernels():
+        with with_kernels():
             return function(*arguments)
 
     # AutoGraph would write source files into TMPDIR

@@ -1,4 +1,4 @@
-"""A dense layer over a long vocabulary whose bias is one more row of its kernel.
+"""A dense layer made for logits: over a long vocabulary its bias is one more row of its kernel.
 
 A vocabulary of 10,000 words makes logits of 13 MB a batch. A bias of its own adds a pass over them, and its gradient two; as a row
 of the kernel that meets a column of ones, both are part of the matrix products.
@@ -51,7 +51,7 @@ def fused_dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
 
 @tf.custom_gradient
 def dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
-    """Returns the same without a row more."""
+    """Returns what `fused_dense` does, with the bias added apart, for few units."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         by_rows, by_kernel = matmul(upstream, kernel, transpose_b=True), matmul(rows, upstream, transpose_a=True)

@@ -61,10 +61,11 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
     forward: Any = custom_call.forward if served else partial(lstm_loops.forward, mask=mask)
     backward: Any = custom_call.backward if served else partial(lstm_loops.backward, mask=mask)
     gates, h, *cells = forward(projected, bias, recurrent)
+    h = tf.ensure_shape(h, (projected.shape[0], projected.shape[1], units))  # loops forget the number of steps
 
     def gradient(dh: tf.Tensor) -> Tensors:
         dz = backward(gates, *cells, tf.transpose(dh, (1, 0, 2)), recurrent)
-        flat = tf.reshape(dz, (-1, 4 * units))
+        flat = tf.reshape(tf.ensure_shape(dz, projected.shape), (-1, 4 * units))
         dx = tf.transpose(tf.reshape(matmul(flat, kernel, transpose_b=True), shape), (1, 0, 2))
         h_before = tf.concat((tf.zeros_like(h[:1]), h[:-1]), axis=0)
         h_before = tf.reshape(h_before if mask is None else h_before * mask, (-1, units))

@@ -69,9 +69,8 @@ class OptimizerStep:
         pairs = [(tf.convert_to_tensor(v.value), s) for v, s in zip(self.variables, start, strict=True)]
         if all(serve(*pair) for pair in pairs):
             return tf.add_n([squared_distance(*pair) for pair in pairs])
-        flat = [
-            tf.reshape(m, (1, -1)) for m in self.moved(start)
-        ]  # a product: sums of squares take XLA three times as long
+        # A product: sums of squares take XLA three times as long.
+        flat = [tf.reshape(m, (1, -1)) for m in self.moved(start)]
         return tf.add_n([tf.matmul(f, f, transpose_b=True)[0, 0] for f in flat])
 
     def __call__(

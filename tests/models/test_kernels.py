@@ -1,6 +1,8 @@
 """The kernels: against NumPy in float64, with the same bits whatever a vector's width, and inside their arrays."""
 
 from collections.abc import Callable
+from itertools import product as product_of
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -12,39 +14,42 @@ from hypothesis import strategies as st
 
 from fedlm.models import lstm_loops
 from fedlm.models.device import compiled
+from fedlm.models.fused_dense import FusedDense
+from fedlm.models.fused_gru import FusedGRU
+from fedlm.models.fused_lstm import FusedLSTM
+from fedlm.models.fused_rnn import FusedRNN
 from fedlm.models.kernels import custom_call
 from fedlm.models.kernels.distance import PARTS, Distance, compile_distance
-from fedlm.models.kernels.machine import NARROW, WIDE, called, machine
+from fedlm.models.kernels.machine import NARROW, WIDE, machine
 from fedlm.models.kernels.product import Product, compile_product
 from fedlm.models.kernels.recurrence import Recurrence, compile_backward, compile_forward
+from fedlm.models.kernels.tiles import SMALL
+from fedlm.models.kernels.xla_registry import registry
+from tests.models.guarded import Guarded, call
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(machine() is None, reason="no kernels are written for this processor"),
 ]
 MACHINES = [NARROW, WIDE] if machine() == WIDE else [NARROW]
-GUARD = 97
 Array = npt.NDArray[np.float32]
 
 
 def run(compile_it: Callable[..., int], spec: Any, inputs: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
-    """Calls a kernel for each machine: the bits are the same, and nothing beside the outputs is written."""
+    """Calls a kernel for each machine, with arrays at either end of their pages: the bits are the same."""
     found = []
-    for here in MACHINES:
-        sizes = [*map(np.prod, shapes), *([spec.scratch(here)] if hasattr(spec, "scratch") else [])]
-        outputs = [np.full(int(size) + 2 * GUARD, 7, np.float32) for size in sizes]
-        held = [np.ascontiguousarray(i, np.float32) for i in inputs]
-        called(
-            compile_it(spec, here),
-            [o.ctypes.data + 4 * GUARD for o in outputs],
-            [i.ctypes.data for i in held],
-        )
-        for output in outputs:
-            assert (output[:GUARD] == 7).all() and (output[-GUARD:] == 7).all()
-        found.append([o[GUARD:-GUARD].reshape(s) for o, s in zip(outputs, shapes, strict=False)])
+    for here, at_end in product_of(MACHINES, (False, True)):
+        scratch = [(spec.scratch(here),)] if hasattr(spec, "scratch") else []
+        outputs = [Guarded(np.full(s, np.nan, np.float32), at_end=at_end) for s in [*shapes, *scratch]]
+        given = [Guarded(np.ascontiguousarray(i, np.float32), at_end=at_end) for i in inputs]
+        call(compile_it(spec, here), outputs, given)
+        for guarded, values in zip(given, inputs, strict=True):
+            np.testing.assert_array_equal(guarded.values, values)
+        found.append([o.values.copy() for o in outputs[: len(shapes)]])
+        for guarded in outputs + given:
+            guarded.free()
     for other in found[1:]:
-        for ours, theirs in zip(found[0], other, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        assert [o.tobytes() for o in other] == [o.tobytes() for o in found[0]]
     return found[0]
 
 
@@ -65,10 +70,10 @@ def test_products_of_whole_numbers_are_exact(rows: int, columns: int, depth: int
 
 @pytest.mark.parametrize(
     ("rows", "columns", "depth"),
-    [(1, 1, 600), (14, 32, 256), (15, 33, 257), (29, 1100, 256), (3, 1100, 513)],
-    ids=["deep", "a tile", "one more", "a wide b", "a wide and deep b"],
+    [(1, 1, 600), (14, 32, 256), (15, 33, 257), (29, 1100, 256), (13, 1025, 511)],
+    ids=["deep", "a tile", "one more", "a large block", "two large blocks"],
 )
-@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("transposed", [*product_of((False, True), repeat=2)])
 def test_products_of_any_numbers(rows: int, columns: int, depth: int, transposed: tuple[bool, bool]) -> None:
     rng = np.random.default_rng(depth)
     a, b = (rng.normal(size=s).astype("float32") for s in ((rows, depth), (depth, columns)))
@@ -112,6 +117,12 @@ def recurrence(projected: Array, bias: Array, recurrent: Array, dh: Array) -> tu
     return gates, h, c, tanh_c, dz
 
 
+def test_the_large_blocks_are_large() -> None:
+    blocks = [Product(*s) for s in ((29, 1100, 256), (13, 1025, 511))]
+    assert all(p.shape(here, p.block).size > SMALL for p in blocks for here in MACHINES)
+    assert not Product(15, 33, 257).shape(NARROW, 256).size > SMALL
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (4, 7, 16), (3, 29, 33), (2, 1, 300)])
 def test_recurrence_is_that_of_the_loops_in_float64(shape: tuple[int, int, int]) -> None:
     steps, batch, units = shape
@@ -143,6 +154,19 @@ def test_gates_of_huge_numbers_and_of_none() -> None:
     np.testing.assert_allclose(h[0, :, 0], sigmoid * np.tanh(sigmoid * tanh), rtol=1e-6, atol=1e-37)
 
 
+@pytest.mark.parametrize("gate", range(4))
+def test_what_is_not_a_number_stays_in_its_sequence(gate: int) -> None:
+    """Over steps, and on the way back."""
+    rng = np.random.default_rng(gate)
+    shapes = ((4, 5, 4 * 6), (4 * 6,), (6, 4 * 6), (4, 5, 6))
+    inputs = [rng.normal(size=s).astype("float32") for s in shapes]
+    inputs[0][1, 3, gate * 6 + 2] = np.nan
+    _, h, *_, dz = recurrence(*inputs)
+    others = np.arange(5) != 3
+    assert np.isfinite(h[:, others]).all() and np.isfinite(dz[:, others]).all()
+    assert np.isfinite(h[0]).all() and np.isnan(h[2:, 3]).all() and np.isnan(dz[0, 3]).any()
+
+
 def test_functions_of_gates_everywhere() -> None:
     """To a few units in the last place, over all numbers that matter."""
     x = np.linspace(-30, 30, 4 * 9973, dtype=np.float32).reshape(1, -1, 4)
@@ -153,21 +177,84 @@ def test_functions_of_gates_everywhere() -> None:
     np.testing.assert_allclose(gates[..., 2], np.tanh(wide[..., 2]), rtol=1e-6)
 
 
-def uses_kernels() -> bool:
-    """Returns whether a graph that is compiled for this machine calls kernels."""
-    signature = [tf.TensorSpec((3, 4), tf.float32), tf.TensorSpec((4, 5), tf.float32)]
-    graph = compiled(custom_call.matmul, signature).get_concrete_function().graph
-    return any(op.type == "XlaCustomCallV2" for op in graph.get_operations())
+def calls(function: Callable[..., Any], *shapes: tuple[int, ...]) -> int:
+    """Returns how many kernels a graph of a function calls when it is compiled for this machine."""
+    graph = compiled(function, [tf.TensorSpec(s, tf.float32) for s in shapes]).get_concrete_function().graph
+    return sum(op.type == "XlaCustomCallV2" for op in graph.get_operations())
 
 
 def test_graphs_use_kernels_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert uses_kernels()
+    matmul = custom_call.matmul
+    assert calls(matmul, (3, 4), (4, 5)) == 1
     a, b = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
-    with custom_call.kernels():
-        assert not custom_call.serve(tf.constant(a, tf.float64))
-    np.testing.assert_array_equal(custom_call.matmul(tf.constant(a), tf.constant(b)), a @ b)  # outside a graph: none
-    monkeypatch.setattr(custom_call, "registry", lambda: None)  # a TensorFlow that hides the registry
-    assert not uses_kernels()
-    monkeypatch.undo()
-    monkeypatch.setattr(custom_call, "machine", lambda: None)  # another processor
-    assert not uses_kernels()
+    with custom_call.with_kernels():
+        np.testing.assert_array_equal(matmul(tf.constant(a), tf.constant(b)), a @ b)  # outside a graph: none
+    assert calls(lambda x, y: matmul(tf.cast(x, tf.float64), tf.cast(y, tf.float64)), (3, 4), (4, 5)) == 0
+    assert calls(matmul, (3, 0), (0, 5)) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(custom_call, "registry", lambda: None)  # a TensorFlow that hides the registry
+        assert calls(matmul, (3, 4), (4, 5)) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(custom_call, "machine", lambda: None)  # another processor
+        assert calls(matmul, (3, 4), (4, 5)) == 0
+    monkeypatch.setattr(tf, "__version__", "2.99.0")
+    assert registry.__wrapped__() is None
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (FusedLSTM(3, return_sequences=True), 6),  # four products, the recurrence there and back
+        (FusedLSTM(3, return_sequences=True, recurrent_dropout=0.5), 4),
+        (FusedGRU(3, return_sequences=True), 4),
+        (FusedRNN(3, return_sequences=True), 4),
+        (FusedDense(3), 3),
+    ],
+)
+def test_a_layer_makes_its_large_products_by_kernels(layer: Any, expected: int) -> None:
+    layer.build((2, 5, 4))
+
+    def step(x: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, training=True))
+        return tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
+
+    assert calls(step, (2, 5, 4)) == expected
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    """A kernel would read beside them."""
+    wrong = [
+        (custom_call.matmul, (3, 4), (7, 5)),
+        (custom_call.squared_distance, (3, 4), (1, 5)),
+        (custom_call.forward, (2, 3, 8), (1,), (2, 8)),
+        (custom_call.forward, (2, 3, 8), (8,), (3, 8)),
+        (custom_call.backward, (2, 3, 8), (2, 3, 2), (2, 3, 2), (2, 3, 3), (2, 8)),
+    ]
+    for function, *shapes in wrong:
+        with pytest.raises(ValueError, match="Expected a"):
+            calls(function, *shapes)
+
+
+def test_two_threads_compile_one_kernel() -> None:
+    """Each may be first; XLA would end the process over one name with two addresses."""
+    found: list[Any] = []
+    a, b = np.ones((7, 11), np.float32), np.ones((11, 13), np.float32)
+    signature = [tf.TensorSpec(x.shape, tf.float32) for x in (a, b)]
+    threads = [Thread(target=lambda: found.append(compiled(custom_call.matmul, signature)(a, b))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for product_found in found:
+        np.testing.assert_array_equal(product_found, a @ b)
+
+
+def test_the_norm_of_an_update_is_that_without_kernels() -> None:
+    rng = np.random.default_rng(5)
+    a, b = (rng.normal(size=(17, 9)).astype("float32") for _ in range(2))
+    signature = [tf.TensorSpec(a.shape, tf.float32)] * 2
+    found = compiled(custom_call.squared_distance, signature)(a, b)
+    np.testing.assert_allclose(found, ((a.astype("float64") - b) ** 2).sum(), rtol=1e-6)

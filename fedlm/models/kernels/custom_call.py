@@ -1,13 +1,15 @@
-"""The kernels as operations of a graph that XLA compiles; on another processor, or with another TensorFlow, graphs go without."""
+"""The kernels as operations of a graph that XLA compiles; on another processor, or with another TensorFlow, graphs go without.
+
+They have no gradients: a custom gradient calls them, after `serve` has said that they may be.
+"""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from fedlm.models.kernels.distance import PARTS, Distance, compile_distance
 from fedlm.models.kernels.machine import Machine, machine
@@ -15,13 +17,14 @@ from fedlm.models.kernels.product import Product, compile_product
 from fedlm.models.kernels.recurrence import Recurrence, compile_backward, compile_forward
 from fedlm.models.kernels.xla_registry import registry
 
-_wanted: ContextVar[bool] = ContextVar("_wanted", default=False)
+Shape = tuple[int, ...]
+_wanted: ContextVar[Machine | None] = ContextVar("_wanted", default=None)
 
 
 @contextlib.contextmanager
-def kernels() -> Iterator[None]:
-    """Inside, a graph that XLA compiles for the processor is written with kernels, if there are any."""
-    token = _wanted.set(machine() is not None and registry() is not None)
+def with_kernels() -> Iterator[None]:
+    """Inside, a graph is traced with kernels, if there are any: only XLA on the CPU can run it then."""
+    token = _wanted.set(machine() if registry() is not None else None)
     try:
         yield
     finally:
@@ -29,39 +32,45 @@ def kernels() -> Iterator[None]:
 
 
 def serve(*arrays: tf.Tensor) -> bool:
-    """Returns whether a graph is being written with kernels, and they can take these arrays."""
-    return _wanted.get() and all(a.dtype == tf.float32 and a.shape.is_fully_defined() for a in arrays)
+    """Returns whether a graph is being traced with kernels, and they can take these arrays."""
+    return (
+        _wanted.get() is not None
+        and not tf.executing_eagerly()
+        and all(a.dtype == tf.float32 and a.shape.is_fully_defined() and a.shape.num_elements() for a in arrays)
+    )
 
 
 def matmul(a: tf.Tensor, b: tf.Tensor, *, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
     """Returns a @ b of matrices, stored as they are or transposed: by a kernel where they serve."""
     if not serve(a, b):
         return tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
-    rows, depth = reversed(a.shape) if transpose_a else a.shape
-    spec = Product(rows, b.shape[0 if transpose_b else 1], depth, transpose_a, transpose_b)
-    name = _registered(compile_product, spec)
-    return _call(name, (a, b), ((spec.rows, spec.columns), (spec.scratch(_machine()),)))[0]
+    (rows, depth), (deep, columns) = (s[::-1] if t else s for s, t in ((a.shape, transpose_a), (b.shape, transpose_b)))
+    if depth != deep:
+        raise ValueError(f"Expected a and b of one depth, not {depth} and {deep}.")
+    spec = Product(rows, columns, depth, transpose_a, transpose_b)
+    return _call(compile_product, spec, ((a, a.shape), (b, b.shape)), [(rows, columns)])[0]
 
 
 def squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns the sum of squares of a - b, a float32."""
     spec = Distance(a.shape.num_elements())
-    return tf.reduce_sum(_call(_registered(compile_distance, spec), (a, b), ((PARTS,),))[0])
+    return tf.reduce_sum(_call(compile_distance, spec, ((a, a.shape), (b, a.shape)), [(PARTS,)])[0])
 
 
 def forward(projected: tf.Tensor, bias: tf.Tensor, recurrent: tf.Tensor) -> list[tf.Tensor]:
     """Returns gates, h, c and tanh(c) of an LSTM; see `recurrence.py`."""
     spec = _recurrence(projected)
-    state, scratch = (spec.steps, spec.batch, spec.units), (spec.scratch(_machine()),)
-    inputs, outputs = (projected, bias, recurrent), (projected.shape, state, state, state, scratch)
-    return _call(_registered(compile_forward, spec), inputs, outputs)[:-1]
+    wide, state = (*projected.shape[:2], 4 * spec.units), (spec.steps, spec.batch, spec.units)
+    inputs = ((projected, wide), (bias, wide[2:]), (recurrent, (spec.units, wide[2])))
+    return _call(compile_forward, spec, inputs, [wide, state, state, state])
 
 
 def backward(gates: tf.Tensor, c: tf.Tensor, tanh_c: tf.Tensor, dh: tf.Tensor, recurrent: tf.Tensor) -> tf.Tensor:
     """Returns the gradient of `projected`."""
     spec = _recurrence(gates)
-    inputs, outputs = (gates, c, tanh_c, dh, recurrent), (gates.shape, (spec.scratch(_machine()),))
-    return _call(_registered(compile_backward, spec), inputs, outputs)[0]
+    wide, state = (*gates.shape[:2], 4 * spec.units), (spec.steps, spec.batch, spec.units)
+    inputs = ((gates, wide), (c, state), (tanh_c, state), (dh, state), (recurrent, (spec.units, wide[2])))
+    return _call(compile_backward, spec, inputs, [wide])[0]
 
 
 def _recurrence(gates: tf.Tensor) -> Recurrence:
@@ -69,22 +78,47 @@ def _recurrence(gates: tf.Tensor) -> Recurrence:
     return Recurrence(steps, batch, width // 4)
 
 
-def _machine() -> Machine:
-    here = machine()
+def _call(
+    compile_it: Callable[[Any, Machine], int],
+    spec: Any,
+    inputs: Sequence[tuple[tf.Tensor, Shape]],
+    outputs: list[Shape],
+) -> list[tf.Tensor]:
+    """Writes a call of a kernel.
+
+    Args:
+      compile_it: returns the kernel's address.
+      spec: what it is compiled for.
+      inputs: arrays, and the shapes that the kernel takes them for.
+      outputs: shapes; scratch comes after them.
+
+    Raises:
+      ValueError: an array has another shape: the kernel would read beside it.
+    """
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops  # not of TensorFlow's public names: only where it was tried
+
+    here = _wanted.get()
     assert here is not None
-    return here
-
-
-def _call(name: str, inputs: tuple[tf.Tensor, ...], shapes: tuple[Any, ...]) -> list[tf.Tensor]:
-    return gen_xla_ops.xla_custom_call_v2(  # type: ignore[no-any-return]
-        inputs, name, "", False, [tf.float32] * len(shapes), [tf.TensorShape(s) for s in shapes]
+    for array, shape in inputs:
+        if tuple(array.shape) != tuple(shape):
+            raise ValueError(f"Expected an array {tuple(shape)}, not {tuple(array.shape)}, for {spec}.")
+    shapes = [*outputs, (spec.scratch(here),)] if hasattr(spec, "scratch") else outputs
+    found = gen_xla_ops.xla_custom_call_v2(
+        [array for array, _ in inputs],
+        _registered(compile_it, spec, here),
+        "",
+        False,
+        [tf.float32] * len(shapes),
+        [tf.TensorShape(s) for s in shapes],
     )
+    return list(found[: len(outputs)])
 
 
 @functools.cache
-def _registered(compile_it: Callable[[Any, Machine], int], spec: Any) -> str:
-    """Returns the name that XLA finds a kernel by; a name can be given only once."""
-    name, register = f"fedlm {compile_it.__name__} {spec}", registry()
+def _registered(compile_it: Callable[[Any, Machine], int], spec: Any, here: Machine) -> str:
+    """Returns the name that XLA finds a kernel by. A name has one address: given another, XLA would end the process."""
+    address, register = compile_it(spec, here), registry()
     assert register is not None
-    register(name, compile_it(spec, _machine()))
+    name = f"fedlm {compile_it.__name__} {spec} {address:x}"
+    register(name, address)
     return name

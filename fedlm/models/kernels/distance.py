@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import LONG, kernel
-from fedlm.models.kernels.machine import Machine, compiled
+from fedlm.models.kernels.emit import INT64, kernel
+from fedlm.models.kernels.machine import Machine, address_of
 
 PARTS = 64  # sums that go side by side, whatever the width of a vector
 
@@ -39,6 +39,6 @@ def compile_distance(spec: Distance, machine: Machine) -> int:
         sums = after
     for part in range(PARTS // width):
         count = max(0, min(width, spec.size - whole - part * width))
-        value = added(LONG(whole), part, count, sums[part]) if count else sums[part]
+        value = added(INT64(whole), part, count, sums[part]) if count else sums[part]
         emit.store(value, emit.at(out, part * width))
-    return compiled(emit)
+    return address_of(emit)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 from llvmlite.ir import Value
 
-FLOAT, BYTE, INT, LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+FLOAT, BYTE, INT32, INT64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
 _numbers = itertools.count()
 
@@ -36,31 +36,24 @@ class Emitter:
     def at(self, pointer: Value, *terms: int | tuple[Value, int]) -> Value:
         """Returns the place so many floats after a pointer: the sum of terms, a number or (index, stride)."""
         fixed = sum(t for t in terms if isinstance(t, int))
-        place = self.build.gep(pointer, [LONG(fixed)], source_etype=FLOAT) if fixed else pointer
+        place = self.build.gep(pointer, [INT64(fixed)], source_etype=FLOAT) if fixed else pointer
         for term in terms:
             if not isinstance(term, int):
-                distance = self.build.mul(term[0], LONG(term[1]))
+                distance = self.build.mul(term[0], INT64(term[1]))
                 place = self.build.gep(place, [distance], source_etype=FLOAT)
         return place
 
-    @contextmanager
     def times(self, count: int, step: int = 1) -> Iterator[Value]:
-        """A loop over 0, step, 2 step, ... below `count`; of none the code is written, and never runs."""
+        """Loops over 0, step, 2 step, ... below `count`: what stands in the Python loop, which has one turn, is written once."""
         if count > 0:
             with self.reduced(count, [], step) as (index, _, _):
                 yield index
-            return
-        after = self.build.block
-        self.build.position_at_end(self.function.append_basic_block())
-        yield LONG(0)
-        self.build.unreachable()
-        self.build.position_at_end(after)
 
     @contextmanager
     def reduced(
         self, count: int, start: Sequence[Value], step: int = 1
     ) -> Iterator[tuple[Value, list[Value], list[Value]]]:
-        """A loop that carries values: yields the index, the values before the turn, and a list to be filled with those after.
+        """A loop of one turn or more that carries values: yields the index, the values before the turn, and a list to be filled with those after.
 
         After the loop that list holds the last values.
         """
@@ -68,18 +61,18 @@ class Emitter:
         before, body = build.block, build.append_basic_block()
         build.branch(body)
         build.position_at_end(body)
-        index, carried = build.phi(LONG), [build.phi(v.type) for v in start]
-        index.add_incoming(LONG(0), before)
+        index, carried = build.phi(INT64), [build.phi(v.type) for v in start]
+        index.add_incoming(INT64(0), before)
         for phi, value in zip(carried, start, strict=True):
             phi.add_incoming(value, before)
         after: list[Value] = []
         yield index, list(carried), after
-        following, last = build.add(index, LONG(step)), build.block
+        following, last = build.add(index, INT64(step)), build.block
         index.add_incoming(following, last)
         for phi, value in zip(carried, after, strict=True):
             phi.add_incoming(value, last)
         end = build.append_basic_block()
-        build.cbranch(build.icmp_signed("<", following, LONG(count)), body, end)
+        build.cbranch(build.icmp_signed("<", following, INT64(count)), body, end)
         build.position_at_end(end)
 
     def number(self, value: float) -> Value:
@@ -90,8 +83,8 @@ class Emitter:
         """Returns the vector at a place; of fewer floats than a vector has, the rest is zero and not read."""
         if count is None or count == self.width:
             return self.build.load(place, typ=self._vector, align=4)
-        name, kinds = f"llvm.masked.load.v{self.width}f32.p0", [POINTER, INT, self._mask(count).type, self._vector]
-        arguments = [place, INT(4), self._mask(count), self.number(0)]
+        name, kinds = f"llvm.masked.load.v{self.width}f32.p0", [POINTER, INT32, self._mask(count).type, self._vector]
+        arguments = [place, INT32(4), self._mask(count), self.number(0)]
         return self.build.call(self._intrinsic(name, self._vector, kinds), arguments)
 
     def store(self, value: Value, place: Value, count: int | None = None) -> None:
@@ -100,18 +93,18 @@ class Emitter:
             self.build.store(value, place, align=4)
             return
         name, mask = f"llvm.masked.store.v{self.width}f32.p0", self._mask(count)
-        kinds = [self._vector, POINTER, INT, mask.type]
-        self.build.call(self._intrinsic(name, ir.VoidType(), kinds), [value, place, INT(4), mask])
+        kinds = [self._vector, POINTER, INT32, mask.type]
+        self.build.call(self._intrinsic(name, ir.VoidType(), kinds), [value, place, INT32(4), mask])
 
     def prefetch(self, place: Value, *, write: bool = False) -> None:
         """Asks for the cache line of a place that is soon read or written; one outside of an array does no harm."""
-        fetch = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, INT, INT, INT])
-        self.build.call(fetch, [place, INT(int(write)), INT(3), INT(1)])
+        fetch = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, INT32, INT32, INT32])
+        self.build.call(fetch, [place, INT32(int(write)), INT32(3), INT32(1)])
 
     def spread(self, place: Value) -> Value:
         """Returns a vector of the one float at a place."""
-        one = self.build.insert_element(self._vector(ir.Undefined), self.build.load(place, typ=FLOAT), INT(0))
-        zeros = ir.Constant(ir.VectorType(INT, self.width), [0] * self.width)
+        one = self.build.insert_element(self._vector(ir.Undefined), self.build.load(place, typ=FLOAT), INT32(0))
+        zeros = ir.Constant(ir.VectorType(INT32, self.width), [0] * self.width)
         return self.build.shuffle_vector(one, self._vector(ir.Undefined), zeros)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -123,10 +116,10 @@ class Emitter:
         """Loops over a row of `total` floats: yields where a vector begins, and how many floats it has; the last one is short."""
         whole = total - total % self.width
         if whole:
-            with self.times(whole, self.width) as place:
+            for place in self.times(whole, self.width):
                 yield place, self.width
         if total > whole:
-            yield LONG(whole), total - whole
+            yield INT64(whole), total - whole
 
     def _mask(self, count: int) -> ir.Constant:
         bit = ir.IntType(1)
@@ -143,10 +136,10 @@ def kernel(width: int, outputs: int, inputs: int) -> tuple[Emitter, list[Value]]
     Returns:
       What writes it; its arrays, those it writes first.
     """
-    emit = Emitter(ir.Module(), f"kernel_{next(_numbers)}", [POINTER] * 3 + [LONG, POINTER], width)
+    emit = Emitter(ir.Module(), f"kernel_{next(_numbers)}", [POINTER] * 3 + [INT64, POINTER], width)
     found = [emit.arguments[0]] if outputs == 1 else []  # one output comes as it is, several as a list
     for place, count in ((0, 0 if found else outputs), (1, inputs)):
         for n in range(count):
-            at = emit.build.gep(emit.arguments[place], [LONG(n)], source_etype=POINTER)
+            at = emit.build.gep(emit.arguments[place], [INT64(n)], source_etype=POINTER)
             found.append(emit.build.load(at, typ=POINTER))
     return emit, found

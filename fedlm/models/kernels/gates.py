@@ -10,14 +10,14 @@ import math
 from llvmlite import ir
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import INT, Emitter
+from fedlm.models.kernels.emit import INT32, Emitter
 
-_LOW, _HIGH = (
-    -87.0,
-    18.0,
-)  # exp of the first is a normal number; sigmoid of the second is 1, and four such products are finite
-_LN2_HIGH = 0.693359375  # of few bits: n times it is exact; the rest of ln 2 comes after it
-_WHOLE = 1.5 * 2.0**23  # added to a number it rounds it to a whole one, which then stands in the lowest bits
+# Exp of the first is a normal number; sigmoid of the second is 1, and the product of four such denominators is finite.
+_LOW, _HIGH = -87.0, 18.0
+# Of few bits: n times it is exact. The rest of ln 2 comes after it.
+_LN2_HIGH = 0.693359375
+# Added to a number it rounds it to a whole one, which then stands in the lowest bits.
+_WHOLE = 1.5 * 2.0**23
 
 
 class Gates:
@@ -31,7 +31,7 @@ class Gates:
         self._emit, self._build = emit, emit.build
 
     def forward(self, i: Value, f: Value, g: Value, o: Value) -> tuple[Value, Value, Value, Value]:
-        """Returns sigmoid(i), sigmoid(f), tanh(g), sigmoid(o): one division serves all four."""
+        """Returns sigmoid(i), sigmoid(f), tanh(g), sigmoid(o): one division serves all four, so that NaN in one makes all four NaN."""
         build, one = self._build, self._emit.number(1)
         above = [self._exp(x) for x in (i, f, o)]
         above.insert(2, self._exp_less_one(self._twice(g)))
@@ -71,7 +71,7 @@ class Gates:
         for degree in range(6, 1, -1):
             rest = emit.fma(rest, x, emit.number(1 / math.factorial(degree)))
         rest = emit.fma(build.fmul(x, x), rest, x)
-        integers = ir.VectorType(INT, emit.width)
+        integers = ir.VectorType(INT32, emit.width)
         places = build.shl(build.bitcast(shifted, integers), ir.Constant(integers, [23] * emit.width))
         one = ir.Constant(integers, [0x3F800000] * emit.width)
         return build.bitcast(build.add(places, one), rest.type), rest

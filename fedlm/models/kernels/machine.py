@@ -1,7 +1,7 @@
 """The processor that kernels are compiled for."""
 
-import ctypes
 import functools
+import threading
 from dataclasses import dataclass
 
 from llvmlite import binding
@@ -25,6 +25,7 @@ class Machine:
 
 WIDE = Machine(width=16, rows=14, vectors=2)  # 32 registers of AVX-512
 NARROW = Machine(width=8, rows=6, vectors=2)  # 16 registers of AVX2
+_LOCK = threading.Lock()  # of two engines the one that is not kept would take its kernels with it
 
 
 @functools.cache
@@ -36,21 +37,21 @@ def machine() -> Machine | None:
     return NARROW if features.get("avx2") and features.get("fma") else None
 
 
-def compiled(emit: Emitter) -> int:
+def address_of(emit: Emitter) -> int:
     """Ends a kernel and returns its address; it stays for the life of the process."""
     emit.build.ret_void()
-    engine, target = _engine()
-    parsed = binding.parse_assembly(str(emit.function.module))
-    parsed.verify()
-    options = binding.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = (
-        False  # kernels say their vectors themselves
-    )
-    builder = binding.create_pass_builder(target, options)
-    builder.getModulePassManager().run(parsed, builder)
-    engine.add_module(parsed)
-    engine.finalize_object()
-    return int(engine.get_function_address(emit.function.name))
+    with _LOCK:
+        engine, target = _engine()
+        parsed = binding.parse_assembly(str(emit.function.module))
+        parsed.verify()
+        # Kernels say their vectors themselves.
+        options = binding.create_pipeline_tuning_options(speed_level=1)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+        builder = binding.create_pass_builder(target, options)
+        builder.getModulePassManager().run(parsed, builder)
+        engine.add_module(parsed)
+        engine.finalize_object()
+        return int(engine.get_function_address(emit.function.name))
 
 
 @functools.cache
@@ -62,10 +63,3 @@ def _engine() -> tuple[binding.ExecutionEngine, binding.TargetMachine]:
     options = {"cpu": binding.get_host_cpu_name(), "features": features.flatten(), "opt": 3}
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), host.create_target_machine(**options))
     return engine, host.create_target_machine(**options)
-
-
-def called(address: int, outputs: list[int], inputs: list[int]) -> None:
-    """Calls a kernel as XLA does, with the addresses of arrays."""
-    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_size_t, ctypes.c_void_p)(address)
-    written, read = ((ctypes.c_void_p * len(a))(*a) for a in (outputs, inputs))
-    kernel(outputs[0] if len(outputs) == 1 else written, read, None, 0, None)

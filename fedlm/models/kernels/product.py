@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import LONG, kernel
-from fedlm.models.kernels.machine import Machine, compiled
+from fedlm.models.kernels.emit import INT64, kernel
+from fedlm.models.kernels.machine import Machine, address_of
 from fedlm.models.kernels.tiles import Shape, Tiles
 
 DEPTH = 256  # of a block: 14 kB of a tile's rows
@@ -63,10 +63,10 @@ def compile_product(spec: Product, machine: Machine) -> int:
             left = packed
         tiles.multiply(left, scratch, out, None if first else out)
 
-    block(LONG(0), spec.block, first=True)
+    block(INT64(0), spec.block, first=True)
     if whole := (spec.depth - spec.block) // spec.block:
-        with emit.times(whole) as n:
-            block(emit.build.mul(emit.build.add(n, LONG(1)), LONG(spec.block)), spec.block)
+        for n in emit.times(whole):
+            block(emit.build.mul(emit.build.add(n, INT64(1)), INT64(spec.block)), spec.block)
     if rest := spec.depth % spec.block:
-        block(LONG(spec.depth - rest), rest)
-    return compiled(emit)
+        block(INT64(spec.depth - rest), rest)
+    return address_of(emit)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from llvmlite.ir import Value
 
-from fedlm.models.kernels.emit import LONG, Emitter, kernel
+from fedlm.models.kernels.emit import INT64, Emitter, kernel
 from fedlm.models.kernels.gates import Gates
-from fedlm.models.kernels.machine import Machine, compiled
+from fedlm.models.kernels.machine import Machine, address_of
 from fedlm.models.kernels.tiles import LINE, Shape, Tiles
 
 
@@ -61,12 +61,12 @@ def compile_forward(spec: Recurrence, machine: Machine) -> int:
     tiles, size = Tiles(emit, spec.forward(machine)), spec.size
     tiles.pack(weights, (4 * spec.units, 1), packed)
     _forward_step(emit, spec, projected, bias, gates, states, None)
-    with emit.times(spec.steps - 1) as last:
+    for last in emit.times(spec.steps - 1):
         now, start = (emit.at(array, 4 * size, (last, 4 * size)) for array in (gates, projected))
         h_last, c_last, _ = (emit.at(array, (last, size)) for array in states)
         tiles.multiply(h_last, packed, now, start)
         _forward_step(emit, spec, now, bias, now, [emit.at(s, size, (last, size)) for s in states], c_last)
-    return compiled(emit)
+    return address_of(emit)
 
 
 def compile_backward(spec: Recurrence, machine: Machine) -> int:
@@ -82,14 +82,14 @@ def compile_backward(spec: Recurrence, machine: Machine) -> int:
     tiles.pack(weights, (1, 4 * spec.units), packed)
     for place, count in emit.lanes(2 * size):
         emit.store(emit.number(0), emit.at(dh_next, (place, 1)), count)
-    with emit.times(spec.steps - 1) as done:
-        t = emit.build.sub(LONG(spec.steps - 1), done)
+    for done in emit.times(spec.steps - 1):
+        t = emit.build.sub(INT64(spec.steps - 1), done)
         here, inputs = emit.at(out, (t, 4 * size)), [emit.at(gates, (t, 4 * size))]
         inputs += [emit.at(array, (t, size)) for array in (tanh_c, dh)]
         _backward_step(emit, spec, inputs, (dh_next, dc_next), (here, row), emit.at(c, -size, (t, size)))
         tiles.multiply(row, packed, dh_next)
     _backward_step(emit, spec, [gates, tanh_c, dh], (dh_next, dc_next), (out, row), None)
-    return compiled(emit)
+    return address_of(emit)
 
 
 def _forward_step(
@@ -170,6 +170,6 @@ class _Part:
 
 def _parts(emit: Emitter, spec: Recurrence) -> Iterator[_Part]:
     """Loops over all rows and their units."""
-    with emit.times(spec.batch) as row:
+    for row in emit.times(spec.batch):
         for place, count in emit.lanes(spec.units):
             yield _Part(emit, spec.units, row, place, count)

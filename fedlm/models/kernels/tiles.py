@@ -1,11 +1,11 @@
-"""A small left matrix times a packed right one, tile by tile; a tile's sums stay in registers."""
+"""A matrix times a packed one, tile by tile; a tile's sums stay in registers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llvmlite.ir import Function, Value
 
-from fedlm.models.kernels.emit import FLOAT, INT, LONG, POINTER, Emitter
+from fedlm.models.kernels.emit import FLOAT, INT32, INT64, POINTER, Emitter
 from fedlm.models.kernels.machine import Machine
 
 LINE = 16  # floats of a cache line
@@ -63,7 +63,7 @@ class Tiles:
     def multiply(self, a: Value, packed: Value, out: Value, start: Value | None = None) -> None:
         """Writes the product.
 
-        Of a and b, the one that stays in a cache is gone through again and again.
+        All panels pass each tile's rows where b stays in a cache; else all rows pass each panel.
 
         Args:
           a, packed, out: where they begin.
@@ -89,7 +89,7 @@ class Tiles:
         for place, columns in self._panels():
             source = self._emit.at(b, (place, self._shape.panel * strides[1]))
             target = self._emit.at(packed, (place, self._shape.panel * self._shape.depth))
-            with self._emit.times(self._shape.depth) as k:
+            for k in self._emit.times(self._shape.depth):
                 self._pack_row(
                     self._emit.at(source, (k, strides[0])),
                     strides[1],
@@ -101,7 +101,7 @@ class Tiles:
         """Writes the copy of an a that lies transposed, (depth, rows)."""
         for tile, row, height in self._rows():
             target = self._emit.at(packed, (tile, self._shape.depth * self._shape.machine.width))
-            with self._emit.times(self._shape.depth) as k:
+            for k in self._emit.times(self._shape.depth):
                 value = self._emit.load(self._emit.at(a, (k, self._shape.rows), (row, 1)), height)
                 self._emit.store(value, self._emit.at(target, (k, self._shape.machine.width)))
 
@@ -109,21 +109,21 @@ class Tiles:
         """Loops over panels: their place, and how many columns are real."""
         whole, rest = divmod(self._shape.columns, self._shape.panel)
         if whole:
-            with self._emit.times(whole) as n:
+            for n in self._emit.times(whole):
                 yield n, self._shape.panel
         if rest:
-            yield LONG(whole), rest
+            yield INT64(whole), rest
 
     def _rows(self) -> Iterator[tuple[Value, Value, int]]:
         """Loops over tiles of almost the same height that make up the rows: their place, first row and height."""
         tiles = -(-self._shape.rows // self._shape.machine.rows)
         low, more = divmod(self._shape.rows, tiles)
         if more:
-            with self._emit.times(more) as n:
-                yield n, self._emit.build.mul(n, LONG(low + 1)), low + 1
-        with self._emit.times(tiles - more) as n:
-            row = self._emit.build.add(self._emit.build.mul(n, LONG(low)), LONG(more * (low + 1)))
-            yield self._emit.build.add(n, LONG(more)), row, low
+            for n in self._emit.times(more):
+                yield n, self._emit.build.mul(n, INT64(low + 1)), low + 1
+        for n in self._emit.times(tiles - more):
+            row = self._emit.build.add(self._emit.build.mul(n, INT64(low)), INT64(more * (low + 1)))
+            yield self._emit.build.add(n, INT64(more)), row, low
 
     def _one(
         self,
@@ -182,5 +182,5 @@ class Tiles:
                 value = emit.number(0)
                 for n in range(count):
                     one = emit.build.load(emit.at(row, (c + n) * stride), typ=FLOAT)
-                    value = emit.build.insert_element(value, one, INT(n))
+                    value = emit.build.insert_element(value, one, INT32(n))
             emit.store(value, emit.at(target, c))

@@ -1,11 +1,12 @@
 """XLA's registry of custom calls.
 
 XLA finds a custom call by its name here. TensorFlow has an operation that makes one but no Python name for the registry, so its C++
-function is called as it stands in the library, of the versions that were tried.
+function is called as it stands in the library, of the versions that were tried (`clients/worker.py` has the same for XLA's switches).
 """
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def registry() -> Callable[[str, int], None] | None:
     if not tf.__version__.startswith(TRIED):
         return None
     try:
-        library = ctypes.CDLL(str(Path(tf.__file__).parent / "libtensorflow_cc.so.2"))
+        name = str(Path(tf.__file__).parent / "libtensorflow_cc.so.2")
+        library = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)  # the one that this process runs
         instance, register = library[_GLOBAL], library[_REGISTER]
     except (OSError, AttributeError):
         return None
