@@ -180,14 +180,15 @@ def _locked(path: Path, mode: Literal["rb", "r+b"], lock: int) -> Iterator[Binar
                 OSError
             ):  # a file system without locks: one change at a time is its owner's affair
                 fcntl.flock(file, lock)
-            if _is_at(path, file):  # else it was replaced or removed while this one waited
+            if is_at(path, file.fileno()):  # else it was replaced or removed while this one waited
                 yield file
                 return
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
+def is_at(path: Path, handle: int) -> bool:
+    """Returns whether an open file is the one that a path names."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
         return False
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedlm.errors import VaultError
+from fedlm.vault.keyfile import is_at
 
 WAIT = 5.0  # seconds, for a change that is just being made or a run that is ending
 
@@ -68,7 +69,7 @@ def _is_taken(file: Path, lock: int, held: contextlib.ExitStack) -> bool:
             return False
         except OSError:  # no locks here
             return True
-        if not _is_at(file, handle):  # taken away since it was opened
+        if not is_at(file, handle):  # taken away since it was opened
             return False
         opened.callback(_take_away, file, handle)
         held.enter_context(opened.pop_all())
@@ -78,12 +79,5 @@ def _is_taken(file: Path, lock: int, held: contextlib.ExitStack) -> bool:
 def _take_away(file: Path, handle: int) -> None:
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(file, handle):
+        if is_at(file, handle):
             file.unlink()
-
-
-def _is_at(file: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), file.stat())
-    except FileNotFoundError:
-        return False

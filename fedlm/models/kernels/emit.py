@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 from llvmlite.ir import Value
 
-FLOAT, BYTE, INT32, INT64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
 _numbers = itertools.count()
 
@@ -115,9 +115,8 @@ class Emitter:
     def lanes(self, total: int) -> Iterator[tuple[Value, int]]:
         """Loops over a row of `total` floats: yields where a vector begins, and how many floats it has; the last one is short."""
         whole = total - total % self.width
-        if whole:
-            for place in self.times(whole, self.width):
-                yield place, self.width
+        for place in self.times(whole, self.width):
+            yield place, self.width
         if total > whole:
             yield INT64(whole), total - whole
 

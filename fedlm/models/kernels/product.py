@@ -64,9 +64,8 @@ def compile_product(spec: Product, machine: Machine) -> int:
         tiles.multiply(left, scratch, out, None if first else out)
 
     block(INT64(0), spec.block, first=True)
-    if whole := (spec.depth - spec.block) // spec.block:
-        for n in emit.times(whole):
-            block(emit.build.mul(emit.build.add(n, INT64(1)), INT64(spec.block)), spec.block)
+    for n in emit.times(spec.depth // spec.block - 1):
+        block(emit.build.mul(emit.build.add(n, INT64(1)), INT64(spec.block)), spec.block)
     if rest := spec.depth % spec.block:
         block(INT64(spec.depth - rest), rest)
     return address_of(emit)

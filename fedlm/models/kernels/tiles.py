@@ -108,9 +108,8 @@ class Tiles:
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Loops over panels: their place, and how many columns are real."""
         whole, rest = divmod(self._shape.columns, self._shape.panel)
-        if whole:
-            for n in self._emit.times(whole):
-                yield n, self._shape.panel
+        for n in self._emit.times(whole):
+            yield n, self._shape.panel
         if rest:
             yield INT64(whole), rest
 
@@ -118,9 +117,8 @@ class Tiles:
         """Loops over tiles of almost the same height that make up the rows: their place, first row and height."""
         tiles = -(-self._shape.rows // self._shape.machine.rows)
         low, more = divmod(self._shape.rows, tiles)
-        if more:
-            for n in self._emit.times(more):
-                yield n, self._emit.build.mul(n, INT64(low + 1)), low + 1
+        for n in self._emit.times(more):
+            yield n, self._emit.build.mul(n, INT64(low + 1)), low + 1
         for n in self._emit.times(tiles - more):
             row = self._emit.build.add(self._emit.build.mul(n, INT64(low)), INT64(more * (low + 1)))
             yield self._emit.build.add(n, INT64(more)), row, low
