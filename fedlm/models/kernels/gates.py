@@ -2,7 +2,8 @@
 
 With n = round(x / ln 2) and r = x - n ln 2, exp(x) is 2**n (1 + p(r)), where p is the Taylor polynomial of exp(r) - 1 of degree 7:
 its error at |r| <= ln(2) / 2 is below 2**-27. So sigmoid(x) = e / (1 + e) with e = exp(x), and tanh(x) = m / (m + 2) with
-m = exp(2 x) - 1, both without cancellation. NaN stays NaN.
+m = exp(2 x) - 1, both without cancellation. Results are right to a few units in the
+last place: a gate may pass 1 by one of them. NaN stays NaN.
 """
 
 import math
