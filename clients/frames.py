@@ -2,6 +2,7 @@
 
 A frame is its length, the length of a protobuf message whose arrays are empty, that message, and then for each array of it,
 in its order, a length and the bytes; lengths are u64, little-endian. Protobuf would copy the arrays six times.
+Between a server and its local workers an array may lie in a room instead: the protobuf message then says where, and nothing follows.
 """
 
 import contextlib
@@ -18,7 +19,9 @@ from flwr.common.serde import message_from_proto, recorddict_to_proto
 from flwr.common.serde_utils import error_to_proto, metadata_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage  # pylint: disable=E0611
 
+from clients.room import Room
 from fedlm.errors import VaultError
+from fedlm.records import LaidArray, records_in
 
 _LENGTH = struct.Struct("<Q")
 _CONNECT_SECONDS = 120.0
@@ -37,9 +40,9 @@ def unix_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def send_message(channel: socket.socket, message: Message) -> None:
-    """Writes one message."""
-    body, arrays = _without_arrays(message)
+def send_message(channel: socket.socket, message: Message, place: Callable[[Array], bytes] = lambda _: b"") -> None:
+    """Writes one message; `place` says where in a room an array lies, if it does."""
+    body, arrays = _without_arrays(message, place)
     parts = [body.SerializeToString(), *arrays]
     channel.sendall(_LENGTH.pack(sum(_LENGTH.size + len(p) for p in parts)))
     for part in parts:
@@ -47,8 +50,8 @@ def send_message(channel: socket.socket, message: Message) -> None:
         channel.sendall(part)
 
 
-def _without_arrays(message: Message) -> tuple[ProtoMessage, list[bytes]]:
-    """Returns a message with its arrays empty, and what was in them."""
+def _without_arrays(message: Message, place: Callable[[Array], bytes]) -> tuple[ProtoMessage, list[bytes]]:
+    """Returns a message whose arrays are empty, or say where they lie in the room, and what was in those that are empty."""
     metadata = metadata_to_proto(message.metadata)
     if not message.has_content():
         return ProtoMessage(metadata=metadata, error=error_to_proto(message.error)), []
@@ -56,17 +59,21 @@ def _without_arrays(message: Message) -> tuple[ProtoMessage, list[bytes]]:
     for name, record in message.content.items():
         content[name] = record
         if isinstance(record, ArrayRecord):
-            content[name] = ArrayRecord({k: Array(a.dtype, a.shape, a.stype, b"") for k, a in record.items()})
-            arrays += [a.data for a in record.values()]
+            places = {k: place(a) for k, a in record.items()}
+            content[name] = ArrayRecord({k: Array(a.dtype, a.shape, a.stype, places[k]) for k, a in record.items()})
+            arrays += [a.data for k, a in record.items() if not places[k]]
     return ProtoMessage(metadata=metadata, content=recorddict_to_proto(content)), arrays
 
 
-def receive_message(channel: socket.socket, max_bytes: int | None = None) -> Message | None:
-    """Reads one message; None when the other side is gone, announces more than `max_bytes`, or sends more than it announced."""
+def receive_message(channel: socket.socket, max_bytes: int | None = None, room: Room | None = None) -> Message | None:
+    """Reads one message; None when the other side is gone, announces more than `max_bytes`, or sends more than it announced.
+
+    Arrays of it that lie in the room are `LaidArray`s there.
+    """
     # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in place.
     try:
         with channel.makefile("rb", buffering=1) as file:
-            return _read_message(_Frame(file, max_bytes))
+            return _read_message(_Frame(file, max_bytes), room)
     except (ConnectionResetError, EOFError):
         return None
 
@@ -102,11 +109,17 @@ class _Frame:
         return content
 
 
-def _read_message(frame: _Frame) -> Message:
+def _read_message(frame: _Frame, room: Room | None) -> Message:
     message = message_from_proto(ProtoMessage.FromString(frame.part()))
-    records = message.content.array_records.values() if message.has_content() else ()
-    for array in (a for record in records for a in record.values()):
+    records = records_in(message.content, ArrayRecord).values() if message.has_content() else ()
+    laid = [(record, key, array) for record in records for key, array in record.items() if array.data]
+    if laid and room is None:
+        raise EOFError
+    spaces = room.lend([array.data for _, _, array in laid]) if room is not None else []
+    for array in (a for record in records for a in record.values() if not a.data):
         array.data = frame.part()
+    for (record, key, array), space in zip(laid, spaces, strict=True):
+        record[key] = LaidArray(array.dtype, array.shape, array.stype, space)
     return message
 
 

@@ -18,6 +18,7 @@ from fedlm.generate import generate
 from fedlm.privacy.contribute import contribute
 from fedlm.privacy.mechanism import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
+from fedlm.records import Room, arrays_in, config_in
 from fedlm.sums import ExactSum, client_weight
 from fedlm.train import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -34,12 +35,20 @@ class Node:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
+      room: where the sums of a reply shall lie.
       before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
     def __init__(
-        self, vault: Vault, *, tells_counts: bool = True, min_group: int = 5, before: "Node | None" = None
+        self,
+        vault: Vault,
+        *,
+        tells_counts: bool = True,
+        min_group: int = 5,
+        room: Room | None = None,
+        before: "Node | None" = None,
     ) -> None:
+        self._room = room
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
@@ -54,7 +63,7 @@ class Node:
     def query(self, message: Message) -> RecordDict:
         """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
         index = self._vault.by_pseudonym()
-        told = ("train", "held_out") if self._tells_counts else ()
+        told = ("train", "held_out", "documents") if self._tells_counts else ()
         counts = {part: np.ascontiguousarray(index[part]) for part in told}
         content = wire.census_content(self._vault.vault_id, np.ascontiguousarray(index["pseudonym"]), counts)
         if _config(message)["server-round"] == 0:
@@ -82,7 +91,7 @@ class Node:
     def train(self, message: Message) -> RecordDict:
         """Trains each client of the chunk from the global weights."""
         trainer, config = self._ready(message), _config(message)
-        weights = wire.record_weights(message.content.array_records["arrays"])
+        weights = wire.record_weights(arrays_in(message.content))
         if trainer.config.privacy.on:
             return self._train_privately(trainer, weights, config)
         weighting = trainer.config.spec("weighting")
@@ -107,7 +116,7 @@ class Node:
         cohort_size = int(str(config["cohort"]))
         total, metrics = train_chunk(trainer, weights, shards(), cohort_size, server_round, proximal_mu)
         total.failed += failed
-        return wire.sum_content(total, metrics)
+        return wire.sum_content(total, metrics, self._room)
 
     def _train_privately(self, trainer: LocalTrainer, weights: Weights, config: ConfigRecord) -> RecordDict:
         """Trains each client, clips its update and adds it; whatever fails in one client touches no other."""
@@ -126,12 +135,12 @@ class Node:
                 weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
             if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
                 metrics += figures
-        return wire.sum_content(total, metrics)
+        return wire.sum_content(total, metrics, self._room)
 
     def evaluate(self, message: Message) -> RecordDict:
         """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""
         trainer = self._ready(message)
-        weights = wire.record_weights(message.content.array_records["arrays"])
+        weights = wire.record_weights(arrays_in(message.content))
         clients = wire.bytes_pseudonyms(_config(message)["clients"])
         shards = (self._vault.documents(c, Part.HELD_OUT) for c in map(int, clients))
         figures = trainer.evaluate_each(weights, shards)
@@ -147,7 +156,7 @@ class Node:
         trainer, config = self._ready(message), _config(message)
         if not self._tells_counts:
             raise CohortError("This node trains no model outside the federation.")
-        weights = wire.record_weights(message.content.array_records["arrays"])
+        weights = wire.record_weights(arrays_in(message.content))
         clients, passes = wire.bytes_pseudonyms(config["clients"]), int(str(config["passes"]))
         shards = [self._vault.documents(c) for c in map(int, clients)]
         if config["pooled"]:
@@ -167,14 +176,14 @@ class Node:
         """Returns the sums of each text that the message brings, under the message's weights."""
         trainer, texts = self._ready(message), _config(message)["texts"]
         assert isinstance(texts, list)
-        trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
+        trainer.assign(wire.record_weights(arrays_in(message.content)))
         figures = scorer(trainer)([str(t) for t in texts])
         return wire.evaluation_content(np.arange(len(texts), dtype=np.uint64), figures)
 
     def export(self, message: Message) -> RecordDict:
         """Returns the global model as a `.keras` file, and a seeded sample of its text."""
         trainer = self._ready(message)
-        trainer.assign(wire.record_weights(message.content.array_records["arrays"]))
+        trainer.assign(wire.record_weights(arrays_in(message.content)))
         rng = np.random.default_rng([trainer.config.seed, SAMPLE])
         sample = "" if trainer.is_masked else "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
         with TemporaryDirectory() as folder:
@@ -194,4 +203,4 @@ class Node:
 
 
 def _config(message: Message) -> ConfigRecord:
-    return message.content.config_records["config"]
+    return config_in(message.content)

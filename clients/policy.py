@@ -15,6 +15,7 @@ from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.privacy.vocabulary import check_private
+from fedlm.records import config_in
 
 REFUSED = ConfigError.exit_code
 # Whole names: Flower takes `train.default` for `train`. `evaluate.alone` is a simulation's, where no policy stands.
@@ -101,7 +102,7 @@ class Policy(BaseModel):
         if kind not in ANSWERED:
             raise ConfigError(f"A deployment's node answers no message of type {kind}, only {', '.join(ANSWERED)}.")
         category = kind.partition(".")[0]
-        config = message.content.config_records["config"]
+        config = config_in(message.content)
         settings = RunConfig.checked(json.loads(str(config["settings"])))
         if settings.privacy.on and self.smallest_cohort > 1:
             # One client could decide whether its chunk is large enough, and so whether the others are in the sum.
@@ -162,7 +163,7 @@ class Guard:
         except (ConfigError, KeyError, ValueError, AssertionError) as error:
             reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
             return Message(Error(REFUSED, reason), reply_to=message)
-        key = chunk_key(message.content.config_records["config"])
+        key = chunk_key(config_in(message.content))
         reply = self._work(message)
         if key is None or reply.has_error():
             return reply
@@ -172,7 +173,7 @@ class Guard:
 
     def _kept(self, message: Message) -> Message | None:
         """Returns the reply that the same chunk had before: it is out, so nothing is drawn or charged again."""
-        key = chunk_key(message.content.config_records["config"])
+        key = chunk_key(config_in(message.content))
         if key is None or self._last is None or self._last[0] != key:
             return None
         return Message(self._last[1].content, reply_to=message)
@@ -181,7 +182,7 @@ class Guard:
         """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""
         if message.metadata.message_type != "query.vocabulary":
             return
-        settings = RunConfig.checked(json.loads(str(message.content.config_records["config"]["settings"])))
+        settings = RunConfig.checked(json.loads(str(config_in(message.content)["settings"])))
         if self._allowance is None or settings.reproducible:
             raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
         options = check_private(settings.vocabulary).options

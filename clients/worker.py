@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flwr.app import Message
 
     from clients.allowance import Allowance
+    from clients.channel import WorkerChannel
     from clients.policy import Policy
     from fedlm.vault.store import Vault
 
@@ -57,25 +58,29 @@ def _set_xla_flags() -> None:
 
 
 def serve(
-    channel: socket.socket, vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None
+    channel: "WorkerChannel", vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None
 ) -> None:
     """Answers messages until the other side closes the channel."""
     load_tensorflow()
     from flwr.app import Context, RecordDict
 
     from clients import app as client_app
-    from clients.frames import receive_message, send_message
     from clients.node import Node
     from fedlm.vault.keys import KeySource
     from fedlm.vault.store import Vault
     from fedlm.vault.use import in_use
 
+    def reply() -> "Message | None":  # what it answers is let go of before the answer is sent
+        if (message := channel.receive()) is None:
+            return None
+        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+        return client_app.app(message, context)
+
     source = KeySource(key_file, passphrase_env, key_provider)
     with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
-        client_app.use_node(Node(opened, before=client_app.own_node()))
-        while (message := receive_message(channel)) is not None:
-            context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-            send_message(channel, client_app.app(message, context))
+        client_app.use_node(Node(opened, room=channel.space, before=client_app.own_node()))
+        while (answer := reply()) is not None:
+            channel.send(answer)
 
 
 def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> None:
@@ -86,12 +91,14 @@ def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> No
       parser: of those words.
     """
     load_tensorflow()
+    from clients.channel import WorkerChannel
+
     while True:
-        words, channels, _, _ = socket.recv_fds(control, 2**16, 1)
-        if not channels:
+        words, descriptors, _, _ = socket.recv_fds(control, 2**16, 3)
+        if not descriptors:
             return
         args = parser.parse_args(json.loads(words))
-        with socket.socket(fileno=channels[0]) as channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with WorkerChannel(descriptors) as channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
 
 
@@ -177,7 +184,7 @@ def main() -> None:
     vault.add_argument("--key-provider")
     parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.", parents=[vault])
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--channel", type=int, help="file descriptor of an open socket")
+    where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and memory to share")
     where.add_argument("--control", type=int, help="file descriptor of a socket that brings vaults and their channels")
     where.add_argument("--socket", type=Path, help="Unix socket to listen on")
     parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")
@@ -190,8 +197,9 @@ def main() -> None:
         elif args.socket is not None:
             listen(args.socket, args.policy, args.vault, args.key_file, args.passphrase_env)
         else:
-            channel = socket.socket(fileno=args.channel)
-            serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
+            from clients.channel import WorkerChannel
+
+            serve(WorkerChannel(args.channel), args.vault, args.key_file, args.passphrase_env, args.key_provider)
         code = 0
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")

@@ -1,10 +1,12 @@
 """Local training: one compiled model per process, fixed (batch, sequence) shapes, no tracing from client to client."""
 
 import math
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +63,7 @@ class LocalTrainer:
         spec = config.spec("client_optimizer")
         options = {**CLIENT_OPTIMIZERS[spec.name], **spec.options}
         self._learning_rate = float(options["learning_rate"])
-        self._assigned: tuple[Weights, list[tf.Tensor]] = ((), [])
+        self._assigned: tuple[weakref.ref[Any] | None, list[tf.Tensor]] = (None, [])
         # One call for a dozen variables.
         shapes = [tf.TensorSpec(v.shape, v.dtype) for v in self._variables]
         self._assign = tf.function(self._set, input_signature=shapes, autograph=False)
@@ -217,9 +219,12 @@ class LocalTrainer:
         self._reader = None
 
     def _held(self, weights: Weights) -> list[tf.Tensor]:
-        if self._assigned[0] is not weights:  # the clients of a chunk all begin from the same ones
-            self._assigned = weights, [tf.constant(w) for w in weights]
-        return self._assigned[1]
+        """Returns tensors; the clients of a chunk all begin from the same ones. The arrays themselves are not held."""
+        known, tensors = self._assigned
+        if known is None or known() is not weights[0]:
+            tensors = [tf.constant(w) for w in weights]
+            self._assigned = weakref.ref(weights[0]), tensors
+        return tensors
 
     def _set(self, *values: tf.Tensor) -> None:
         for variable, value in zip(self._variables, values, strict=True):

@@ -1,76 +1,25 @@
 """Our types to and from Flower records. Nothing else knows how a message is laid out."""
 
 from collections.abc import Mapping
-from functools import lru_cache
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-import numpy.lib.format as npy
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from flwr.common.constant import SType
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from fedlm.records import Room, arrays_in, arrays_of, as_array, config_in, metrics_in, record_of, records_in
 from fedlm.sums import SCALE, Drift, ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
-
-_HEADER = 128  # bytes of most headers of NumPy's file format
-_LAYOUTS = 256  # kept: a model's arrays have the same in every round, and NumPy parses them as Python's source
 
 
 def weights_record(weights: Weights) -> ArrayRecord:
     """Returns weights as a record, in Keras order."""
-    return ArrayRecord({str(i): _array(np.asarray(w, np.float32)) for i, w in enumerate(weights)})
-
-
-def _array(values: npt.NDArray[Any]) -> Array:
-    """Returns what Flower's `Array(values)` is; that copies the values twice."""
-    contiguous = np.asarray(values, order="C")
-    data = b"".join((_header(contiguous.dtype, contiguous.shape), contiguous.data))
-    return Array(str(contiguous.dtype), contiguous.shape, SType.NUMPY, data)
-
-
-@lru_cache(_LAYOUTS)
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    file = BytesIO()
-    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(np.broadcast_to(np.empty((), dtype), shape)))
-    return file.getvalue()
+    return record_of(np.asarray(w, np.float32) for w in weights)
 
 
 def record_weights(record: ArrayRecord) -> Weights:
     """Returns the weights of a record as float32; some strategies hand back float64."""
-    return tuple(np.asarray(a, np.float32) for a in _arrays(record))
-
-
-def _arrays(record: ArrayRecord) -> list[npt.NDArray[Any]]:
-    """Returns the arrays of a record, read-only, in its own memory: Flower's `numpy()` copies them piece by piece.
-
-    Raises:
-      ValueError: one is not in NumPy's file format, or of objects.
-    """
-    try:
-        return [_view(array.data) for array in record.values() if array.stype == SType.NUMPY]
-    except Exception:  # noqa: BLE001 - whatever a stranger's bytes do to the parser of the header
-        raise ValueError("bytes of the arrays are wrong") from None
-
-
-def _view(content: bytes) -> npt.NDArray[Any]:
-    try:
-        shape, by_columns, dtype, offset = _known_layout(content[:_HEADER])
-    except (ValueError, EOFError):  # a longer header
-        shape, by_columns, dtype, offset = _layout(content)
-    values = np.frombuffer(content, dtype, offset=offset)  # refuses objects
-    return values.reshape(shape, order="F" if by_columns else "C")
-
-
-def _layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Returns shape, whether columns come first, type and where the values begin."""
-    file = BytesIO(content)
-    read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    return *read(file), file.tell()
-
-
-_known_layout = lru_cache(_LAYOUTS)(_layout)
+    return tuple(np.asarray(a, np.float32) for a in arrays_of(record))
 
 
 def pseudonym_bytes(pseudonyms: Pseudonyms) -> bytes:
@@ -115,37 +64,41 @@ def request(
 def census_content(vault: bytes, pseudonyms: Pseudonyms, counts: Mapping[str, npt.NDArray[Any]]) -> RecordDict:
     """Returns who is in a vault, and token counts by part where the node tells them, as the content of a reply."""
     content = RecordDict({"config": ConfigRecord({"vault": vault})})
-    content["clients"] = ArrayRecord({"pseudonyms": _array(pseudonyms), **{k: _array(c) for k, c in counts.items()}})
+    content["clients"] = ArrayRecord(
+        {"pseudonyms": as_array(pseudonyms), **{k: as_array(c) for k, c in counts.items()}}
+    )
     return content
 
 
 def content_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str, npt.NDArray[Any]]]:
     """Returns what `census_content` was given, read-only."""
-    vault, record = content.config_records["config"]["vault"], content.array_records["clients"]
+    vault, record = config_in(content)["vault"], arrays_in(content, "clients")
     assert isinstance(vault, bytes)
-    counts = dict(zip(record, _arrays(record), strict=True))
+    counts = dict(zip(record, arrays_of(record), strict=True))
     return vault, counts.pop("pseudonyms"), counts
 
 
-def sum_content(total: ExactSum, metrics: TextMetrics) -> RecordDict:
-    """Returns a chunk's exact sum and its training figures as the content of a reply."""
+def sum_content(total: ExactSum, metrics: TextMetrics, room: Room | None = None) -> RecordDict:
+    """Returns a chunk's exact sum and its training figures as the content of a reply.
+
+    Args:
+      total: is copied.
+      metrics: of the training.
+      room: where the sum shall lie.
+    """
     record = MetricRecord({"weight": total.weight, "clients": total.clients, "failed": total.failed})
     record["below"] = total.below
     record.update(_metrics_dict(metrics))
-    content = RecordDict({"arrays": _sums_record(total.sums), "metrics": record})
+    content = RecordDict({"arrays": record_of(total.sums, room), "metrics": record})
     if total.drift is not None:
-        content["drift"] = _sums_record(total.drift.units)
+        content["drift"] = record_of(total.drift.units, room)
         record.update({"drift-norms": float(total.drift.norms), "drift-clients": total.drift.clients})
     return content
 
 
-def _sums_record(sums: IntSums) -> ArrayRecord:
-    return ArrayRecord({str(i): _array(s) for i, s in enumerate(sums)})
-
-
 def _record_sums(record: ArrayRecord, weights: Weights) -> IntSums:
     """Returns whole-number sums of the weights' shapes; the types come first: a cast would turn NaN into a number."""
-    arrays = _arrays(record)
+    arrays = arrays_of(record)
     if list(record) != [str(i) for i in range(len(weights))] or any(a.dtype != np.int64 for a in arrays):
         raise ValueError("names or types of the arrays are wrong")
     if [a.shape for a in arrays] != [w.shape for w in weights]:
@@ -160,7 +113,7 @@ def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[Ex
       ValueError: keys, shapes, types or figures are not those of a sum over at most `clients` clients.
     """
     try:
-        read = {name: _record_sums(record, weights) for name, record in content.array_records.items()}
+        read = {name: _record_sums(record, weights) for name, record in records_in(content, ArrayRecord).items()}
         total, metrics = _content_sum(content, read)
     except (KeyError, AssertionError, TypeError, OverflowError):
         raise ValueError("keys or types of the reply are wrong") from None
@@ -176,7 +129,7 @@ def checked_sum(content: RecordDict, weights: Weights, clients: int) -> tuple[Ex
 
 
 def _content_sum(content: RecordDict, read: Mapping[str, IntSums]) -> tuple[ExactSum, TextMetrics]:
-    record = content.metric_records["metrics"]
+    record = metrics_in(content)
     total = ExactSum(read["arrays"], _int(record["weight"]), _int(record["clients"]), _int(record["failed"]))
     total.below = _int(record["below"])
     if "drift" in read:
@@ -222,13 +175,13 @@ def group_content(metrics: list[TextMetrics], min_group: int) -> RecordDict:
 
 def content_group(content: RecordDict) -> TextMetrics | None:
     """Returns the sum over a chunk's clients; None if the reply has sums per client."""
-    return None if "config" in content.config_records else _dict_metrics(content.metric_records["metrics"])
+    return None if "config" in content else _dict_metrics(metrics_in(content))
 
 
 def content_evaluation(content: RecordDict) -> dict[int, TextMetrics]:
     """Returns the sums per pseudonym of an evaluation reply."""
-    record = content.metric_records["metrics"]
-    clients = bytes_pseudonyms(content.config_records["config"]["clients"])
+    record = metrics_in(content)
+    clients = bytes_pseudonyms(config_in(content)["clients"])
     columns = [record[k] for k in ("loss-sum", "correct", "tokens", "characters")]
     rows = zip(*[c if isinstance(c, list) else [c] for c in columns], strict=True)
     return {

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 
+from clients.channel import Channel
 from clients.memory import worker_environment
+from clients.room import Room
 from server.local_grid import STOP_SECONDS, Worker, WorkerCommand
 
 
@@ -19,9 +21,9 @@ class KeptWorker(Worker):
     process: subprocess.Popen[bytes] | None = None  # type: ignore[assignment]
     _control: socket.socket | None = None
 
-    def open(self, command: WorkerCommand) -> None:
+    def open(self, command: WorkerCommand, weights: Room | None) -> None:
         """Hands it another vault; the one before is closed."""
-        self._command = command
+        self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
@@ -41,10 +43,9 @@ class KeptWorker(Worker):
         super().stop(seconds)
 
     def _hand_over(self) -> None:
-        self.channel, theirs = socket.socketpair()
         assert self._control is not None
-        with theirs:
-            socket.send_fds(self._control, [json.dumps(self._command.options()).encode()], [theirs.fileno()])
+        with Channel.opened(self._weights) as (self.channel, theirs):
+            socket.send_fds(self._control, [json.dumps(self._command.options()).encode()], theirs)
 
     def _launch(self) -> None:
         if self._control is not None:
@@ -81,13 +82,13 @@ class KeptWorkers:
                 worker.stop()
             self._idle.clear()
 
-    def take(self, command: WorkerCommand) -> Worker:
+    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
         """Returns an idle worker with the command's vault open, or a new one."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
-            return KeptWorker(command)
-        worker.open(command)
+            return KeptWorker(command, weights)
+        worker.open(command, weights)
         return worker
 
     def give(self, worker: Worker) -> None:

@@ -3,13 +3,11 @@
 A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
 """
 
-import contextlib
-import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from clients.frames import receive_message, send_message
+from clients.channel import Channel, Places
 from clients.memory import keep_memory, worker_environment
+from clients.room import Room
 
 RUN_ID = 1
 _SERVER_NODE = 1
@@ -38,9 +37,9 @@ class WorkerCommand:
     passphrase_env: str | None = None
     key_provider: str | None = None
 
-    def arguments(self, channel: int) -> list[str]:
-        """Returns the worker's command line."""
-        return [sys.executable, "-P", "-m", "clients.worker", "--channel", str(channel), *self.options()]
+    def arguments(self, channel: Sequence[int]) -> list[str]:
+        """Returns the worker's command line; a channel is its descriptors."""
+        return [sys.executable, "-P", "-m", "clients.worker", "--channel", *map(str, channel), *self.options()]
 
     def options(self) -> list[str]:
         """Returns the part of it that says what to open."""
@@ -59,28 +58,23 @@ class Worker:
 
     Args:
       command: what it opens.
+      weights: the room from which it reads weights.
     """
 
-    def __init__(self, command: WorkerCommand) -> None:
-        self._command = command
+    def __init__(self, command: WorkerCommand, weights: Room | None) -> None:
+        self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
         """Starts the process anew."""
-        self.channel, theirs = socket.socketpair()
-        with theirs:
+        with Channel.opened(self._weights) as (self.channel, theirs):
             self.process = subprocess.Popen(
-                self._command.arguments(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
+                self._command.arguments(theirs),
+                pass_fds=theirs,
                 stdin=subprocess.DEVNULL,
                 env=worker_environment(),
                 start_new_session=True,
             )
-
-    def hang_up(self) -> None:
-        """Ends the conversation, also for a thread that waits for a reply; closing alone does not wake it."""
-        with contextlib.suppress(OSError):
-            self.channel.shutdown(socket.SHUT_RDWR)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
@@ -91,12 +85,11 @@ class Worker:
             self.process.kill()
             self.process.wait()
 
-    def call(self, message: Message, deadline: float | None) -> Message | None:
+    def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
-            self.channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
-            send_message(self.channel, message)
-            return receive_message(self.channel)
+            timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            return self.channel.ask(message, places, timeout)
         except OSError:
             return None
 
@@ -104,8 +97,8 @@ class Worker:
 class Idle(Protocol):
     """Workers that outlive a grid."""
 
-    def take(self, command: WorkerCommand) -> Worker:
-        """Returns a worker that has opened what the command says."""
+    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
+        """Returns a worker that has opened what the command says, and reads weights from a room."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
@@ -128,9 +121,10 @@ class LocalGrid(Grid):
     def __init__(self, command: WorkerCommand, workers: int, idle: Idle | None = None) -> None:
         take_identity()
         keep_memory()
-        take: Callable[[WorkerCommand], Worker] = Worker if idle is None else idle.take
+        take: Callable[[WorkerCommand, Room | None], Worker] = Worker if idle is None else idle.take
         self._idle, self._closing = idle, False
-        self._workers = {node: take(command) for node in range(2, workers + 2)}
+        self._weights = Room.made()
+        self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
         self._replies: dict[str, Message] = {}
 
@@ -141,7 +135,7 @@ class LocalGrid(Grid):
         """Ends all workers at once; one that still works for a round which nobody waits for any more is killed."""
         self._closing = True
         for worker in self._workers.values():
-            worker.hang_up()
+            worker.channel.hang_up()
         self._pool.shutdown(cancel_futures=True)
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
@@ -149,6 +143,8 @@ class LocalGrid(Grid):
                 worker.stop(end - time.monotonic())
             else:
                 self._idle.give(worker)
+        if self._weights is not None:
+            self._weights.close()
 
     def set_run(self, run: Run) -> None:
         """Nothing to set: the run is this process."""
@@ -187,17 +183,19 @@ class LocalGrid(Grid):
         for place, message in enumerate(sent):
             by_node.setdefault(message.metadata.dst_node_id, []).append(place)
         replies: dict[int, Message] = {}
+        is_free = all(worker.channel.has_let_go for worker in self._workers.values())
+        places = Places(sent, self._weights if is_free else None)
 
         def serve(node: int) -> None:
             for place in by_node[node]:
-                replies[place] = self._serve(self._workers[node], sent[place], deadline)
+                replies[place] = self._serve(self._workers[node], sent[place], places, deadline)
 
         list(self._pool.map(serve, by_node))
         return [replies[place] for place in range(len(sent))]
 
-    def _serve(self, worker: Worker, message: Message, deadline: float | None) -> Message:
+    def _serve(self, worker: Worker, message: Message, places: Places, deadline: float | None) -> Message:
         for _ in range(2):
-            reply = worker.call(message, deadline)
+            reply = worker.call(message, places, deadline)
             if reply is not None:
                 return reply
             worker.process.kill()

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedlm.errors import ConfigError
+from fedlm.records import config_in, records_in
 
 _POLL_SECONDS, _LOOK_SECONDS = 0.25, 2.0
 _SILENCE_SECONDS = 60.0
@@ -128,9 +129,7 @@ class PatientGrid(Grid):
         chunk.attempt, chunk.sent_at = chunk.attempt + 1, time.monotonic()
         self.resent += chunk.attempt > 1
         meta, content = chunk.message.metadata, chunk.message.content
-        content.config_records["config"].update(
-            {"run": str(self.run.run_id), "chunk": chunk.name, "attempt": chunk.attempt}
-        )
+        config_in(content).update({"run": str(self.run.run_id), "chunk": chunk.name, "attempt": chunk.attempt})
         chunk.message = Message(content, meta.dst_node_id, meta.message_type, group_id=meta.group_id)
         sent = [i for i in self._grid.push_messages([chunk.message]) if i]
         chunk.ids.update(sent)
@@ -153,7 +152,7 @@ class PatientGrid(Grid):
                 chunk.reply = reply
             chunk.wants_sending = not chunk.ids
             return
-        echo = reply.content.config_records.get("echo", ConfigRecord())
+        echo = records_in(reply.content, ConfigRecord).get("echo", ConfigRecord())
         if (echo.get("run"), echo.get("chunk")) != (str(self.run.run_id), chunk.name):
             self.refused += 1
             refusal = "The node's reply was not to this message; it was refused."

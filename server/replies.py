@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, RecordDict
 
 from fedlm import wire
+from fedlm.records import arrays_in, records_in
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 
 _MALFORMED = (AssertionError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
@@ -37,10 +38,10 @@ def checked_initial(content: RecordDict) -> Weights | None:
     Raises:
       ValueError: they do not read.
     """
-    if "arrays" not in content.array_records:
+    if "arrays" not in records_in(content, ArrayRecord):
         return None
     try:
-        return wire.record_weights(content.array_records["arrays"])
+        return wire.record_weights(arrays_in(content))
     except _MALFORMED:
         raise ValueError("the initial weights do not read") from None
 

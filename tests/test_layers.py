@@ -24,12 +24,13 @@ LAYERS = [
         "fedlm.progress",
         "fedlm.generate",
     },
+    {"fedlm.records"},
     {"fedlm.wire", "fedlm.report"},
     {"clients", "server"},
     {"scenarios"},
     {"fedlm.commands", "fedlm.cli", "fedlm.__main__"},
 ]
-FLWR = ("fedlm/wire.py", "clients/", "server/", "fedlm/cli.py")
+FLWR = ("fedlm/wire.py", "fedlm/records.py", "clients/", "server/", "fedlm/cli.py")
 TENSORFLOW = (
     "fedlm/models/",
     "fedlm/train.py",

@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
 from fedlm import wire
+from fedlm.records import as_array
 from fedlm.sums import ExactSum
 from fedlm.types import TextMetrics
 from server.proxy import check_request
@@ -27,7 +28,7 @@ def reply() -> RecordDict:
 def test_arrays_are_laid_out_as_flower_lays_them_out(shape: tuple[int, ...], dtype: type) -> None:
     values = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
     for array in (values, np.array(values, order="F")):
-        ours, theirs = wire._array(array), Array(np.array(values, order="C"))
+        ours, theirs = as_array(array), Array(np.array(values, order="C"))
         assert (ours.dtype, ours.shape, ours.stype, ours.data) == (
             theirs.dtype,
             theirs.shape,

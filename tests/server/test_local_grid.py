@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ class Silent(WorkerCommand):
 
     started = 0
 
-    def arguments(self, channel: int) -> list[str]:
+    def arguments(self, channel: Sequence[int]) -> list[str]:
         Silent.started += 1
-        return [sys.executable, "-S", "-c", SILENT, str(channel)]
+        return [sys.executable, "-S", "-c", SILENT, str(channel[0])]
 
 
 def test_an_interrupt_in_a_round_ends_all_workers_at_once() -> None:
