@@ -26,9 +26,15 @@ class Batching:
 
     def __init__(self, config: RunConfig, vocab: Vocabulary, *, is_masked: bool) -> None:
         self._config, self._vocab, self._is_masked = config, vocab, is_masked
+        self._last: tuple[list[str], tuple[Ids, Ids]] | None = None
 
     def rows(self, documents: list[str]) -> tuple[Ids, Ids]:
-        """Returns inputs and targets (rows, seq_len)."""
+        """Returns inputs and targets (rows, seq_len), of the same documents the same arrays."""
+        if self._last is None or self._last[0] is not documents:  # a client is weighed, then trained
+            self._last = documents, self._cut(documents)
+        return self._last[1]
+
+    def _cut(self, documents: list[str]) -> tuple[Ids, Ids]:
         if self._is_masked:
             return whole_rows(documents, self._pieces, self._config.seq_len)
         return windows(documents, self._vocab, self._config.seq_len)
@@ -51,7 +57,7 @@ class Batching:
         """Returns the training targets of one epoch."""
         if self._is_masked:
             return num_hidden(documents, self._pieces, self._config.seq_len)
-        return sum(len(self._vocab.encode(d)) + 1 for d in documents)
+        return int(np.count_nonzero(self.rows(documents)[1]))
 
     def _filled(self, rows: Ids) -> Batches:
         size = self._config.batch_size

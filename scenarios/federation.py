@@ -7,6 +7,7 @@ import numpy as np
 
 from fedlm import wire
 from fedlm.config import RunConfig
+from fedlm.records import arrays_in, config_in
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from fedlm.vault.format import derive
 from scenarios.draws import Population, build_draw
@@ -60,18 +61,19 @@ class StudyFederation(Federation):
         """
         nodes = list(self.grid.get_node_ids())
         clients = self._some(per_group) if per_group else self.population.with_held_out
-        chunks = [clients] if pooled else split_chunks(clients, self.population.work_of(clients), len(nodes))
+        work = self.population.training(clients, self.config.batch_size, self.config.seq_len)
+        chunks = [clients] if pooled else split_chunks(clients, work, len(nodes))
         questions, initial = [], wire.weights_record(self.initial)
         for node, chunk in zip(nodes, chunks, strict=False):
             content = wire.request(initial, chunk, self.settings, 0, len(clients))
-            content.config_records["config"].update({"passes": passes, "pooled": pooled})
+            config_in(content).update({"passes": passes, "pooled": pooled})
             questions.append((node, "evaluate.alone", content))
         figures: dict[int, TextMetrics] = {}
         weights = None
         for content in self.ask(questions):
             figures.update(wire.content_evaluation(content))
             if pooled:
-                weights = wire.record_weights(content.array_records["arrays"])
+                weights = wire.record_weights(arrays_in(content))
         return figures, weights
 
     def _some(self, per_group: int) -> Pseudonyms:
@@ -92,7 +94,7 @@ class StudyFederation(Federation):
         """Returns the sums of each text under the weights."""
         node = next(iter(self.grid.get_node_ids()))
         content = wire.request(wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, 0, 0)
-        content.config_records["config"]["texts"] = list(texts)
+        config_in(content)["texts"] = list(texts)
         (reply,) = self.ask([(node, "query.score", content)])
         figures = wire.content_evaluation(reply)
         return [figures[i] for i in range(len(texts))]

@@ -15,6 +15,7 @@ from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.measure.text import summary
+from fedlm.records import config_in
 from fedlm.schedules import rate_factor
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.best import Best, part_way
@@ -65,7 +66,7 @@ class Federation:
             self.population,
             self.private,
             drift=config.drift,
-            batch_tokens=config.batch_size * config.seq_len,
+            batch_shape=(config.batch_size, config.seq_len),
         )
 
     def _ask_nodes(self) -> tuple[Population, Weights]:
@@ -75,8 +76,8 @@ class Federation:
             (node, MessageType.QUERY, wire.request(None, nobody, self.settings, min(place, 1), 0))
             for place, node in enumerate(nodes)
         ]
-        seen: list[tuple[Pseudonyms, Any, Any]] = []
-        vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any, Any]]()
+        seen: list[tuple[Pseudonyms, Any]] = []
+        vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any]]()
         initial: Weights | None = None
         for node, content in zip(nodes, self.ask(questions), strict=True):
             try:
@@ -84,7 +85,7 @@ class Federation:
                 given = checked_initial(content)
             except ValueError as error:
                 raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
-            told = (pseudonyms, counts.get("train"), counts.get("held_out"))
+            told = (pseudonyms, counts)
             before = known.setdefault(
                 vault, told
             )  # a million clients are held once, however many nodes open their vault
@@ -216,7 +217,7 @@ class Federation:
             wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, self.config.rounds, 0
         )
         (reply,) = self.ask([(node, "query.export", content)])
-        config = reply.config_records["config"]
+        config = config_in(reply)
         return bytes(config["keras"]), str(config["sample"])  # type: ignore[arg-type]
 
     def _report(

@@ -1,6 +1,6 @@
 """Who can take part: one sorted array of pseudonyms, so that a million clients are an ordinary case."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,38 +19,39 @@ class Population:
     Attributes:
       pseudonyms: sorted, (clients,).
       train_tokens, held_out_tokens: targets of each, (clients,); -1 where a node does not tell.
+      documents: of each in training, (clients,); 0 where it is not known.
       vaults: the nodes that open each vault, and its clients.
     """
 
     pseudonyms: Pseudonyms
     train_tokens: Counts
     held_out_tokens: Counts
+    documents: npt.NDArray[np.uint32]
     vaults: tuple[tuple[tuple[int, ...], Pseudonyms], ...] = ()
 
     @classmethod
     def merge(
         cls,
-        told: Iterable[tuple[Pseudonyms, Counts | None, Counts | None]],
+        told: Iterable[tuple[Pseudonyms, Mapping[str, npt.NDArray[Any]]]],
         vaults: Sequence[tuple[bytes, int]] = (),
     ) -> "Population":
         """Joins what nodes told; a pseudonym that two vaults hold takes part once, from the first.
 
         Args:
-          told: by each node: pseudonyms, train and held-out tokens; one object for nodes that told the same of one vault.
+          told: by each node: pseudonyms, and counts of `train` and `held_out` tokens and `documents` as far as it tells; one object
+            for nodes that told the same of one vault.
           vaults: of each node: its vault's id and the node's id.
         """
         everyone = list(told)
         nodes = list({id(n): n for n in everyone}.values())
-        columns = [(p, _counts(train, p), _counts(held_out, p)) for p, train, held_out in nodes]
+        columns = [_columns(counts, len(p)) for p, counts in nodes]
         if len(nodes) == 1 and np.all(nodes[0][0][:-1] < nodes[0][0][1:]):
-            pseudonyms, train, held_out = columns[
-                0
-            ]  # one vault, told in order: nothing to sort, nothing twice in memory
+            pseudonyms = nodes[0][0]  # one vault, told in order: nothing to sort, nothing twice in memory
             groups = ((tuple(node for _, node in vaults), pseudonyms),) if vaults else ()
-            return cls(pseudonyms, train, held_out, groups)
-        unique, first = np.unique(np.concatenate([p for p, _, _ in columns]), return_index=True)
-        train, held_out = (np.concatenate(c)[first] for c in zip(*((t, h) for _, t, h in columns), strict=True))
-        return cls(unique, train, held_out, _group([p for p, _, _ in everyone], vaults))
+            return cls(pseudonyms, *columns[0], groups)
+        unique, first = np.unique(np.concatenate([p for p, _ in nodes]), return_index=True)
+        train, held_out, documents = (np.concatenate(c)[first] for c in zip(*columns, strict=True))
+        return cls(unique, train, held_out, documents, _group([p for p, _ in everyone], vaults))
 
     def without(self, clients: Pseudonyms) -> "Population":
         """Returns the population without some clients: a run has forgotten them, whatever a vault still holds."""
@@ -58,7 +59,8 @@ class Population:
             return self
         kept = ~np.isin(self.pseudonyms, clients)
         vaults = tuple((nodes, np.setdiff1d(held, clients)) for nodes, held in self.vaults)
-        return Population(self.pseudonyms[kept], self.train_tokens[kept], self.held_out_tokens[kept], vaults)
+        train, held_out = self.train_tokens[kept], self.held_out_tokens[kept]
+        return Population(self.pseudonyms[kept], train, held_out, self.documents[kept], vaults)
 
     @property
     def is_private(self) -> bool:
@@ -71,11 +73,22 @@ class Population:
             return [(nodes, clients)]
         return [(own, clients[_lies_in(clients, held)]) for own, held in self.vaults]
 
-    def work_of(self, clients: Pseudonyms, *, held_out: bool = False) -> Counts:
-        """Returns the training (or held-out) targets of clients, at least 1, to balance chunks."""
-        tokens = self.held_out_tokens if held_out else self.train_tokens
-        work: Counts = np.maximum(tokens[np.searchsorted(self.pseudonyms, clients)], 1)
+    def evaluating(self, clients: Pseudonyms) -> Counts:
+        """Returns what evaluating each client takes, in tokens, to balance chunks."""
+        work: Counts = np.maximum(self.held_out_tokens[np.searchsorted(self.pseudonyms, clients)], 1)
         return work
+
+    def training(self, clients: Pseudonyms, batch_size: int, seq_len: int) -> Counts:
+        """Returns what training each client takes, in eighths of a batch, to balance chunks.
+
+        A client has rows for its tokens, the last of a document half filled on average, and its last batch is a whole one; an eighth
+        is what its beginning and its sum take. Where documents are not known it gets one batch more than its tokens fill.
+        """
+        places = np.searchsorted(self.pseudonyms, clients)
+        tokens, documents = np.maximum(self.train_tokens[places], 1), self.documents[places].astype(np.int64)
+        rows = np.maximum(tokens / seq_len + documents / 2, documents)
+        batches = np.where(documents > 0, np.ceil(rows / batch_size), rows / batch_size + 1)
+        return (8 * batches).astype(np.int64) + 1
 
     @property
     def with_held_out(self) -> Pseudonyms:
@@ -84,8 +97,13 @@ class Population:
         return kept
 
 
-def _counts(told: npt.NDArray[Any] | None, clients: Pseudonyms) -> Counts:
-    return np.full(len(clients), -1, np.int64) if told is None else told.astype(np.int64)
+def _columns(told: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, npt.NDArray[np.uint32]]:
+    """Returns training tokens, held-out tokens and documents."""
+    train, held_out = (
+        told[part].astype(np.int64) if part in told else np.full(clients, -1, np.int64)
+        for part in ("train", "held_out")
+    )
+    return train, held_out, told["documents"].astype(np.uint32) if "documents" in told else np.zeros(clients, np.uint32)
 
 
 def _lies_in(clients: Pseudonyms, held: Pseudonyms) -> npt.NDArray[np.bool_]:

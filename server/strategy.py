@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedlm import wire
 from fedlm.errors import CohortError, error_of_code
+from fedlm.records import arrays_in, config_in, metrics_in
 from fedlm.sums import ExactSum
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.inner import accepts_mean, as_reply, hands_back, told_to_clients
@@ -32,7 +33,7 @@ class CohortStrategy:
       population: all clients, whose token counts balance the chunks.
       private: differential privacy, or None.
       drift: whether nodes are asked for the sum of unit updates too.
-      batch_tokens: of a full batch. A client costs about one batch more than its tokens fill: its last one and the ends of its documents.
+      batch_shape: rows and tokens of a row.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class CohortStrategy:
         private: PrivateRounds | None = None,
         *,
         drift: bool = False,
-        batch_tokens: int = 0,
+        batch_shape: tuple[int, int] = (1, 1),
     ) -> None:
         self.inner, self._settings, self._population, self._private = inner, settings, population, private
-        self.refused, self._drift, self._batch_tokens = 0, drift, batch_tokens
+        self.refused, self._drift, self._batch_shape = 0, drift, batch_shape
         self.absent: frozenset[int] = frozenset()  # failures to replay: not asked in the next round
         self.lost: frozenset[int] | None = frozenset()  # of the last round, see `Participation`
         self._mean = accepts_mean(inner)
@@ -157,7 +158,8 @@ class CohortStrategy:
         evaluates = message_type == MessageType.EVALUATE
         split = split_packs if evaluates else split_chunks
         for nodes, own in self._population.by_vault(clients, list(grid.get_node_ids())):
-            work = self._population.work_of(own, held_out=evaluates) + (0 if evaluates else self._batch_tokens)
+            people = self._population
+            work = people.evaluating(own) if evaluates else people.training(own, *self._batch_shape)
             chunks += list(zip(nodes, split(own, work, len(nodes)), strict=True))
         if message_type == MessageType.TRAIN and not self._mean:
             chunks = [(node, chunk[i : i + 1]) for node, chunk in chunks for i in range(len(chunk))]
@@ -195,7 +197,7 @@ class CohortStrategy:
 
 def _bits_of(reply: Message) -> tuple[list[bytes], list[tuple[str, str]]]:
     """Returns what orders replies of single clients; only equal ones can change places, on a grid that mixes them too."""
-    arrays, figures = reply.content.array_records["arrays"], reply.content.metric_records["metrics"]
+    arrays, figures = arrays_in(reply.content), metrics_in(reply.content)
     return [a.data for a in arrays.values()], sorted((k, repr(v)) for k, v in figures.items())
 
 
@@ -218,7 +220,7 @@ def _lost(
 
 
 def _clients_of(request: Message) -> Pseudonyms:
-    return wire.bytes_pseudonyms(request.content.config_records["config"]["clients"])
+    return wire.bytes_pseudonyms(config_in(request.content)["clients"])
 
 
 def _pairs(requests: list[Message], replies: Iterable[Message]) -> list[tuple[Message, Message | None]]:
@@ -231,8 +233,8 @@ def _one_by_one(request: Message) -> list[Message]:
     """Returns a chunk's message as one message a client."""
     content, made = request.content, []
     for client in _clients_of(request):
-        config = ConfigRecord(dict(content.config_records["config"]))
+        config = ConfigRecord(dict(config_in(content)))
         config["clients"] = wire.pseudonym_bytes(np.array([client], np.uint64))
-        alone = RecordDict({"arrays": content.array_records["arrays"], "config": config})
+        alone = RecordDict({"arrays": arrays_in(content), "config": config})
         made.append(Message(alone, request.metadata.dst_node_id, MessageType.TRAIN))
     return made

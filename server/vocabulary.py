@@ -16,6 +16,7 @@ from fedlm.errors import CohortError, ConfigError, error_of_code
 from fedlm.pins import VOCABULARY_FILE
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_release, merged, plan_words
+from fedlm.records import config_in, records_in
 from fedlm.types import Pseudonyms
 from server.population import Population
 from server.replies import checked_census
@@ -84,11 +85,11 @@ def _ask(grid: Grid, config: RunConfig, candidates: list[str]) -> list[RecordDic
     asked = [(n, MessageType.QUERY, wire.request(None, nobody, settings, 1, 0)) for n in nodes]
     told = [_census(node, content) for node, content in zip(nodes, _send(grid, config, asked), strict=True)]
     vaults = [(vault, node) for (vault, _), node in zip(told, nodes, strict=True)]
-    people = Population.merge([(pseudonyms, None, None) for _, pseudonyms in told], vaults)
+    people = Population.merge([(pseudonyms, {}) for _, pseudonyms in told], vaults)
     questions = []
     for own, clients in people.by_vault(people.pseudonyms, nodes):
         content = wire.request(None, clients, settings, 1, 0)
-        content.config_records["config"]["candidates"] = candidates
+        config_in(content)["candidates"] = candidates
         questions.append((own[0], QUESTION, content))
     return _send(grid, config, questions)
 
@@ -115,7 +116,7 @@ def _counts(content: RecordDict) -> dict[str, int]:
     Raises:
       CohortError: it is not laid out as one.
     """
-    record = content.config_records.get("config", ConfigRecord())
+    record = records_in(content, ConfigRecord).get("config", ConfigRecord())
     words, counts = record.get("words"), record.get("counts")
     right = isinstance(words, list) and isinstance(counts, list) and len(words) == len(counts)
     if not right or not all(isinstance(w, str) and words_of(w) == [w] for w in words):  # type: ignore[union-attr]

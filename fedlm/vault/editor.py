@@ -20,6 +20,7 @@ from fedlm.vault.tables import (
     BLOCK_CLIENTS,
     DAMAGE,
     ENTRY,
+    FORMAT,
     Names,
     Opened,
     VaultKeys,
@@ -30,7 +31,7 @@ from fedlm.vault.tables import (
     put_meta,
     seal_block,
     seal_root,
-    unseal_arrays,
+    unseal_entries,
     unseal_names,
 )
 from fedlm.vault.use import being_changed
@@ -107,7 +108,7 @@ class VaultEditor:
             yield number, self._entries(number, blob)["row_id"]
 
     def _entries(self, number: int, blob: object) -> npt.NDArray[np.void]:
-        return np.frombuffer(unseal_arrays(self._keys, self.head.vault_id, number, blob), ENTRY)
+        return unseal_entries(self._keys, self.head.vault_id, number, blob)
 
     def _entry(self, number: int, place: int) -> np.void:
         """Returns a client's record of the index as it was before this change."""
@@ -152,11 +153,11 @@ class VaultEditor:
         row_id = self.head.secrets.row_id(name)
         known = self._known(row_id)
         old = [] if known is None else self._documents(row_id, known)
-        train, held_out, *counts = split(old + [d.text for d in new])
+        train, held_out, tokens, rest = split(old + [d.text for d in new])
         sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, (train, held_out))
         self._db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (row_id, sealed.wrapped))
         self._db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (row_id, sealed.train, sealed.held_out))
-        change = (sealed.entry(self.head.secrets.pseudonym(name), *counts), name, dict(labels))
+        change = (sealed.entry(self.head.secrets.pseudonym(name), tokens, rest, len(train)), name, dict(labels))
         if row_id in self._where:
             number, place = self._where[row_id]
             self._changed.setdefault(number, {})[place] = change
@@ -228,8 +229,8 @@ class VaultEditor:
             )
         self._write_blocks()
         for (number,) in self._db.execute("SELECT number FROM block").fetchall():
-            arrays, names = self._block(number)
-            entries = np.frombuffer(arrays, ENTRY).copy()
+            known, names = self._block(number)
+            entries = known.copy()
             for entry in entries:
                 entry["wrapped"] = np.void(self._rewrap_row(new, entry))
             self._replace_block(new, number, entries.tobytes(), names)
@@ -247,23 +248,21 @@ class VaultEditor:
         self._db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (again, row_id))
         return digest(again)
 
-    def _block(self, number: int) -> tuple[bytes, Names]:
+    def _block(self, number: int) -> tuple[npt.NDArray[np.void], Names]:
         arrays, names = self._db.execute("SELECT arrays, names FROM block WHERE number = ?", (number,)).fetchone()
-        vault_id = self.head.vault_id
-        return unseal_arrays(self._keys, vault_id, number, arrays), unseal_names(self._keys, vault_id, number, names)
+        return self._entries(number, arrays), unseal_names(self._keys, self.head.vault_id, number, names)
 
-    def _replace_block(self, keys: VaultKeys, number: int, arrays: bytes, names: Names) -> None:
-        row = seal_block(keys, self.head.vault_id, number, arrays, names)
+    def _replace_block(self, keys: VaultKeys, number: int, entries: bytes, names: Names) -> None:
+        row = seal_block(keys, self.head.vault_id, number, entries, names)
         self._db.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?)", row)
 
     def _write_blocks(self) -> None:
         """Brings the index up to date with what was put and removed."""
         for number, changes in self._changed.items():
-            arrays, names = self._block(number)
+            entries, names = self._block(number)
             kept: list[_Change] = []
             for place, (name, labels) in enumerate(names):
-                old = (arrays[place * ENTRY.itemsize : (place + 1) * ENTRY.itemsize], name, labels)
-                change = changes.get(place, old)
+                change = changes.get(place, (entries[place].tobytes(), name, labels))
                 if change is not None:
                     kept.append((change[0], name, labels))
             self._replace_block(self._keys, number, b"".join(c[0] for c in kept), [(n, x) for _, n, x in kept])
@@ -280,7 +279,7 @@ class VaultEditor:
         """Seals the root of the next epoch and commits; then the provider forgets older keys. Returns the new head."""
         epoch = self.head.epoch + 1
         self._write_blocks()
-        put_meta(self._db, about=json.dumps({**self.about, "clients": self.clients}))
+        put_meta(self._db, format=str(FORMAT), about=json.dumps({**self.about, "clients": self.clients}))
         seal_root(self._db, self._keys, self.head.vault_id, epoch, self.clients)
         self._db.execute("COMMIT")
         self._provider.settle(self.head.vault_id, self._keys.vault, epoch)

@@ -11,7 +11,7 @@ from fedlm.errors import FedLMError, VaultError
 from fedlm.types import Pseudonyms
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, unpack_documents, unseal
 from fedlm.vault.keys import KeySource
-from fedlm.vault.tables import DAMAGE, ENTRY, as_bytes, connect, digest, open_head, unseal_arrays, unseal_names
+from fedlm.vault.tables import DAMAGE, ENTRY, as_bytes, connect, digest, open_head, unseal_entries, unseal_names
 from fedlm.vault.writer import ClientShard, VaultWriter
 
 __all__ = ["ClientShard", "Vault", "VaultWriter"]
@@ -25,7 +25,7 @@ class Vault:
       source: where its key is.
 
     Attributes:
-      index: a record per client in the vault's order: pseudonym (u8), train and held_out token counts (u4).
+      index: a record per client in the vault's order: pseudonym (u8), train and held_out token counts, training documents (u4).
       about: what was noted when it was made; no names, no counts of one client.
 
     Raises:
@@ -54,7 +54,7 @@ class Vault:
     def _read_index(self) -> npt.NDArray[np.void]:
         plain = bytearray()  # block by block: a million clients are never in memory twice
         for number, arrays in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
-            plain += unseal_arrays(self._head.keys, self.vault_id, number, arrays)
+            plain += unseal_entries(self._head.keys, self.vault_id, number, arrays).tobytes()
         index = np.frombuffer(plain, ENTRY)
         if len(index) != self._head.clients:
             raise VaultError(DOES_NOT_OPEN)

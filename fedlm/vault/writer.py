@@ -62,11 +62,12 @@ class SealedClient:
         )
         return cls(row_id, wrapped, train, held_out)
 
-    def entry(self, pseudonym: int, train_tokens: int, held_out_tokens: int) -> bytes:
+    def entry(self, pseudonym: int, train_tokens: int, held_out_tokens: int, documents: int) -> bytes:
         """Returns the client's record of the index."""
         entry = np.zeros((), ENTRY)
         entry["row_id"], entry["wrapped"] = np.void(self.row_id), np.void(digest(self.wrapped))
         entry["pseudonym"], entry["train"], entry["held_out"] = pseudonym, train_tokens, held_out_tokens
+        entry["documents"] = documents
         return entry.tobytes()
 
 
@@ -113,7 +114,7 @@ class VaultWriter:
         self._db.execute("INSERT INTO client VALUES (?, ?)", (sealed.row_id, sealed.wrapped))
         self._db.execute("INSERT INTO shard VALUES (?, ?, ?)", (sealed.row_id, sealed.train, sealed.held_out))
         pseudonym = self._secrets.pseudonym(shard.name)
-        self._arrays.append(sealed.entry(pseudonym, shard.train_tokens, shard.held_out_tokens))
+        self._arrays.append(sealed.entry(pseudonym, shard.train_tokens, shard.held_out_tokens, len(shard.train)))
         self._names.append((shard.name, dict(shard.labels)))
         self.clients += 1
         if len(self._names) == BLOCK_CLIENTS:

@@ -102,7 +102,7 @@ def test_a_damaged_evaluation_is_one_sentence_that_names_the_node(
     content = make()
     damage(content)
     take_identity()
-    people = Population.merge([(CLIENTS, None, None)], [(b"vault", NODE)])
+    people = Population.merge([(CLIENTS, {})], [(b"vault", NODE)])
     strategy = CohortStrategy(build_strategy("FedAvg"), "{}", people)
     with pytest.raises(CohortError, match=rf"Evaluation after round 4 failed: the reply of node {NODE} was refused"):
         strategy.evaluate(OneNode(lambda message: content), 4, WEIGHTS, CLIENTS, 9.0)
@@ -170,7 +170,7 @@ def test_rules_over_single_clients_have_the_same_bits_however_the_clients_are_sp
 
     found = set()
     for _ in range(12):
-        population = Population.merge([(people, None, None)], [(b"vault", NODE)])
+        population = Population.merge([(people, {})], [(b"vault", NODE)])
         strategy = CohortStrategy(build_strategy(rule), "{}", population)
         weights, _, _ = strategy.train_round(Mixing(answer), 1, WEIGHTS, people, 9.0)
         found.add(weights[0].tobytes())

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedlm.add import add
 from fedlm.errors import VaultError
-from fedlm.vault.change import forget
+from fedlm.vault.change import forget, rotate
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unseal
 from fedlm.vault.keys import KeySource
 from fedlm.vault.store import Vault
@@ -189,14 +190,46 @@ def test_no_nonce_comes_twice() -> None:
     assert len(nonces) == 10_000
 
 
-def test_vault_of_format_1_stays_readable(tmp_path: Path) -> None:
-    for name in ("format-1.vault", "format-1.vaultkey"):
-        shutil.copy(VECTORS / name, tmp_path / name)
-    (tmp_path / "format-1.vaultkey").chmod(0o600)
-    found = content(tmp_path / "format-1.vault", KeySource(tmp_path / "format-1.vaultkey"))
-    assert {n: c[:2] for n, c in found.items()} == json.loads(
-        (VECTORS / "format-1.json").read_text(), object_hook=_pairs
-    )
+def vector(folder: Path, number: int) -> tuple[Path, KeySource]:
+    """Returns a copy of the vault of a format, made when it was the newest."""
+    vault, key = folder / f"format-{number}.vault", folder / f"format-{number}.vaultkey"
+    for path in (vault, key):
+        shutil.copy(VECTORS / path.name, path)
+    key.chmod(0o600)
+    return vault, KeySource(key)
+
+
+def in_vectors() -> dict[str, tuple[list[str], ...]]:
+    found: dict[str, tuple[list[str], ...]] = json.loads((VECTORS / "format-1.json").read_text(), object_hook=_pairs)
+    return found
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_vault_of_each_format_stays_readable(tmp_path: Path, number: int) -> None:
+    vault, source = vector(tmp_path, number)
+    assert {n: c[:2] for n, c in content(vault, source).items()} == in_vectors()
+    with closing(Vault(vault, source)) as opened:
+        index = opened.by_pseudonym()
+    assert sorted(index["documents"].tolist()) == ([2, 3] if number == 2 else [0, 0])
+
+
+@pytest.mark.parametrize("change", ["rotate", "forget", "add"])
+def test_a_changed_vault_of_format_1_is_of_format_2(tmp_path: Path, change: str) -> None:
+    vault, source = vector(tmp_path, 1)
+    expected = in_vectors()
+    if change == "rotate":
+        rotate(vault, source)
+    elif change == "forget":
+        forget(vault, source, "ann")
+        del expected["ann"]
+    else:
+        add(corpus(tmp_path / "more.jsonl", {"cid": ["x", "y", "z"]}), vault, source, lambda *_: None)
+        expected["cid"] = (["x", "y"], ["z"])
+    assert {n: c[:2] for n, c in content(vault, source).items()} == expected
+    with closing(sqlite3.connect(vault)) as db:
+        assert db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("2",)
+    with closing(Vault(vault, source)) as opened:
+        assert sorted(opened.index["documents"].tolist()) == ([0, 0, 2] if change == "add" else [0] * len(expected))
 
 
 def _pairs(found: dict[str, list[list[str]]]) -> dict[str, tuple[list[str], ...]]:
