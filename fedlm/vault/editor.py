@@ -3,25 +3,21 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from fedlm.errors import ConfigError, FedLMError, VaultError
 from fedlm.scrub.engine import ScrubbedText
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
+from fedlm.vault.index_change import IndexChange
 from fedlm.vault.keys import KeySource, new_kdf
 from fedlm.vault.tables import (
-    BLOCK_CLIENTS,
     DAMAGE,
-    ENTRY,
     FORMAT,
-    Names,
     Opened,
     VaultKeys,
     as_bytes,
@@ -29,10 +25,7 @@ from fedlm.vault.tables import (
     digest,
     open_head,
     put_meta,
-    seal_block,
     seal_root,
-    unseal_entries,
-    unseal_names,
 )
 from fedlm.vault.use import being_changed
 from fedlm.vault.writer import SealedClient
@@ -40,7 +33,6 @@ from fedlm.vault.writer import SealedClient
 Split = Callable[[list[str]], tuple[list[str], list[str], int, int]]
 """Returns training documents, held-out documents, and the number of targets in each."""
 
-_Change = tuple[bytes, str, dict[str, str]]  # entry, name, labels
 _IN_USE = "The vault {} is in use by another process: try again when it is done."
 
 
@@ -65,8 +57,7 @@ class VaultEditor:
             self._held = held.pop_all()
         self._keys, self.clients = self.head.keys, self.head.clients
         self.about: dict[str, Any] = dict(self.head.about)
-        self._changed: dict[int, dict[int, _Change | None]] = {}
-        self._appended: dict[bytes, _Change] = {}
+        self._index = IndexChange(self._db, self._keys, self.head.vault_id)
 
     def _opened(self, held: contextlib.ExitStack) -> Opened:
         try:
@@ -103,34 +94,9 @@ class VaultEditor:
             self._db.execute("PRAGMA journal_mode=DELETE")
         self._held.close()
 
-    def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
-        for number, blob in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
-            yield number, self._entries(number, blob)["row_id"]
-
-    def _entries(self, number: int, blob: object) -> npt.NDArray[np.void]:
-        return unseal_entries(self._keys, self.head.vault_id, number, blob)
-
-    def _entry(self, number: int, place: int) -> np.void:
-        """Returns a client's record of the index as it was before this change."""
-        (blob,) = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()
-        entry: np.void = self._entries(number, blob)[place]
-        return entry
-
-    @cached_property
-    def _where(self) -> dict[bytes, tuple[int, int]]:
-        """Where each row id stands in the index: block, place. Only `put` needs all of it."""
-        return {e.tobytes(): (number, i) for number, rows in self._row_ids() for i, e in enumerate(rows)}
-
-    def _position(self, row_id: bytes) -> tuple[int, int] | None:
-        for number, rows in self._row_ids():
-            places = np.flatnonzero(rows == np.void(row_id))
-            if len(places):
-                return number, int(places[0])
-        return None
-
     def has(self, name: str) -> bool:
         """Returns whether the vault holds a client."""
-        return self._position(self.head.secrets.row_id(name)) is not None
+        return self._index.position(self.head.secrets.row_id(name)) is not None
 
     def forgotten(self, name: str) -> tuple[int, str] | None:
         """Returns when a client was forgotten (Unix time) and the digest of the key that was destroyed, or None."""
@@ -151,28 +117,15 @@ class VaultEditor:
           The number of documents that were there before.
         """
         row_id = self.head.secrets.row_id(name)
-        known = self._known(row_id)
+        known = self._index.known(row_id)
         old = [] if known is None else self._documents(row_id, known)
         train, held_out, tokens, rest = split(old + [d.text for d in new])
         sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, (train, held_out))
         self._db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (row_id, sealed.wrapped))
         self._db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (row_id, sealed.train, sealed.held_out))
-        change = (sealed.entry(self.head.secrets.pseudonym(name), tokens, rest, len(train)), name, dict(labels))
-        if row_id in self._where:
-            number, place = self._where[row_id]
-            self._changed.setdefault(number, {})[place] = change
-        else:
-            self.clients += row_id not in self._appended
-            self._appended[row_id] = change
+        entry = sealed.entry(self.head.secrets.pseudonym(name), tokens, rest, len(train))
+        self.clients += self._index.put(row_id, (entry, name, dict(labels)))
         return len(old)
-
-    def _known(self, row_id: bytes) -> bytes | None:
-        """Returns the digest of a client's wrapped key that the index holds, this change included; None if it has none."""
-        number, place = self._where.get(row_id, (-1, -1))
-        change = self._appended.get(row_id) or self._changed.get(number, {}).get(place)
-        if change is not None:
-            return bytes(np.frombuffer(change[0], ENTRY)["wrapped"][0].tobytes())
-        return None if number < 0 else self._entry(number, place)["wrapped"].tobytes()
 
     def _documents(self, row_id: bytes, known: bytes) -> list[str]:
         data_key = self._data_key(row_id, known)
@@ -196,17 +149,17 @@ class VaultEditor:
         `about` counts what is left; a client whose text does not open stays counted in documents and characters.
         """
         row_id = self.head.secrets.row_id(name)
-        position = self._position(row_id)
+        position = self._index.position(row_id)
         if position is None:
             raise VaultError(f"The vault {self.path} holds no client of this name.")
         number, place = position
-        wrapped = self._entry(number, place)["wrapped"].tobytes()
+        wrapped = self._index.entry(number, place)["wrapped"].tobytes()
         with contextlib.suppress(VaultError):
             self._discount(self._documents(row_id, wrapped))
         self._db.execute("DELETE FROM client WHERE row_id = ?", (row_id,))
         self._db.execute("DELETE FROM shard WHERE row_id = ?", (row_id,))
         self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, wrapped))
-        self._changed.setdefault(number, {})[place] = None
+        self._index.remove(number, place)
         self.clients -= 1
 
     def _discount(self, documents: list[str]) -> None:
@@ -227,13 +180,7 @@ class VaultEditor:
                 f"The key provider gave the key that {self.path} has already: make it the current one there, and name a new one "
                 "as the next."
             )
-        self._write_blocks()
-        for (number,) in self._db.execute("SELECT number FROM block").fetchall():
-            known, names = self._block(number)
-            entries = known.copy()
-            for entry in entries:
-                entry["wrapped"] = np.void(self._rewrap_row(new, entry))
-            self._replace_block(new, number, entries.tobytes(), names)
+        self._index.rewrap(new, lambda entry: self._rewrap_row(new, entry))
         sealed = seal(new.index, Place(self.head.vault_id, Part.SECRETS), self.head.secrets.pack())
         put_meta(self._db, kdf=kdf, inner_keys=sealed)
         self._keys = new
@@ -248,37 +195,10 @@ class VaultEditor:
         self._db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (again, row_id))
         return digest(again)
 
-    def _block(self, number: int) -> tuple[npt.NDArray[np.void], Names]:
-        arrays, names = self._db.execute("SELECT arrays, names FROM block WHERE number = ?", (number,)).fetchone()
-        return self._entries(number, arrays), unseal_names(self._keys, self.head.vault_id, number, names)
-
-    def _replace_block(self, keys: VaultKeys, number: int, entries: bytes, names: Names) -> None:
-        row = seal_block(keys, self.head.vault_id, number, entries, names)
-        self._db.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?)", row)
-
-    def _write_blocks(self) -> None:
-        """Brings the index up to date with what was put and removed."""
-        for number, changes in self._changed.items():
-            entries, names = self._block(number)
-            kept: list[_Change] = []
-            for place, (name, labels) in enumerate(names):
-                change = changes.get(place, (entries[place].tobytes(), name, labels))
-                if change is not None:
-                    kept.append((change[0], name, labels))
-            self._replace_block(self._keys, number, b"".join(c[0] for c in kept), [(n, x) for _, n, x in kept])
-        (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM block").fetchone()
-        appended = list(self._appended.values())
-        for first in range(0, len(appended), BLOCK_CLIENTS):
-            some = appended[first : first + BLOCK_CLIENTS]
-            self._replace_block(self._keys, number, b"".join(c[0] for c in some), [(n, x) for _, n, x in some])
-            number += 1
-        self._changed.clear()
-        self._appended.clear()
-
     def commit(self) -> Opened:
         """Seals the root of the next epoch and commits; then the provider forgets older keys. Returns the new head."""
         epoch = self.head.epoch + 1
-        self._write_blocks()
+        self._index.write()
         put_meta(self._db, format=str(FORMAT), about=json.dumps({**self.about, "clients": self.clients}))
         seal_root(self._db, self._keys, self.head.vault_id, epoch, self.clients)
         self._db.execute("COMMIT")

@@ -190,7 +190,7 @@ def test_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_rotation_over_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedlm.vault.writer.BLOCK_CLIENTS", 2)
-    monkeypatch.setattr("fedlm.vault.editor.BLOCK_CLIENTS", 2)
+    monkeypatch.setattr("fedlm.vault.index_change.BLOCK_CLIENTS", 2)
     vault, source = make(tmp_path, texts(*"abcdefg"))
     add(corpus(tmp_path / "more.jsonl", texts(*"hijk")), vault, source, lambda *_: None)
     forget(vault, source, "c")
