@@ -1,8 +1,8 @@
 """The conversation of a server with a worker of its machine: a socket, and rooms for the arrays where the system has such.
 
 All workers read the weights from one room of the server's, which writes them there once a round. Each has a room of its own for its
-sums. Two marks in that room say who may write: the server sets `_ANSWER` if it has let go of the sums before, and the worker sets
-`_ASK` if it has let go of the weights before. What may not be written goes through the socket.
+sums. Two marks in that room say what may be written: the server sets `_MAY_ANSWER` if it has let go of all sums before, the worker sets
+`_MAY_ASK` if it has let go of all weights. What may not be written goes through the socket.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from clients.frames import receive_message, send_message
 from clients.room import Room, RoomSpace
 from fedlm.records import records_in
 
-_ANSWER, _ASK = 0, 1
+_MAY_ANSWER, _MAY_ASK = 0, 1
 
 
 class Channel:
@@ -29,7 +29,7 @@ class Channel:
     def __init__(self, link: socket.socket, sums: Room | None) -> None:
         self.link, self._sums = link, sums
         if sums is not None:
-            sums.marks[_ASK] = True
+            sums.marks[_MAY_ASK] = True
 
     @classmethod
     @contextlib.contextmanager
@@ -38,12 +38,13 @@ class Channel:
         ours, theirs = socket.socketpair()
         sums = None if weights is None else Room.made()
         with theirs:
-            yield cls(ours, sums), [theirs.fileno(), *(r.descriptor for r in (weights, sums) if r is not None)]
+            rooms = [] if weights is None or sums is None else [weights.descriptor, sums.descriptor]
+            yield cls(ours, sums), [theirs.fileno(), *rooms]
 
     @property
     def has_let_go(self) -> bool:
         """Whether the worker holds no weights that it read from the room."""
-        return self._sums is not None and bool(self._sums.marks[_ASK])
+        return self._sums is not None and bool(self._sums.marks[_MAY_ASK])
 
     def ask(self, message: Message, places: "Places", timeout: float | None) -> Message | None:
         """Returns the reply to a message; None if the worker is gone.
@@ -52,7 +53,8 @@ class Channel:
           OSError: it is gone, or sends or reads nothing for so many seconds.
         """
         if self._sums is not None:
-            self._sums.marks[_ANSWER] = not self._sums.is_lent
+            self._sums.marks[_MAY_ANSWER] = not self._sums.is_lent
+            self._sums.marks[_MAY_ASK] = False  # until the reply
         self.link.settimeout(timeout)
         send_message(self.link, message, places.where)
         return receive_message(self.link, room=self._sums)
@@ -107,7 +109,7 @@ class WorkerChannel:
 
     def space(self, size: int) -> RoomSpace | None:
         """Returns space for an array of the reply; None where there is none."""
-        return self._sums.space(size) if self._sums is not None and self._sums.marks[_ANSWER] else None
+        return self._sums.space(size) if self._sums is not None and self._sums.marks[_MAY_ANSWER] else None
 
     def receive(self) -> Message | None:
         """Reads a message; None when the server is gone."""
@@ -118,7 +120,7 @@ class WorkerChannel:
         if self._weights is None or self._sums is None:
             send_message(self._link, reply)
             return
-        self._sums.marks[_ASK] = not self._weights.is_lent
+        self._sums.marks[_MAY_ASK] = not self._weights.is_lent
         send_message(self._link, reply, self._sums.where)
         self._sums.begin()
 

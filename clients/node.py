@@ -18,7 +18,7 @@ from fedlm.generate import generate
 from fedlm.privacy.contribute import contribute
 from fedlm.privacy.mechanism import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
-from fedlm.records import Room, arrays_in, config_in
+from fedlm.records import Allocate, arrays_in, config_in
 from fedlm.sums import ExactSum, client_weight
 from fedlm.train import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -35,7 +35,7 @@ class Node:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
-      room: where the sums of a reply shall lie.
+      allocate: where the sums of a reply shall lie.
       before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
@@ -45,10 +45,10 @@ class Node:
         *,
         tells_counts: bool = True,
         min_group: int = 5,
-        room: Room | None = None,
+        allocate: Allocate | None = None,
         before: "Node | None" = None,
     ) -> None:
-        self._room = room
+        self._allocate = allocate
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
@@ -61,7 +61,7 @@ class Node:
         return self._traces + (0 if self._trainer is None else self._trainer.traces)
 
     def query(self, message: Message) -> RecordDict:
-        """Answers the vault's id and pseudonyms, token counts where allowed, and the initial weights of the run's seed."""
+        """Answers the vault's id and pseudonyms, counts of tokens and documents where allowed, and the initial weights of the run's seed."""
         index = self._vault.by_pseudonym()
         told = ("train", "held_out", "documents") if self._tells_counts else ()
         counts = {part: np.ascontiguousarray(index[part]) for part in told}
@@ -116,7 +116,7 @@ class Node:
         cohort_size = int(str(config["cohort"]))
         total, metrics = train_chunk(trainer, weights, shards(), cohort_size, server_round, proximal_mu)
         total.failed += failed
-        return wire.sum_content(total, metrics, self._room)
+        return wire.sum_content(total, metrics, self._allocate)
 
     def _train_privately(self, trainer: LocalTrainer, weights: Weights, config: ConfigRecord) -> RecordDict:
         """Trains each client, clips its update and adds it; whatever fails in one client touches no other."""
@@ -130,12 +130,12 @@ class Node:
             with contextlib.suppress(VaultError):
                 documents = self._vault.documents(client)
                 rng = np.random.default_rng([place[0], SHUFFLE, place[1], client])
-                update, figures = trainer.train(weights, documents, rng, place[1], proximal_mu)
                 tokens = trainer.num_tokens(documents)
                 weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
+                update, figures = trainer.train(weights, documents, rng, place[1], proximal_mu)
             if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
                 metrics += figures
-        return wire.sum_content(total, metrics, self._room)
+        return wire.sum_content(total, metrics, self._allocate)
 
     def evaluate(self, message: Message) -> RecordDict:
         """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""

@@ -32,7 +32,7 @@ class Policy(BaseModel):
       clipping_required: refuse to train without a clip norm.
       largest_norm: to which updates are clipped at most; 0 is any, otherwise clipping is required.
       smallest_noise: the noise multiplier that this node adds at least itself, with mechanism=local; 0 asks for none.
-      tells_counts: whether token counts and held-out sums per client may leave.
+      tells_counts: whether numbers of tokens and documents, and held-out sums, per client may leave.
       min_group: clients that a histogram must cover.
       max_message_bytes: largest message in or out.
       vocabulary_epsilon, vocabulary_delta: what vocabularies from this vault's text may cost in all; 0 allows none.

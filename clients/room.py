@@ -44,15 +44,18 @@ class Room:
     def __init__(self, descriptor: int) -> None:
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self._map, self._end = mmap.mmap(descriptor, os.fstat(descriptor).st_size), _ALIGNED
-        self._lent: weakref.ref[object] | None = None
+        self._lent: list[weakref.ref[object]] = []
 
     @classmethod
     def made(cls) -> "Room | None":
-        """Returns a new room; None where the system has no files in memory."""
+        """Returns a new room; None where the system has no files in memory, or gives none."""
         if not hasattr(os, "memfd_create"):
             return None
-        descriptor = os.memfd_create("fedlm")
-        os.ftruncate(descriptor, mmap.PAGESIZE)
+        try:
+            descriptor = os.memfd_create("fedlm")
+            os.ftruncate(descriptor, mmap.PAGESIZE)
+        except OSError:
+            return None
         return cls(descriptor)
 
     @property
@@ -67,8 +70,8 @@ class Room:
 
     @property
     def is_lent(self) -> bool:
-        """Whether anybody in this process still holds what was read from the room last."""
-        return self._lent is not None and self._lent() is not None
+        """Whether anybody in this process still holds what was read from the room."""
+        return any(lent() is not None for lent in self._lent)
 
     def close(self) -> None:
         """Closes the file; what was lent stays where it is."""
@@ -78,13 +81,16 @@ class Room:
         """Begins anew to give space."""
         self._end = _ALIGNED
 
-    def space(self, size: int) -> RoomSpace:
-        """Returns the next so many bytes, to be written."""
-        start = self._end
-        self._end = start + -(-size // _ALIGNED) * _ALIGNED
-        if self._end > len(self._map):
-            os.ftruncate(self.descriptor, max(self._end, 2 * len(self._map)))
-            self._grow()
+    def space(self, size: int) -> RoomSpace | None:
+        """Returns the next so many bytes, to be written; None if the room cannot grow by them."""
+        start, end = self._end, self._end + -(-size // _ALIGNED) * _ALIGNED
+        if end > len(self._map):
+            try:
+                os.ftruncate(self.descriptor, end)
+                self._grow()
+            except OSError:
+                return None
+        self._end = end
         return RoomSpace(self, memoryview(self._map)[start : start + size], _REFERENCE.pack(start, size))
 
     def where(self, array: Array) -> bytes:
@@ -93,9 +99,10 @@ class Room:
         return space.reference if isinstance(space, RoomSpace) and space.room is self else b""
 
     def put(self, array: Array) -> bytes:
-        """Copies an array into the room; returns where it lies."""
+        """Copies an array into the room; returns where it lies, empty if there is no space."""
         content = array.data
-        space = self.space(len(content))
+        if (space := self.space(len(content))) is None:
+            return b""
         space.view[:] = content
         return space.reference
 
@@ -103,7 +110,7 @@ class Room:
         """Returns what the other side wrote, read-only.
 
         Raises:
-          EOFError: a reference is none, or reaches out of the room.
+          EOFError: a reference is none, or reaches out of what may be written.
         """
         if not references:
             return []
@@ -113,9 +120,9 @@ class Room:
         if max(start + size for start, size in places) > len(self._map):
             self._grow()
         whole = np.frombuffer(self._map, np.uint8)  # lives as long as any view of it
-        if any(start + size > len(whole) for start, size in places):
+        if any(start < _ALIGNED or start + size > len(whole) for start, size in places):
             raise EOFError
-        self._lent = weakref.ref(whole)
+        self._lent = [*(lent for lent in self._lent if lent() is not None), weakref.ref(whole)]
         views = (whole[start : start + size].data.toreadonly() for start, size in places)
         return [RoomSpace(self, view, reference) for view, reference in zip(views, references, strict=True)]
 

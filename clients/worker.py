@@ -78,7 +78,7 @@ def serve(
 
     source = KeySource(key_file, passphrase_env, key_provider)
     with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
-        client_app.use_node(Node(opened, room=channel.space, before=client_app.own_node()))
+        client_app.use_node(Node(opened, allocate=channel.space, before=client_app.own_node()))
         while (answer := reply()) is not None:
             channel.send(answer)
 

@@ -26,13 +26,12 @@ class Batching:
 
     def __init__(self, config: RunConfig, vocab: Vocabulary, *, is_masked: bool) -> None:
         self._config, self._vocab, self._is_masked = config, vocab, is_masked
-        self._last: tuple[list[str], tuple[Ids, Ids]] | None = None
+        self._weighed: tuple[list[str], tuple[Ids, Ids]] | None = None
 
     def rows(self, documents: list[str]) -> tuple[Ids, Ids]:
-        """Returns inputs and targets (rows, seq_len), of the same documents the same arrays."""
-        if self._last is None or self._last[0] is not documents:  # a client is weighed, then trained
-            self._last = documents, self._cut(documents)
-        return self._last[1]
+        """Returns inputs and targets (rows, seq_len)."""
+        weighed, self._weighed = self._weighed, None
+        return weighed[1] if weighed is not None and weighed[0] is documents else self._cut(documents)
 
     def _cut(self, documents: list[str]) -> tuple[Ids, Ids]:
         if self._is_masked:
@@ -54,10 +53,12 @@ class Batching:
         return np.concatenate(rows), np.concatenate(nexts)
 
     def num_tokens(self, documents: list[str]) -> int:
-        """Returns the training targets of one epoch."""
+        """Returns the training targets of one epoch; the rows are kept for the training that follows."""
         if self._is_masked:
             return num_hidden(documents, self._pieces, self._config.seq_len)
-        return int(np.count_nonzero(self.rows(documents)[1]))
+        rows = self._cut(documents)
+        self._weighed = documents, rows
+        return int(np.count_nonzero(rows[1]))
 
     def _filled(self, rows: Ids) -> Batches:
         size = self._config.batch_size

@@ -16,8 +16,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 
 _HEADER = 128  # bytes of most headers of NumPy's file format
-Kind = TypeVar("Kind")
 _LAYOUTS = 256  # kept: a model's arrays have the same in every round, and NumPy parses them as Python's source
+Kind = TypeVar("Kind")
 
 
 class Space(Protocol):
@@ -28,12 +28,14 @@ class Space(Protocol):
         """Its bytes."""
 
 
-Room = Callable[[int], Space | None]
+Allocate = Callable[[int], Space | None]
 """Gives space for so many bytes; None if there is none."""
 
 
 class LaidArray(Array):
     """An array whose bytes lie in a space; who asks for `data`, as Flower's own code does, gets a copy.
+
+    It equals no `Array` of its bytes, and is not pickled.
 
     Attributes:
       space: holds what `data` returns.
@@ -48,16 +50,16 @@ class LaidArray(Array):
         return bytes(self.space.view)
 
 
-def as_array(values: npt.NDArray[Any], room: Room | None = None) -> Array:
+def as_array(values: npt.NDArray[Any], allocate: Allocate | None = None) -> Array:
     """Returns what Flower's `Array(values)` is, which copies the values twice.
 
     Args:
       values: of any shape, not of objects.
-      room: where its bytes shall lie, if that has space.
+      allocate: where its bytes shall lie, if there is space.
     """
     contiguous = np.asarray(values, order="C")
     header, told = _header(contiguous.dtype, contiguous.shape), (str(contiguous.dtype), contiguous.shape, SType.NUMPY)
-    space = None if room is None else room(len(header) + contiguous.nbytes)
+    space = None if allocate is None else allocate(len(header) + contiguous.nbytes)
     if space is None:
         return Array(*told, b"".join((header, contiguous.data)))
     written = np.frombuffer(space.view, np.uint8)
@@ -66,11 +68,11 @@ def as_array(values: npt.NDArray[Any], room: Room | None = None) -> Array:
     return LaidArray(*told, space)
 
 
-def record_of(arrays: Iterable[npt.NDArray[Any]], room: Room | None = None) -> ArrayRecord:
+def record_of(arrays: Iterable[npt.NDArray[Any]], allocate: Allocate | None = None) -> ArrayRecord:
     """Returns arrays as a record under the names "0", "1", ...; see `as_array`."""
     record = ArrayRecord()
     for name, values in enumerate(arrays):  # `ArrayRecord({...})` would ask for the bytes
-        record[str(name)] = as_array(values, room)
+        record[str(name)] = as_array(values, allocate)
     return record
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fedlm.records import Room, arrays_in, arrays_of, as_array, config_in, metrics_in, record_of, records_in
+from fedlm.records import Allocate, arrays_in, arrays_of, as_array, config_in, metrics_in, record_of, records_in
 from fedlm.sums import SCALE, Drift, ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
@@ -62,7 +62,7 @@ def request(
 
 
 def census_content(vault: bytes, pseudonyms: Pseudonyms, counts: Mapping[str, npt.NDArray[Any]]) -> RecordDict:
-    """Returns who is in a vault, and token counts by part where the node tells them, as the content of a reply."""
+    """Returns who is in a vault, and counts of tokens and documents where the node tells them, as the content of a reply."""
     content = RecordDict({"config": ConfigRecord({"vault": vault})})
     content["clients"] = ArrayRecord(
         {"pseudonyms": as_array(pseudonyms), **{k: as_array(c) for k, c in counts.items()}}
@@ -78,20 +78,20 @@ def content_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str,
     return vault, counts.pop("pseudonyms"), counts
 
 
-def sum_content(total: ExactSum, metrics: TextMetrics, room: Room | None = None) -> RecordDict:
+def sum_content(total: ExactSum, metrics: TextMetrics, allocate: Allocate | None = None) -> RecordDict:
     """Returns a chunk's exact sum and its training figures as the content of a reply.
 
     Args:
       total: is copied.
       metrics: of the training.
-      room: where the sum shall lie.
+      allocate: where the sum shall lie.
     """
     record = MetricRecord({"weight": total.weight, "clients": total.clients, "failed": total.failed})
     record["below"] = total.below
     record.update(_metrics_dict(metrics))
-    content = RecordDict({"arrays": record_of(total.sums, room), "metrics": record})
+    content = RecordDict({"arrays": record_of(total.sums, allocate), "metrics": record})
     if total.drift is not None:
-        content["drift"] = record_of(total.drift.units, room)
+        content["drift"] = record_of(total.drift.units, allocate)
         record.update({"drift-norms": float(total.drift.norms), "drift-clients": total.drift.clients})
     return content
 

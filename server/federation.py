@@ -86,9 +86,8 @@ class Federation:
             except ValueError as error:
                 raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
             told = (pseudonyms, counts)
-            before = known.setdefault(
-                vault, told
-            )  # a million clients are held once, however many nodes open their vault
+            # A million clients are held once, however many nodes open their vault.
+            before = known.setdefault(vault, told)
             seen.append(before if np.array_equal(before[0], pseudonyms) else told)
             vaults.append((vault, node))
             initial = initial if given is None else given

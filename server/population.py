@@ -64,7 +64,7 @@ class Population:
 
     @property
     def is_private(self) -> bool:
-        """Whether a node keeps its clients' token counts to itself, as a deployment's nodes do."""
+        """Whether a node keeps its clients' counts to itself, as a deployment's nodes do."""
         return bool(np.any(self.train_tokens < 0))
 
     def by_vault(self, clients: Pseudonyms, nodes: Sequence[int]) -> list[tuple[Sequence[int], Pseudonyms]]:

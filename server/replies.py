@@ -16,7 +16,7 @@ _FORM = "keys or types of the reply are wrong"
 
 
 def checked_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str, npt.NDArray[Any]]]:
-    """Returns vault, pseudonyms and token counts of a census.
+    """Returns vault, pseudonyms and counts of tokens and documents of a census.
 
     Raises:
       ValueError: it is not laid out as one.
@@ -28,7 +28,9 @@ def checked_census(content: RecordDict) -> tuple[bytes, Pseudonyms, Mapping[str,
     if pseudonyms.dtype != np.uint64 or pseudonyms.ndim != 1:
         raise ValueError("the pseudonyms are not a list of them")
     if any(c.shape != pseudonyms.shape or c.dtype.kind not in "iu" for c in counts.values()):
-        raise ValueError("the token counts are not one for each client")
+        raise ValueError("the counts are not one for each client")
+    if any(c.size and not 0 <= int(c.min()) <= int(c.max()) < 2**32 for c in counts.values()):
+        raise ValueError("the counts are not counts")
     return vault, pseudonyms, counts
 
 

@@ -30,7 +30,7 @@ class CohortStrategy:
     Args:
       inner: Flower's strategy that turns replies into the next global weights.
       settings: the run's configuration as JSON, for the nodes.
-      population: all clients, whose token counts balance the chunks.
+      population: all clients, whose counts balance the chunks.
       private: differential privacy, or None.
       drift: whether nodes are asked for the sum of unit updates too.
       batch_shape: rows and tokens of a row.

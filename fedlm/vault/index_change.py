@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.vault.tables import BLOCK_CLIENTS, ENTRY, Names, VaultKeys, seal_block, unseal_entries, unseal_names
+from fedlm.vault.index import BLOCK_CLIENTS, ENTRY, Names, seal_block, unseal_entries, unseal_names
+from fedlm.vault.tables import VaultKeys
 
 Client = tuple[bytes, str, dict[str, str]]
 """What the index holds of a client: its entry, name and labels."""

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from fedlm.errors import FedLMError, VaultError
 from fedlm.types import Pseudonyms
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, unpack_documents, unseal
+from fedlm.vault.index import ENTRY, unseal_entries, unseal_names
 from fedlm.vault.keys import KeySource
-from fedlm.vault.tables import DAMAGE, ENTRY, as_bytes, connect, digest, open_head, unseal_entries, unseal_names
+from fedlm.vault.tables import DAMAGE, as_bytes, connect, digest, open_head
 from fedlm.vault.writer import ClientShard, VaultWriter
 
 __all__ = ["ClientShard", "Vault", "VaultWriter"]

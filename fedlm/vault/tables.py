@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedlm.errors import ConfigError, FedLMError, VaultError
@@ -19,7 +17,6 @@ from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, Part, Place, derive, se
 from fedlm.vault.keys import KeyProvider
 
 FORMAT = 2
-BLOCK_CLIENTS = 4096
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE client(row_id BLOB PRIMARY KEY, wrapped_key BLOB NOT NULL) WITHOUT ROWID;
@@ -27,17 +24,11 @@ CREATE TABLE shard(row_id BLOB PRIMARY KEY, train BLOB NOT NULL, held_out BLOB N
 CREATE TABLE block(number INTEGER PRIMARY KEY, arrays BLOB NOT NULL, names BLOB NOT NULL);
 CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
 """
-_FIELDS = [("row_id", "V16"), ("pseudonym", "<u8"), ("train", "<u4"), ("held_out", "<u4"), ("wrapped", "V16")]
-ENTRY = np.dtype([*_FIELDS, ("documents", "<u4")])
-_ENTRY_1 = np.dtype(_FIELDS)  # of format 1
 _ROOT = struct.Struct("<QQ32s")
 
 # What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a ValueError), and a
 # damaged header can ask it for a cache of any size (a MemoryError).
 DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
-
-Names = list[tuple[str, dict[str, str]]]
-"""Names and labels of a block's clients."""
 
 
 @dataclass(frozen=True)
@@ -165,37 +156,6 @@ def seal_root(db: sqlite3.Connection, keys: VaultKeys, vault_id: bytes, epoch: i
 def put_meta(db: sqlite3.Connection, **values: bytes | str) -> None:
     """Writes entries of `meta`."""
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
-
-
-def seal_block(keys: VaultKeys, vault_id: bytes, number: int, entries: bytes, names: Names) -> tuple[int, bytes, bytes]:
-    """Returns a row of `block`; the entries are of ENTRY."""
-    plain = json.dumps([[name, labels] for name, labels in names]).encode()
-    return (
-        number,
-        seal(keys.index, Place(vault_id, Part.INDEX, sequence=number), bytes([FORMAT]) + entries),
-        seal(keys.index, Place(vault_id, Part.NAMES, sequence=number), plain),
-    )
-
-
-def unseal_entries(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> npt.NDArray[np.void]:
-    """Returns a block's entries, of ENTRY; in one that was written in format 1, no client has documents."""
-    plain = unseal(keys.index, Place(vault_id, Part.INDEX, sequence=number), as_bytes(blob))
-    if len(plain) % 4:  # entries of both formats are whole fours; before those of format 2 stands a byte
-        return np.frombuffer(plain, ENTRY, offset=1)
-    known = np.frombuffer(plain, _ENTRY_1)
-    entries = np.zeros(len(known), ENTRY)
-    for name in known.dtype.names or ():
-        entries[name] = known[name]
-    return entries
-
-
-def unseal_names(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> Names:
-    """Returns a block's names and labels."""
-    plain = unseal(keys.index, Place(vault_id, Part.NAMES, sequence=number), as_bytes(blob))
-    try:
-        return [(str(name), dict(labels)) for name, labels in json.loads(plain)]
-    except (ValueError, TypeError):
-        raise VaultError(DOES_NOT_OPEN) from None
 
 
 @dataclass(frozen=True)

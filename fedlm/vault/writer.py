@@ -13,21 +13,10 @@ import numpy as np
 from fedlm.errors import VaultError
 from fedlm.scrub.engine import ScrubbedText
 from fedlm.vault.format import KEY_BYTES, Part, Place, pack_documents, seal
+from fedlm.vault.index import BLOCK_CLIENTS, ENTRY, seal_block
 from fedlm.vault.keyfile import sync_folder
 from fedlm.vault.keys import KeySource, new_kdf
-from fedlm.vault.tables import (
-    BLOCK_CLIENTS,
-    ENTRY,
-    FORMAT,
-    SCHEMA,
-    Secrets,
-    VaultKeys,
-    connect,
-    digest,
-    put_meta,
-    seal_block,
-    seal_root,
-)
+from fedlm.vault.tables import FORMAT, SCHEMA, Secrets, VaultKeys, connect, digest, put_meta, seal_root
 
 
 @dataclass(frozen=True)

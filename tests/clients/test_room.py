@@ -1,5 +1,6 @@
 """Shared memory: what one side wrote the other reads without a copy, and what anybody holds is not written over."""
 
+import errno
 import gc
 import os
 import struct
@@ -79,7 +80,14 @@ def test_a_room_is_lent_as_long_as_any_part_of_it_is_held() -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", [b"x", struct.pack("<QQ", 0, 2**40), struct.pack("<QQ", 2**63, 2**63), struct.pack("<QQ", 4000, 97)]
+    "reference",
+    [
+        b"x",
+        struct.pack("<QQ", 0, 2**40),
+        struct.pack("<QQ", 2**63, 2**63),
+        struct.pack("<QQ", 4000, 97),
+        struct.pack("<QQ", 0, 8),
+    ],
 )
 def test_a_reference_out_of_the_room_is_refused(reference: bytes) -> None:
     with pytest.raises(EOFError):
@@ -152,6 +160,12 @@ def doubled(message: Message, worker: WorkerChannel) -> RecordDict:
     return wire.sum_content(ExactSum(sums, failed=int(is_laid(record))), TextMetrics(), worker.space)
 
 
+def in_part(message: Message, worker: WorkerChannel) -> RecordDict:
+    """Answers as `doubled` does, of arrays that lie in the room or do not."""
+    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in wire.record_weights(arrays_in(message.content)))
+    return wire.sum_content(ExactSum(sums), TextMetrics(), worker.space)
+
+
 def test_nothing_goes_through_the_socket_as_long_as_all_is_let_go_of(talk: Callable[..., Talk]) -> None:
     conversation = talk(doubled)
     for factor in range(5):
@@ -193,6 +207,53 @@ def test_weights_that_a_worker_holds_stay_and_the_next_come_through_the_socket(t
             np.testing.assert_array_equal(s, factor * w)
 
 
+def test_weights_of_two_messages_of_one_call_are_both_looked_after(talk: Callable[..., Talk]) -> None:
+    held: list[Weights] = []
+
+    def hold_first(message: Message, worker: WorkerChannel) -> RecordDict:
+        if not held:
+            held.append(wire.record_weights(arrays_in(message.content)))
+        return doubled(message, worker)
+
+    conversation = talk(hold_first)
+    content = RecordDict({"arrays": wire.weights_record(WEIGHTS)})
+    messages = [Message(content, 2, "train") for _ in range(2)]
+    places = Places(messages, conversation.weights)
+    for message in messages:
+        assert conversation.channel.ask(message, places, 5.0) is not None
+    assert not conversation.channel.has_let_go
+    conversation.ask(tuple(7 * w for w in WEIGHTS))
+    for s, w in zip(held[0], WEIGHTS, strict=True):
+        np.testing.assert_array_equal(s, w)
+
+
+def test_a_worker_that_is_busy_has_not_let_go(talk: Callable[..., Talk]) -> None:
+    seen: list[bool] = []
+
+    def look(message: Message, worker: WorkerChannel) -> RecordDict:
+        seen.append(conversation.channel.has_let_go)
+        return doubled(message, worker)
+
+    conversation = talk(look)
+    conversation.ask(WEIGHTS)
+    assert seen == [False] and conversation.channel.has_let_go
+
+
+def test_a_room_that_cannot_grow_leaves_arrays_to_the_socket(
+    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = talk(in_part)
+
+    def full(descriptor: int, size: int) -> None:
+        raise OSError(errno.EFBIG, "too large")
+
+    monkeypatch.setattr(os, "ftruncate", full)
+    for _ in range(2):
+        total, _ = wire.checked_sum(conversation.ask(WEIGHTS).content, WEIGHTS, 1)
+        for s, w in zip(total.sums, WEIGHTS, strict=True):
+            np.testing.assert_array_equal(s, 2 * w)
+
+
 def test_what_a_worker_did_not_lay_out_goes_through_the_socket(talk: Callable[..., Talk]) -> None:
     """First weights stay with the server for the whole run: the room is not for them."""
     conversation = talk(lambda message, worker: RecordDict({"arrays": wire.weights_record(WEIGHTS)}))
@@ -221,10 +282,17 @@ def test_the_arrays_of_a_round_are_put_once_for_all_workers() -> None:
     assert start == 64 + used and all(places.where(a) for a in record.values())
 
 
+@pytest.mark.parametrize("lacks", [True, False])
 def test_without_files_in_memory_all_goes_through_the_socket(
-    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch, lacks: bool
 ) -> None:
-    monkeypatch.delattr(os, "memfd_create")
+    def refuse(name: str) -> int:
+        raise OSError(errno.ENOSYS, "not here")
+
+    if lacks:
+        monkeypatch.delattr(os, "memfd_create")
+    else:
+        monkeypatch.setattr(os, "memfd_create", refuse)
     conversation = talk(doubled)
     for _ in range(2):
         reply = conversation.ask(WEIGHTS)

@@ -128,7 +128,15 @@ def one_count(content: RecordDict) -> None:
     content.array_records["clients"]["train"] = Array(np.array([5], np.uint32))
 
 
-@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count])
+def negative_count(content: RecordDict) -> None:
+    content.array_records["clients"]["documents"] = Array(np.array([5, -1]))
+
+
+def huge_count(content: RecordDict) -> None:
+    content.array_records["clients"]["train"] = Array(np.array([2**62, 1]))
+
+
+@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count, negative_count, huge_count])
 def test_a_damaged_census_is_refused(damage: Callable[[RecordDict], None]) -> None:
     content = census()
     checked_census(content)
