@@ -1,21 +1,15 @@
 """Processes that a supervisor starts, watches and starts again; they die with it."""
 
-import ctypes
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from fedlm.parent import die_with_parent
+
 _RESTART_SECONDS = 1.0
 MARK = "FEDLM_DEPLOYMENT"
-
-
-def die_with_parent() -> None:
-    """Asks the kernel to kill this process when the thread that started it ends; Linux only."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Child:

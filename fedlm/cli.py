@@ -55,6 +55,8 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # with nohup it is ignored
+            signal.signal(signal.SIGHUP, _terminated)
     try:
         if code := app(arguments, standalone_mode=False):  # typer returns an exit code, that of an interrupt too
             if code == 130:
@@ -65,6 +67,9 @@ def main() -> None:
             raise
         sys.stderr.write(f"fedlm: {error}\n")
         raise SystemExit(error.exit_code) from None
+    except _Terminated as end:
+        sys.stderr.write(f"fedlm: ended by {end.name}{_then(arguments)}.\n")
+        raise
     except typer.Abort:
         raise SystemExit(130) from None
     except KeyboardInterrupt:
@@ -96,7 +101,12 @@ _AFTER_INTERRUPT = {
 }
 
 
-_TERMINATED = 128 + signal.SIGTERM
+class _Terminated(SystemExit):
+    """The end by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
 
 
 def _then(arguments: list[str]) -> str:
@@ -105,9 +115,9 @@ def _then(arguments: list[str]) -> str:
     return next((_AFTER_INTERRUPT[name] for name in names if name in _AFTER_INTERRUPT), "")
 
 
-def _terminated(*_: object) -> None:
+def _terminated(number: int, _: object) -> None:
     """Ends as an interrupt does, so that nothing half-made is left."""
-    raise SystemExit(_TERMINATED)
+    raise _Terminated(number)
 
 
 def _unexpected(error: Exception) -> str:

@@ -48,7 +48,7 @@ def parse_spec(text: str) -> Spec:
                 return Spec(_dotted(node.func), options)
     except (SyntaxError, ValueError):
         pass
-    raise ConfigError(f"{text!r} is not a spec: write a name, or name(key=value, ...) with plain values.")
+    raise ConfigError(f"{text!r} is no name with options: write name, or name(key=value, ...) with plain values.")
 
 
 def _dotted(node: ast.expr) -> str:

@@ -23,7 +23,6 @@ from server.checkpoint import BEST, Checkpoint
 from server.forgotten import Forgotten
 from server.inner import StrategyState, accepts_mean, build_strategy
 from server.participation import Participation, ParticipationLedger, as_pseudonyms
-from server.patient_grid import PatientGrid
 from server.population import Population
 from server.private import PrivateRounds
 from server.replies import checked_census, checked_initial
@@ -204,10 +203,9 @@ class Federation:
         return weights
 
     def _faults(self) -> dict[str, int]:
-        """Returns how many chunks were sent again and replies refused so far, where that can happen."""
-        if not isinstance(self.grid, PatientGrid):
-            return {}
-        return {"resent": self.grid.resent, "refused": self.grid.refused + self.strategy.refused}
+        """Returns how many chunks were sent again and replies refused, or workers lost, so far."""
+        faults: dict[str, int] = dict(getattr(self.grid, "faults", {}))
+        return faults | ({"refused": faults["refused"] + self.strategy.refused} if "refused" in faults else {})
 
     def export(self, weights: Weights) -> tuple[bytes, str]:
         """Asks a node for the model as a `.keras` file and for a sample of its text; this process never loads TensorFlow."""

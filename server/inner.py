@@ -1,7 +1,8 @@
 """Flower's strategies by name or import path, what they need, see and tell, and their state for a checkpoint."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,24 @@ def build_strategy(spec: str) -> Strategy:
         known = ", ".join(ACCEPT_MEAN + PER_CLIENT)
         raise ConfigError(f"The strategy {name!r} does not do ({why}): use {known}, or an import path of your own.")
     try:
-        made = getattr(import_module(module) if module else flower, name)(**parsed.options)
+        kind = getattr(import_module(module) if module else flower, name)
+        _check_options(name, kind, parsed.options)
+        made = kind(**parsed.options)
+    except ConfigError:
+        raise
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"The strategy {spec!r} does not build: {error}.") from None
     if not isinstance(made, Strategy):
         raise ConfigError(f"{parsed.name} is not a Flower Strategy.")
     return made
+
+
+def _check_options(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuses an option that a strategy does not have, unless it takes any."""
+    taken = signature(kind).parameters
+    unknown = [option for option in options if option not in taken]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        raise ConfigError(f"The strategy {name} has no option {unknown[0]}; it has {', '.join(taken)}.")
 
 
 def accepts_mean(strategy: Strategy) -> bool:

@@ -3,6 +3,7 @@
 A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,18 @@ class Worker:
             self.process.kill()
             self.process.wait()
 
+    def end(self) -> str:
+        """Ends a process that gave no reply; returns what became of it."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "took too long and was ended"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+
     def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
@@ -116,13 +129,23 @@ class LocalGrid(Grid):
       command: what each worker opens.
       workers: how many processes.
       idle: where they come from and go to; by default each is started here and stopped at the end.
+      tell: gets a sentence when a worker is lost.
+
+    Attributes:
+      lost: workers that were, so far.
     """
 
-    def __init__(self, command: WorkerCommand, workers: int, idle: Idle | None = None) -> None:
+    def __init__(
+        self,
+        command: WorkerCommand,
+        workers: int,
+        idle: Idle | None = None,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         take_identity()
         keep_memory()
         take: Callable[[WorkerCommand, Room | None], Worker] = Worker if idle is None else idle.take
-        self._idle, self._closing = idle, False
+        self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
         self._weights = Room.made()
         self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
@@ -153,6 +176,11 @@ class LocalGrid(Grid):
     def run(self) -> Run:
         """An empty run with our id."""
         return Run.create_empty(RUN_ID)
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many workers were lost so far, if any was."""
+        return {"lost_workers": self.lost} if self.lost else {}
 
     def get_node_ids(self) -> Iterable[int]:
         """Returns the workers' node ids."""
@@ -198,10 +226,11 @@ class LocalGrid(Grid):
             reply = worker.call(message, places, deadline)
             if reply is not None:
                 return reply
-            worker.process.kill()
-            worker.process.wait()
+            how = worker.end()
             if self._closing:
                 break
+            self.lost += 1
+            self._tell(f"A worker {how}; it is started anew, and its clients are trained again.")
             worker.channel.close()
             worker.start()
             # A worker that was started while the grid closes is hung up on by `__exit__`, or is not called any more.

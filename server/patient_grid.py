@@ -65,6 +65,11 @@ class PatientGrid(Grid):
         self._session = uuid.uuid4().hex  # a reply to an earlier ServerApp of the same run does not count
         self._count = self.resent = self.refused = 0
 
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many chunks were sent again, and replies refused, so far."""
+        return {"resent": self.resent, "refused": self.refused}
+
     def set_run(self, run: Run) -> None:
         """Sets the run."""
         self._grid.set_run(run)

@@ -91,7 +91,9 @@ def test_prepare_ended_leaves_nothing_and_killed_no_vault_and_starts_over(tmp_pa
     ended = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
     wait_for((tmp_path / "v.db.partial").exists, ended)
     ended.terminate()
-    assert (ended.wait(), list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
+    said = ended.communicate()[1]
+    assert (ended.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
+    assert said.strip().splitlines()[-1] == "fedlm: ended by SIGTERM."
     killed = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
     wait_for((tmp_path / "v.db.partial").exists, killed)
     time.sleep(0.3)

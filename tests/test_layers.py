@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"fedlm.types", "fedlm.errors", "fedlm.spec", "fedlm.quiet", "fedlm"},
+    {"fedlm.types", "fedlm.errors", "fedlm.spec", "fedlm.quiet", "fedlm.parent", "fedlm"},
     {"fedlm.data", "fedlm.scrub", "fedlm.vault", "fedlm.models", "fedlm.sums", "fedlm.privacy", "fedlm.schedules"},
     {
         "fedlm.train",

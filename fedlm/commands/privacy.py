@@ -64,10 +64,13 @@ def plan(
     if as_json:
         typer.echo(json.dumps({"noise_multiplier": found, "sampling_rate": rate, "pld_continuous": tighter}))
         return
-    typer.echo(f"noise_multiplier = {found:.4f}   (Renyi DP at integer orders, holds for the discrete noise)")
-    typer.echo(f"sampling_rate = {rate:g}")
+    typer.echo('mechanism = "gaussian"\nweighting = "uniform"')
+    typer.echo(f"noise_multiplier = {found:.4f}  # Renyi DP at integer orders, holds for the discrete noise")
+    typer.echo(f"sampling_rate = {rate!r}")
     typer.echo(f"cohort_size = {cohort}")
+    typer.echo(f"rounds = {rounds}")
     typer.echo(f"delta = {delta:g}")
+    typer.echo("# clip_norm is yours to choose; the guarantee holds for any")
     typer.echo(f"# PLD of the continuous Gaussian would allow {tighter:.4f}")
     typer.echo(f"# noise on each coordinate of the mean update: {found / cohort:.4g} clip norms")
     if delta >= 1 / population:

@@ -10,6 +10,7 @@ import typer
 
 from fedlm.commands.options import ConfigFile, Json, KeyFile, KeyProvider, PassphraseEnv, Settings, key_source
 from fedlm.commands.prepare import prepare_vault
+from fedlm.errors import ConfigError
 
 
 def simulate(
@@ -32,6 +33,8 @@ def simulate(
     """Trains a model by federated averaging over the clients of a vault, on this machine."""
     from server.simulation import Simulation
 
+    if resume and out is None:
+        raise ConfigError("--resume goes on with a run: name its folder with --out.")
     name = "vault" if Path(corpus).suffix == ".db" else corpus.partition("(")[0].removeprefix("hf:")
     simulation = Simulation(
         corpus=corpus,

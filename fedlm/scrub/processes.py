@@ -10,10 +10,12 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from fedlm.errors import CorpusError
+from fedlm.parent import die_with_parent
 from fedlm.scrub.kinds import Kind
 from fedlm.scrub.profile import Profile
 
@@ -39,11 +41,19 @@ class Processes:
         settings = asdict(profile) | {"kinds": {kind.name: value for kind, value in profile.kinds.items()}}
         self._command = [sys.executable, "-P", "-m", "fedlm.scrub.processes", json.dumps(settings)]
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._all: list[subprocess.Popen[bytes]] = []
+        self._lock, self._closed = threading.Lock(), False
         for _ in range(count):
             self._idle.put(self._start())
-        self._count = count
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        with self._lock:
+            if self._closed:
+                raise CorpusError("The scrubbing was ended.")
+            self._all.append(self._started())
+            return self._all[-1]
+
+    def _started(self) -> "subprocess.Popen[bytes]":
         path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}  # `extra` may be a module that only we find
         return subprocess.Popen(
             self._command,
@@ -78,9 +88,11 @@ class Processes:
         return [[(int(a), int(b), str(label), float(score)) for a, b, label, score in found] for found in reply]
 
     def close(self) -> None:
-        """Ends the processes."""
-        for _ in range(self._count):
-            _end(self._idle.get())
+        """Ends the processes, also those that are at work."""
+        with self._lock:
+            self._closed = True
+        for process in self._all:
+            _end(process)
 
 
 def _ask(process: "subprocess.Popen[bytes]", texts: Sequence[str]) -> object:
@@ -105,7 +117,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """Answers texts until the input ends."""
+    """Answers texts until the input ends, or the process that sends them does."""
+    die_with_parent()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no reply
     settings = json.loads(sys.argv[1])

@@ -18,7 +18,7 @@ KEY_BYTES = 32
 _HEADER = struct.Struct("<4sBI")
 _NONCE_BYTES = 12
 
-DOES_NOT_OPEN = "A part of the vault does not open: the key is not this vault's, or the file was damaged or altered."
+DOES_NOT_OPEN = "A part of the vault does not open: the key is not this vault's, or the file was damaged or altered; fedlm vault verify tells how much of it opens."
 
 
 class Part(IntEnum):

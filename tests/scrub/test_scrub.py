@@ -1,6 +1,8 @@
 """Scrubbing: profiles, resolving, placeholders, stand-ins, scores; hits and near-misses of each recogniser."""
 
 import json
+import threading
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from fedlm.scrub import engine
 from fedlm.scrub.engine import Finding, ScrubbedText, Scrubber, resolve
 from fedlm.scrub.files import score_file, scrub_file
 from fedlm.scrub.kinds import Kind
+from fedlm.scrub.processes import Processes
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score
@@ -207,6 +210,38 @@ def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatc
         assert list(in_order(scrubber.find, texts, threads)) == alone
         assert scrubber.find_all(texts) == alone
     assert [scrubber.find(t) for t in texts] == alone
+
+
+@pytest.mark.slow
+def test_processes_that_are_at_work_end_at_once() -> None:
+    processes, said = Processes(parse_profile("patterns"), 1), list[str]()
+    processes.analyze_all(["warm"])
+
+    def work() -> None:
+        try:
+            processes.analyze_all(["Write to ann@example.org or call 030 1234567. " * 200_000])
+        except CorpusError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    processes.close()
+    thread.join(10.0)
+    assert not thread.is_alive() and said == ["The scrubbing was ended."]
+
+
+def test_after_an_error_nothing_is_waited_for() -> None:
+    goes_on = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 1:
+            goes_on.wait(30.0)
+        return 1 // number
+
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(work, [0, 1, 2], 2))
+    goes_on.set()
 
 
 @pytest.mark.slow

@@ -56,3 +56,33 @@ def test_workers_that_do_not_end_share_the_time_to_do_so() -> None:
         time.sleep(0.5)
     assert time.monotonic() - begun < 9.0
     assert all(worker.process.poll() is not None for worker in workers)
+
+
+DYING = "import os, socket, sys; s = socket.socket(fileno=int(sys.argv[1])); s.recv(9); os.kill(os.getpid(), 9)"
+
+
+class Dying(WorkerCommand):
+    """A command whose processes die over their first message."""
+
+    def arguments(self, channel: Sequence[int]) -> list[str]:
+        return [sys.executable, "-S", "-c", DYING, str(channel[0])]
+
+
+def test_a_lost_worker_is_told_and_counted() -> None:
+    said: list[str] = []
+    with LocalGrid(Dying(Path("none")), 1, tell=said.append) as grid:
+        assert grid.faults == {}
+        content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
+        (reply,) = grid.send_and_receive([Message(content, 2, MessageType.TRAIN)])
+        assert reply.has_error() and "lost" in reply.error.reason
+        assert grid.faults == {"lost_workers": 2}  # the second one, too
+    assert len(said) == 2 and all("was ended by signal 9 (out of memory?)" in sentence for sentence in said)
+
+
+def test_a_worker_that_takes_too_long_is_told() -> None:
+    said: list[str] = []
+    with LocalGrid(Silent(Path("none")), 1, tell=said.append) as grid:
+        content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
+        (reply,) = grid.send_and_receive([Message(content, 2, MessageType.TRAIN)], timeout=0.5)
+    assert reply.has_error()
+    assert len(said) == 1 and "took too long" in said[0]
