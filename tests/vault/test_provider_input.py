@@ -84,7 +84,7 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
         ("tests.vault.small_kms:half", "the methods create, keys"),
         ("tests.vault.small_kms:short", "not 32 bytes"),
         ("keyring(servis='x')", "no key provider"),
-        ("kms(", "not a spec"),
+        ("kms(", "no name with options"),
         ("vault", "no key provider"),
         ("env()", "does not hold a key"),
     ],
