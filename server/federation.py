@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedlm import wire
@@ -19,13 +19,13 @@ from fedlm.records import config_in
 from fedlm.schedules import rate_factor
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.best import Best, part_way
+from server.census import take_census
 from server.checkpoint import BEST, Checkpoint
 from server.forgotten import Forgotten
 from server.inner import StrategyState, accepts_mean, build_strategy
+from server.local_grid import LocalGrid
 from server.participation import Participation, ParticipationLedger, as_pseudonyms
-from server.population import Population
 from server.private import PrivateRounds
-from server.replies import checked_census, checked_initial
 from server.run_folder import RunFolder
 from server.sampling import cohort_key, draw_cohort
 from server.saving import Saver
@@ -49,7 +49,9 @@ class Federation:
         self.settings = config.to_settings()
         self.figures: dict[int, TextMetrics] = {}  # held-out sums per client, of the last evaluation
         self.forgotten, self.ledger = Forgotten.read(folder.path), ParticipationLedger(folder.path)
-        self.population, self.initial = self._ask_nodes()
+        nodes, one_vault = list(grid.get_node_ids()), isinstance(grid, LocalGrid)
+        people, vaults, self.initial = take_census(nodes, self.ask, self.settings, one_vault=one_vault)
+        self.population, self.vaults = people.without(as_pseudonyms(self.forgotten.clients)), [v for v, _ in vaults]
         self.checkpoint: Checkpoint | None = None
         self.best = Best(config.patience, config.min_gain) if config.patience else None
         logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -67,33 +69,6 @@ class Federation:
             drift=config.drift,
             batch_shape=(config.batch_size, config.seq_len),
         )
-
-    def _ask_nodes(self) -> tuple[Population, Weights]:
-        """Asks every node who is there; the first one also gives the initial weights of the seed."""
-        nobody, nodes = np.zeros(0, np.uint64), list(self.grid.get_node_ids())
-        questions = [
-            (node, MessageType.QUERY, wire.request(None, nobody, self.settings, min(place, 1), 0))
-            for place, node in enumerate(nodes)
-        ]
-        seen: list[tuple[Pseudonyms, Any]] = []
-        vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any]]()
-        initial: Weights | None = None
-        for node, content in zip(nodes, self.ask(questions), strict=True):
-            try:
-                vault, pseudonyms, counts = checked_census(content)
-                given = checked_initial(content)
-            except ValueError as error:
-                raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
-            told = (pseudonyms, counts)
-            # A million clients are held once, however many nodes open their vault.
-            before = known.setdefault(vault, told)
-            seen.append(before if np.array_equal(before[0], pseudonyms) else told)
-            vaults.append((vault, node))
-            initial = initial if given is None else given
-        if initial is None:
-            raise CohortError("No node gave the initial weights.")
-        self.vaults = [vault for vault, _ in vaults]
-        return Population.merge(seen, vaults).without(as_pseudonyms(self.forgotten.clients)), initial
 
     def ask(self, questions: Iterable[tuple[int, str, RecordDict]]) -> list[RecordDict]:
         """Sends contents to nodes as (node, message type, content) and returns the replies' contents.

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from fedlm.types import Pseudonyms
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.integer[Any]]
+Work = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Population:
     pseudonyms: Pseudonyms
     train_tokens: Counts
     held_out_tokens: Counts
-    documents: npt.NDArray[np.uint32]
+    documents: Counts
     vaults: tuple[tuple[tuple[int, ...], Pseudonyms], ...] = ()
 
     @classmethod
@@ -73,12 +74,13 @@ class Population:
             return [(nodes, clients)]
         return [(own, clients[_lies_in(clients, held)]) for own, held in self.vaults]
 
-    def evaluating(self, clients: Pseudonyms) -> Counts:
+    def evaluating(self, clients: Pseudonyms) -> Work:
         """Returns what evaluating each client takes, in tokens, to balance chunks."""
-        work: Counts = np.maximum(self.held_out_tokens[np.searchsorted(self.pseudonyms, clients)], 1)
+        places = np.searchsorted(self.pseudonyms, clients)
+        work: Work = np.maximum(self.held_out_tokens[places].astype(np.int64), 1)
         return work
 
-    def training(self, clients: Pseudonyms, batch_size: int, seq_len: int) -> Counts:
+    def training(self, clients: Pseudonyms, batch_size: int, seq_len: int) -> Work:
         """Returns what training each client takes, in eighths of a batch, to balance chunks.
 
         A client has rows for its tokens, the last of a document half filled on average, and its last batch is a whole one; an eighth
@@ -97,13 +99,10 @@ class Population:
         return kept
 
 
-def _columns(told: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, npt.NDArray[np.uint32]]:
-    """Returns training tokens, held-out tokens and documents."""
-    train, held_out = (
-        told[part].astype(np.int64) if part in told else np.full(clients, -1, np.int64)
-        for part in ("train", "held_out")
-    )
-    return train, held_out, told["documents"].astype(np.uint32) if "documents" in told else np.zeros(clients, np.uint32)
+def _columns(told: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, Counts]:
+    """Returns training tokens, held-out tokens and documents, as they were told: those of a million clients are not copied."""
+    train, held_out = (told[p] if p in told else np.full(clients, -1, np.int64) for p in ("train", "held_out"))
+    return train, held_out, told["documents"] if "documents" in told else np.zeros(clients, np.uint32)
 
 
 def _lies_in(clients: Pseudonyms, held: Pseudonyms) -> npt.NDArray[np.bool_]:
