@@ -110,7 +110,7 @@ class Simulation:
             raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
         vault = Path(self.corpus)
         is_vault = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
-        if is_vault or vault.suffix == ".db":  # what is no vault says so when it is opened
+        if is_vault or (vault.suffix == ".db" and not vault.is_dir()):  # what is no vault says so when it is opened
             return self._as_prepared(config, vault), vault, initial
         return config, self.out / "vault.db", initial
 
@@ -139,8 +139,6 @@ class Simulation:
         opened.close()
         if config.cohort_size > (clients := about["clients"]) and self.echo and not config.privacy.on:
             self.echo(f"cohort_size {config.cohort_size} is larger than the population: all {clients} clients train")
-        if self.echo and config.privacy.on:
-            _tell_of_size(self.echo, config, clients)
         started = time.monotonic()
         weights = self._train(
             folder, config, WorkerCommand(vault, source.file, source.passphrase_env, source.provider), initial
@@ -162,7 +160,9 @@ class Simulation:
             from server.ray_engine import run_on_ray
 
             return run_on_ray(command, config.num_workers, body)
-        with LocalGrid(command, config.num_workers, tell=self.echo or (lambda _: None)) as grid:
+        # Under differential privacy a terminal shows only what the ledger covers: which round cost a worker is no part of it.
+        tell = self.echo if self.echo and not config.privacy.on else lambda _: None
+        with LocalGrid(command, config.num_workers, tell=tell) as grid:
             return body(grid)
 
     def _federate(self, grid: Grid, folder: RunFolder, config: RunConfig, initial: Weights | None) -> Weights:
@@ -211,14 +211,3 @@ class Simulation:
                 self.echo(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")
             self.echo(f"report: {folder.path / 'report.html'}")
         return summary
-
-
-def _tell_of_size(echo: Callable[[str], object], config: RunConfig, clients: int) -> None:
-    """Says if the mean is divided by another number of clients than takes part on average."""
-    expected = config.privacy.sampling_rate * clients
-    if not 0.8 <= expected / config.cohort_size <= 1.25:
-        echo(
-            f"cohort_size={config.cohort_size} and sampling_rate={config.privacy.sampling_rate:g} are those of "
-            f"{config.cohort_size / config.privacy.sampling_rate:,.0f} clients, and there are {clients}: "
-            f"updates come out {expected / config.cohort_size:.2g} times as large"
-        )
