@@ -21,7 +21,8 @@ from flwr.common.serde import message_to_proto
 from benchmarks import work
 from benchmarks.endurance import children
 from benchmarks.measure import processor, table
-from server.local_grid import LocalGrid, WorkerCommand
+from server.engines.local import LocalGrid
+from server.engines.workers import WorkerCommand
 
 SMALL = {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "intermediate_dim": 3072, "max_sequence_length": 1024}
 MERGES = 50_000  # with 256 bytes and the end symbol: GPT-2's 50,257 tokens
@@ -46,7 +47,7 @@ class CountingGrid(LocalGrid):
 
 def save_preset(folder: Path) -> int:
     """Saves a random GPT-2 of the small one's shape; returns how many weights it has."""
-    from clients.worker import load_tensorflow
+    from fedlm.training.tensorflow import load_tensorflow
 
     load_tensorflow()
     import keras
@@ -73,10 +74,10 @@ def peak(pid: int) -> float:
 def trained(folder: Path, rank: int, rounds: int) -> dict[str, Any]:
     """Trains the preset federated; returns what was counted."""
     from fedlm.config import RunConfig
-    from fedlm.prepare import prepare
+    from fedlm.prepare.vault import prepare
     from fedlm.vault.keys import KeySource
-    from server.federation import Federation
-    from server.run_folder import RunFolder
+    from server.run.federation import Federation
+    from server.store.run_folder import RunFolder
 
     model = f"gpt2(preset={str(folder / 'preset')!r}, lora_rank={rank})"
     shapes = ["seq_len=32", "batch_size=2", "cohort_size=2", f"rounds={rounds}", f"eval_every={rounds}"]

@@ -41,11 +41,12 @@ def slope(megabytes: list[float]) -> float:
 def watched(rounds: int, workers: int) -> dict[str, list[float]]:
     """Trains a small model on many clients; returns each process' memory after each round."""
     from fedlm.config import RunConfig
-    from fedlm.prepare import prepare
+    from fedlm.prepare.vault import prepare
     from fedlm.vault.keys import KeySource
-    from server.federation import Federation
-    from server.local_grid import LocalGrid, WorkerCommand
-    from server.run_folder import RunFolder
+    from server.engines.local import LocalGrid
+    from server.engines.workers import WorkerCommand
+    from server.run.federation import Federation
+    from server.store.run_folder import RunFolder
 
     settings = {"scrub": "none", "min_documents": 1, "rounds": rounds, "eval_every": 50, "model": "lstm(units=64)"}
     config, seen = RunConfig.checked(settings), defaultdict[str, list[float]](list)

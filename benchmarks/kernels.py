@@ -25,8 +25,8 @@ def parts(steps: int, batch: int, units: int) -> Parts:
     """Returns what is measured: a function of arrays, and their shapes."""
     import tensorflow as tf
 
-    from fedlm.models.fused_lstm import fused_lstm
-    from fedlm.models.kernels.custom_call import matmul
+    from fedlm.layers.fused_lstm import fused_lstm
+    from fedlm.layers.kernels.custom_call import matmul
 
     rows, wide = steps * batch, 4 * units
 
@@ -81,12 +81,12 @@ def main() -> None:
     for name, default in (("units", 256), ("batch", 10), ("steps", 80), ("repeats", 10)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    from clients.worker import load_tensorflow
+    from fedlm.training.tensorflow import load_tensorflow
 
     load_tensorflow()
     import tensorflow as tf
 
-    from fedlm.models.device import compiled
+    from fedlm.layers.device import compiled
 
     tf.get_logger().setLevel("ERROR")  # it takes the parts for one function that is traced again
     rng, body = np.random.default_rng(0), []

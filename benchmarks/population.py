@@ -26,7 +26,7 @@ MODEL = "lstm"
 def prepared(folder: Path, clients: int) -> dict[str, float]:
     """Seals a corpus in this process; returns seconds and peak memory in megabytes."""
     from fedlm.config import RunConfig
-    from fedlm.prepare import prepare
+    from fedlm.prepare.vault import prepare
     from fedlm.vault.keys import KeySource
 
     corpus = folder / "corpus.jsonl"
@@ -43,9 +43,10 @@ def trained(folder: Path, rounds: int) -> dict[str, float]:
     """Trains; returns the median round in seconds, and the peak memory of this process and of the largest worker."""
     from fedlm.config import RunConfig
     from fedlm.vault.keys import KeySource
-    from server.federation import Federation
-    from server.local_grid import LocalGrid, WorkerCommand
-    from server.run_folder import RunFolder
+    from server.engines.local import LocalGrid
+    from server.engines.workers import WorkerCommand
+    from server.run.federation import Federation
+    from server.store.run_folder import RunFolder
 
     settings = {"scrub": "none", "model": MODEL, "rounds": rounds, "eval_every": 10**6, "eval_clients": 10}
     config, times = RunConfig.checked(settings), list[float]()

@@ -12,8 +12,8 @@ from itertools import islice
 
 from benchmarks.measure import processor, table
 from fedlm.data.corpus import open_corpus
-from fedlm.ordered import in_groups, in_order
 from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, weight
+from fedlm.system.threads import in_groups, in_order
 
 
 def timed(scrubber: Scrubber, texts: list[str], threads: int) -> tuple[list[list[Finding]], float, float]:

@@ -46,12 +46,12 @@ def rate(step: Callable[[], object], shape: dict[str, int]) -> float:
 
 def fedlm_rate(shape: dict[str, int]) -> float:
     """Measures the training of one client of so many batches, with the conversion of its text and the update."""
-    from clients.worker import load_tensorflow
+    from fedlm.training.tensorflow import load_tensorflow
 
     load_tensorflow()
     from fedlm.config import RunConfig
-    from fedlm.data.learned import words_content
-    from fedlm.train import LocalTrainer
+    from fedlm.text.learned import words_content
+    from fedlm.training.trainer import LocalTrainer
 
     rng, content = np.random.default_rng(0), ""
     if shape["vocab"] == work.VOCAB:

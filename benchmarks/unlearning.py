@@ -53,13 +53,13 @@ def fedlm(*words: str) -> dict[str, Any]:
 
 def rank(run: Path) -> int:
     """Returns the secret's place among the others by the likelihood that the run's model gives it, 1 the first."""
-    from clients.worker import load_tensorflow
+    from fedlm.training.tensorflow import load_tensorflow
 
     load_tensorflow()
     from fedlm.data.planted import planted_secrets
-    from fedlm.evaluate import scorer
-    from fedlm.train import LocalTrainer
-    from server.run_folder import RunFolder
+    from fedlm.training.evaluate import scorer
+    from fedlm.training.trainer import LocalTrainer
+    from server.store.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     (secret,) = planted_secrets(1, seed=0, candidates=OTHERS)

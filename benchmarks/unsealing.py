@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedlm.scrub.engine import Scrubber
 from fedlm.vault.keys import KeySource, create_key_file
-from fedlm.vault.store import ClientShard, Vault, VaultWriter
+from fedlm.vault.reader import ClientShard, Vault, VaultWriter
 
 MEGABYTE = 1_000_000
 

@@ -43,13 +43,13 @@ def _own_node() -> "Node":
         vault, key, passphrase, provider = (os.environ.get(name) for name in names)
         if vault is None:
             raise ConfigError(f"This node has no vault: its owner starts it with {SOCKET} or {VAULT} set.")
-        from clients.worker import load_tensorflow
+        from fedlm.training.tensorflow import load_tensorflow
 
         load_tensorflow()
         from clients.node import Node
         from fedlm.vault.keys import KeySource
-        from fedlm.vault.store import Vault
-        from fedlm.vault.use import in_use
+        from fedlm.vault.locks import in_use
+        from fedlm.vault.reader import Vault
 
         source = KeySource(None if key is None else Path(key), passphrase, provider)
         _HELD.enter_context(in_use(Path(vault)))
@@ -65,7 +65,7 @@ def _work(message: Message, method: str) -> RecordDict:
 def _answer(message: Message, method: str) -> Message:
     try:
         if not _NODE and SOCKET in os.environ:
-            from clients.frames import call_worker
+            from clients.ipc.frames import call_worker
 
             return call_worker(Path(os.environ[SOCKET]), message)
         return Message(_work(message, method), reply_to=message)

@@ -9,21 +9,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from fedlm import wire
-from fedlm.chunk import Shard, train_chunk
+from fedlm.aggregation.exact import ExactSum, client_weight
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, VaultError
-from fedlm.evaluate import scorer, train_alone
-from fedlm.generate import generate
-from fedlm.privacy.contribute import contribute
-from fedlm.privacy.mechanism import noise_source
+from fedlm.messages import wire
+from fedlm.messages.records import Allocate, arrays_in, config_in
+from fedlm.privacy.clipping import contribute
+from fedlm.privacy.mechanisms.gaussian import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
-from fedlm.records import Allocate, arrays_in, config_in
-from fedlm.sums import ExactSum, client_weight
-from fedlm.train import LocalTrainer
+from fedlm.training.chunk import Shard, train_chunk
+from fedlm.training.evaluate import scorer, train_alone
+from fedlm.training.generate import generate
+from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
 from fedlm.vault.format import Part
-from fedlm.vault.store import Vault
+from fedlm.vault.reader import Vault
 
 SHUFFLE, SAMPLE, NOISE = 1, 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
 

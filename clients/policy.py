@@ -3,19 +3,17 @@
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from flwr.app import ConfigRecord, Error, Message, MessageType
+from flwr.app import Message, MessageType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clients.allowance import Allowance
-from fedlm import wire
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.privacy.vocabulary import check_private
-from fedlm.records import config_in
+from fedlm.messages import wire
+from fedlm.messages.records import config_in
 
 REFUSED = ConfigError.exit_code
 # Whole names: Flower takes `train.default` for `train`. `evaluate.alone` is a simulation's, where no policy stands.
@@ -138,57 +136,3 @@ class Policy(BaseModel):
             raise ConfigError(
                 f"This node's policy asks for mechanism=local with a noise_multiplier of {self.smallest_noise:g} or more."
             )
-
-
-class Guard:
-    """Stands in front of the ClientApp: policy, the echo that names a chunk, and one reply kept for a chunk sent again.
-
-    Args:
-      policy: the owner's rules.
-      work: answers a message.
-      allowance: for vocabularies; without one none is given.
-    """
-
-    def __init__(self, policy: Policy, work: Callable[[Message], Message], allowance: Allowance | None = None) -> None:
-        self._policy, self._work, self._allowance = policy, work, allowance
-        self._last: tuple[tuple[object, ...], Message] | None = None
-
-    def answer(self, message: Message) -> Message:
-        """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
-        try:
-            self._policy.check(message)
-            if (kept := self._kept(message)) is not None:
-                return kept
-            self._spend(message)
-        except (ConfigError, KeyError, ValueError, AssertionError) as error:
-            reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
-            return Message(Error(REFUSED, reason), reply_to=message)
-        key = chunk_key(config_in(message.content))
-        reply = self._work(message)
-        if key is None or reply.has_error():
-            return reply
-        reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
-        self._last = (key, reply)
-        return reply
-
-    def _kept(self, message: Message) -> Message | None:
-        """Returns the reply that the same chunk had before: it is out, so nothing is drawn or charged again."""
-        key = chunk_key(config_in(message.content))
-        if key is None or self._last is None or self._last[0] != key:
-            return None
-        return Message(self._last[1].content, reply_to=message)
-
-    def _spend(self, message: Message) -> None:
-        """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""
-        if message.metadata.message_type != "query.vocabulary":
-            return
-        settings = RunConfig.checked(json.loads(str(config_in(message.content)["settings"])))
-        if self._allowance is None or settings.reproducible:
-            raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
-        options = check_private(settings.vocabulary).options
-        self._allowance.spend(float(options["epsilon"]), float(options["delta"]))
-
-
-def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:
-    """Returns the run and id that the server gave a chunk; None where it gave none."""
-    return (config["run"], config["chunk"]) if "run" in config and "chunk" in config else None

@@ -12,49 +12,19 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clients.memory import keep_memory
 from fedlm.errors import FedLMError
-from fedlm.quiet import quiet_stderr
+from fedlm.training.tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from clients.allowance import Allowance
-    from clients.channel import WorkerChannel
+    from clients.guard import Allowance
+    from clients.ipc.channel import WorkerChannel
     from clients.policy import Policy
-    from fedlm.vault.store import Vault
-
-# What XLA does otherwise suits many threads and short vectors: together a fifth of a training step (docs/performance.md).
-_XLA_FLAGS = (
-    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
-    "--xla_cpu_multi_thread_eigen=false",
-    "--xla_cpu_prefer_vector_width=512",
-    "--xla_cpu_use_fusion_emitters=false",
-)
-
-
-def load_tensorflow() -> None:
-    """Loads TensorFlow on one thread, without its start-up lines, into a process that keeps its memory."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _set_xla_flags()
-    keep_memory()
-    with quiet_stderr():
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.list_physical_devices()
-
-
-def _set_xla_flags() -> None:
-    """Puts our flags before the user's, once; XLA ends a process over a flag that it does not know."""
-    given = os.environ.get("XLA_FLAGS", "")
-    if metadata.version("tensorflow").startswith("2.21.") and not given.startswith(_XLA_FLAGS[0]):
-        os.environ["XLA_FLAGS"] = " ".join([*_XLA_FLAGS, given]).strip()
+    from fedlm.vault.reader import Vault
 
 
 def serve(
@@ -67,8 +37,8 @@ def serve(
     from clients import app as client_app
     from clients.node import Node
     from fedlm.vault.keys import KeySource
-    from fedlm.vault.store import Vault
-    from fedlm.vault.use import in_use
+    from fedlm.vault.locks import in_use
+    from fedlm.vault.reader import Vault
 
     def reply() -> "Message | None":  # what it answers is let go of before the answer is sent
         if (message := channel.receive()) is None:
@@ -91,7 +61,7 @@ def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> No
       parser: of those words.
     """
     load_tensorflow()
-    from clients.channel import WorkerChannel
+    from clients.ipc.channel import WorkerChannel
 
     while True:
         words, descriptors, _, _ = socket.recv_fds(control, 2**16, 3)
@@ -107,12 +77,12 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
 
     The socket is there once policy, key and vault are open, before TensorFlow is loaded.
     """
-    from clients.allowance import Allowance
-    from clients.frames import unix_path
+    from clients.guard import Allowance
+    from clients.ipc.frames import unix_path
     from clients.policy import Policy
     from fedlm.vault.keys import KeySource
-    from fedlm.vault.store import Vault
-    from fedlm.vault.use import in_use
+    from fedlm.vault.locks import in_use
+    from fedlm.vault.reader import Vault
 
     policy, held = Policy.load(policy_file), contextlib.ExitStack()
     held.enter_context(in_use(vault))
@@ -134,9 +104,9 @@ def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allow
     from flwr.app import Context, Message, RecordDict
 
     from clients import app as client_app
-    from clients.frames import receive_message, send_message
+    from clients.guard import Guard
+    from clients.ipc.frames import receive_message, send_message
     from clients.node import Node
-    from clients.policy import Guard
 
     node = Node(vault, tells_counts=policy.tells_counts, min_group=policy.min_group)
     client_app.use_node(node)
@@ -197,7 +167,7 @@ def main() -> None:
         elif args.socket is not None:
             listen(args.socket, args.policy, args.vault, args.key_file, args.passphrase_env)
         else:
-            from clients.channel import WorkerChannel
+            from clients.ipc.channel import WorkerChannel
 
             serve(WorkerChannel(args.channel), args.vault, args.key_file, args.passphrase_env, args.key_provider)
         code = 0

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Runs the command line. Ctrl-C is told in a sentence from the first moment on: the imports take a quarter of a second."""
     try:
-        from fedlm.cli import main as run
+        from fedlm.cli.main import main as run
     except KeyboardInterrupt:
         sys.stderr.write("fedlm: interrupted.\n")
         raise SystemExit(130) from None

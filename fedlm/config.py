@@ -10,14 +10,15 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from fedlm.data.tokens import Vocabulary, vocabulary
+from fedlm.artifacts import is_here, preset_of, with_preset, with_vocabulary
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained
-from fedlm.pins import is_here, preset_of, with_preset, with_vocabulary
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.schedules import check_schedule
 from fedlm.spec import Spec, parse_spec
+from fedlm.text.registry import vocabulary
+from fedlm.text.vocabulary import Vocabulary
 
 CLIENT_OPTIMIZERS = {
     "sgd": {"learning_rate": 1.0, "momentum": 0.0, "clip_norm": 0.0},

@@ -10,7 +10,7 @@ Three seeds took 33 minutes on two busy cores. Bits per character central, IID, 
 3.05; RNN 3.11, 3.52, 3.37; Transformer 3.29, 3.66, 3.56; every difference to the LSTM is clear. docs/results.md has the table.
 """
 
-from scenarios.study import Case, Figure, Options, Study
+from scenarios.runner.study import Case, Figure, Options, Study
 
 QUESTION = "Which architecture learns most at equal parameters and tokens, central, IID and per role?"
 TABLE = ("bits_per_char", "accuracy", "worst_tenth", "tokens_per_second", "bytes_per_round")

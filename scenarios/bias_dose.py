@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from fedlm.data.planted import TEMPLATES, planted_shares
 from fedlm.measure.bias import bias_score
 from fedlm.measure.pairs import template_pairs
-from scenarios.study import SMALL, Case, Figure, Options, Score, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Score, Study
 
 QUESTION = "How does the share of clients who write stereotypes, and how much they write, bias the model?"
 TABLE = ("bias", "preferred", "bias_per_symbol", "bits_per_char")

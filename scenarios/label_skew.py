@@ -10,7 +10,7 @@ and five local epochs (Hsu et al. 2019, https://arxiv.org/abs/1909.06335). The n
 3.077, 2.731; natural 2.760 (docs/results.md).
 """
 
-from scenarios.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "What does it cost the model when clients write about different things?"
 TABLE = ("bits_per_char", "worst_tenth", "client_deviation", "update_cosine", "update_norm")

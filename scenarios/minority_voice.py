@@ -17,7 +17,7 @@ Three seeds took 16.3 minutes on two busy cores; bits per character of the minor
 """
 
 from fedlm.errors import ConfigError
-from scenarios.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "What does the model cost a minority that writes differently, and when is it better off alone?"
 TABLE = ("minority", "minority_personal_gap", "minority_worse_than_local", "group_gap", "bits_per_char")

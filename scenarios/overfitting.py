@@ -11,7 +11,7 @@ Transformer 5.52, 3.99 (docs/results.md).
 """
 
 from scenarios.architectures import DOCUMENTS, MODELS, SETTINGS, settings_of
-from scenarios.study import Case, Figure, Options, Study
+from scenarios.runner.study import Case, Figure, Options, Study
 
 QUESTION = "How does each architecture overfit on 5 % of the text, and what do the remedies give back?"
 TABLE = ("bits_per_char", "best_bits_per_char", "best_round", "generalisation_gap", "accuracy")

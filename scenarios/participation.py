@@ -11,7 +11,7 @@ no dropout 2.962, at random 2.944, by size 3.216 (docs/results.md).
 """
 
 from scenarios.minority_voice import MIX, split
-from scenarios.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "What does it cost a group to be reached less often, and the model if large clients drop out?"
 TABLE = ("minority", "bits_per_char", "group_gap", "worst_tenth")

@@ -20,7 +20,7 @@ from fedlm.data.planted import COIN_CANARIES, coins
 from fedlm.errors import ConfigError
 from fedlm.privacy.accounting import plan
 from fedlm.privacy.audit import guess, lower_bound
-from scenarios.study import Case, Figure, Options, Score, Study
+from scenarios.runner.study import Case, Figure, Options, Score, Study
 
 QUESTION = "Does a trained model keep the epsilon that it claims, and is a broken mechanism caught?"
 TABLE = ("audited_epsilon", "right_guesses")

@@ -13,7 +13,7 @@ Roles of Shakespeare's plays, trained with the guarantee of a federation of 10,0
 from functools import cache
 
 from fedlm.privacy.accounting import plan
-from scenarios.study import Case, Figure, Options, Study
+from scenarios.runner.study import Case, Figure, Options, Study
 
 QUESTION = "What does differential privacy cost the model, and does it cost the worst-off clients more?"
 TABLE = ("accuracy", "worst_tenth_perplexity", "perplexity", "small_clients", "group_gap")

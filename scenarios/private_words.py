@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fedlm.data.corpus import open_corpus
-from fedlm.data.learned import words_of
 from fedlm.privacy.vocabulary import contribution, merged, noised_counts, plan_words
+from fedlm.text.learned import words_of
 
 DELTA = 1e-6
 

@@ -16,7 +16,7 @@ Three seeds took 10.5 minutes on two busy cores, --quick 3.4; held-out bits per 
     pooled    2.710 (2.837)
 """
 
-from scenarios.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "What does it cost the model, and whom, when few clients hold most of the text?"
 TABLE = ("bits_per_char", "worst_tenth", "client_gini", "worse_than_local", "accuracy")

@@ -15,7 +15,7 @@ Three seeds took about an hour on two busy cores. Bits per character of all, of 
 """
 
 from scenarios.minority_voice import MIX, split
-from scenarios.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "Which remedy serves the worst-off clients better, and what does it cost the others?"
 TABLE = ("bits_per_char", "worst_tenth", "client_deviation", "minority", "group_gap")

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 
 from fedlm.data.planted import planted_secrets
-from scenarios.study import SMALL, Case, Figure, Options, Score, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Score, Study
 
 QUESTION = "What does scrubbing take from the model, and how much less does the model know of a planted secret?"
 TABLE = ("secrets_exposure", "bits_per_char", "secrets_completed", "accuracy")

@@ -6,14 +6,13 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from clients.lock import holding
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from server.deployed import DEPLOYED, LOCK, LOCK_SECONDS, wait_for_nodes
-from server.federation import Federation
-from server.patient_grid import PatientGrid
-from server.run_folder import RunFolder
-from server.vocabulary import settle_vocabulary
+from fedlm.system.locks import holding
+from server.engines.network import PatientGrid, wait_for_nodes
+from server.run.federation import Federation
+from server.run.vocabulary import settle_vocabulary
+from server.store.run_folder import DEPLOYED, LOCK, LOCK_SECONDS, RunFolder
 
 app = ServerApp()
 

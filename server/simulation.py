@@ -12,20 +12,19 @@ from flwr.serverapp import Grid
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text
 from fedlm.errors import ConfigError
-from fedlm.progress import ClientProgress
+from fedlm.system.terminal import ClientProgress
 from fedlm.types import Weights
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
-from server.deployed import working_in
-from server.events import EventLog
-from server.federation import Federation
-from server.forgotten import Forgotten
-from server.initial import initial_weights
-from server.inner import accepts_mean, build_strategy
-from server.local_grid import LocalGrid, WorkerCommand
-from server.run_folder import RunFolder
-from server.summary import write_summary
-from server.vocabulary import settle_vocabulary
+from fedlm.vault.reader import Vault
+from server.engines.local import LocalGrid
+from server.engines.workers import WorkerCommand
+from server.run.federation import Federation
+from server.run.strategies import accepts_mean, build_strategy
+from server.run.summary import EventLog, write_summary
+from server.run.vocabulary import settle_vocabulary
+from server.store.forgotten import Forgotten
+from server.store.run_folder import RunFolder, working_in
+from server.store.warm_start import initial_weights
 
 _PREPARED = ("scrub", "partition", "holdout_fraction", "min_documents", "max_clients")  # settled with the vault
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
@@ -157,7 +156,7 @@ class Simulation:
             return self._federate(grid, folder, config, initial)
 
         if self.engine == "ray":
-            from server.ray_engine import run_on_ray
+            from server.engines.ray import run_on_ray
 
             return run_on_ray(command, config.num_workers, body)
         # Under differential privacy a terminal shows only what the ledger covers: which round cost a worker is no part of it.

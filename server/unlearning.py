@@ -2,24 +2,26 @@
 
 Bourtoule et al., Machine Unlearning, IEEE S&P 2021, for exactness by retraining. https://arxiv.org/abs/1912.03817
 Cohorts are drawn by hash, so taking a client out changes the rounds that it was in and no other; recorded failures are
-replayed. The weights have the bits of a run in which the client never was (tests/test_unlearning.py).
+replayed. The weights have the bits of a run in which the client never was (tests/server/test_unlearning.py).
 """
 
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fedlm.errors import BudgetError, ConfigError, FedLMError, VaultError
+from fedlm.measure.text import summary
 from fedlm.privacy.ledger import FILE as LEDGER
 from fedlm.privacy.ledger import Ledger
+from fedlm.system.files import replacing
+from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
-from server.checkpoint import LATEST
-from server.deployed import DEPLOYED
-from server.forgotten import FILE, Forgotten
-from server.participation import ParticipationLedger
-from server.rewriting import drop_client
-from server.run_folder import RunFolder
+from fedlm.vault.reader import Vault
+from server.run.participation import ParticipationLedger
+from server.store.checkpoint import LATEST
+from server.store.forgotten import FILE, Forgotten
+from server.store.run_folder import DEPLOYED, RunFolder
 
 _OUTCOMES = ("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json")
 
@@ -163,3 +165,38 @@ def _go_back(checkpoints: Path, restart: int) -> None:
         keeps = restart > 0 and (file == latest or (number.isdigit() and int(number) <= restart))
         if not keeps:
             file.unlink()
+
+
+def drop_client(folder: RunFolder, client: int, last_round: int) -> None:
+    """Rewrites metrics.jsonl and clients.parquet without a client and without rounds after `last_round`.
+
+    A line whose figures per client are not kept loses its evaluation: it could not be told apart from the client's.
+    """
+    totals = _rewrite_clients(folder, client, last_round)
+    lines: list[dict[str, Any]] = []
+    for line in folder.metrics():
+        if line["round"] <= last_round:
+            kept = {k: v for k, v in line.items() if k != "eval"}
+            if "eval" in line and line["round"] in totals:
+                kept["eval"] = summary(totals[line["round"]])
+            lines.append(kept)
+    folder.start_metrics(lines)
+
+
+def _rewrite_clients(folder: RunFolder, client: int, last_round: int) -> dict[int, TextMetrics]:
+    """Returns the sums of each evaluation that is left, added in the order of pseudonyms as `Federation` does."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = folder.figures / "clients.parquet"
+    if not path.is_file():
+        return {}
+    table = parquet.read_table(path)
+    rows = [r for r in table.to_pylist() if r["client"] != client and r["round"] <= last_round]
+    with replacing(path) as beside:
+        parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), beside)
+    totals: dict[int, TextMetrics] = {}
+    for r in sorted(rows, key=lambda r: (r["round"], r["client"])):
+        figures = TextMetrics(r["loss_sum"], r["correct"], r["tokens"], r["characters"])
+        totals[r["round"]] = totals.get(r["round"], TextMetrics()) + figures
+    return totals

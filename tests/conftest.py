@@ -8,14 +8,18 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.models import tiny_config
+
 if TYPE_CHECKING:
-    from tests.place import Place
+    from tests.support.place import Place
+
+__all__ = ["tiny_config"]
 
 
 @pytest.fixture(scope="session")
 def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Place"]:
     """Returns a deployment `d` that is up; it costs a minute, once."""
-    from tests.place import deployed
+    from tests.support.place import deployed
 
     with deployed(tmp_path_factory) as made:
         yield made
@@ -24,7 +28,7 @@ def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Place"]:
 @pytest.fixture
 def place(shared_place: "Place") -> Iterator["Place"]:
     """Returns it, and lets the test's commands be its user's."""
-    from tests.place import as_user
+    from tests.support.place import as_user
 
     with as_user(shared_place.user):
         yield shared_place
@@ -34,8 +38,8 @@ class SharedTogether(LoadScopeScheduling):
     """Sends every test to the next free worker, but those that share the deployment, or find each other's Ray, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = re.search("/test_(deploy|ray)", nodeid)
-        return shared[1] if shared else nodeid
+        shared = re.search("/(deploy)/|/test_(ray)", nodeid)
+        return (shared[1] or shared[2]) if shared else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:

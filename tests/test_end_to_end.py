@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fedlm.data.corpus import open_corpus
-from tests.running import SMALL, fedlm, simulate
+from tests.support.running import SMALL, fedlm, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 

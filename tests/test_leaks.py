@@ -11,11 +11,12 @@ from flwr.common.serde import message_to_proto
 
 from fedlm.config import RunConfig
 from fedlm.vault.keys import KeySource
-from server.federation import Federation
-from server.local_grid import LocalGrid, WorkerCommand
-from server.run_folder import RunFolder
-from tests.leaks import SETTINGS, Stage, play_short
-from tests.needles import Needle, keys_of, search
+from server.engines.local import LocalGrid
+from server.engines.workers import WorkerCommand
+from server.run.federation import Federation
+from server.store.run_folder import RunFolder
+from tests.support.leak_markers import Needle, keys_of, search
+from tests.support.leaks import SETTINGS, Stage, play_short
 
 
 class RecordingGrid(LocalGrid):

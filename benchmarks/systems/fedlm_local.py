@@ -12,11 +12,12 @@ from typing import Any
 from benchmarks import work
 from benchmarks.measure import round_report
 from fedlm.config import RunConfig
-from fedlm.prepare import prepare
+from fedlm.prepare.vault import prepare
 from fedlm.vault.keys import KeySource
-from server.federation import Federation
-from server.local_grid import LocalGrid, WorkerCommand
-from server.run_folder import RunFolder
+from server.engines.local import LocalGrid
+from server.engines.workers import WorkerCommand
+from server.run.federation import Federation
+from server.store.run_folder import RunFolder
 
 WORKERS = 2
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedlm.data.builtin import read_shakespeare, read_sotu
 from fedlm.data.files import read_path
 from fedlm.data.hub import read_hub
 from fedlm.data.planted import READERS
-from fedlm.data.shakespeare import read_shakespeare
-from fedlm.data.sotu import read_sotu
 from fedlm.data.synthetic import read_synthetic
 from fedlm.errors import ConfigError
 from fedlm.spec import parse_spec

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.data.tokens import CHARACTERS
 from fedlm.errors import ConfigError
+from fedlm.text.vocabulary import CHARACTERS
 from fedlm.types import Document
 
 Open = Callable[[str], Iterator[Document]]

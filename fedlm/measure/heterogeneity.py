@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.data.tokens import UNKNOWN, Vocabulary
 from fedlm.measure.fairness import effective_number, gini
+from fedlm.text.vocabulary import UNKNOWN, Vocabulary
 
 NGRAM = 3
 

@@ -6,9 +6,9 @@ starts at random values of the seed and is trained, summed and sent besides the 
 
 import keras
 
-from fedlm.data.preset import open_preset
-from fedlm.models.pretrained import loading, model_of
-from fedlm.models.recurrent import check_rates
+from fedlm.layers.pretrained import loading, model_of
+from fedlm.layers.stack import check_rates
+from fedlm.text.presets import open_preset
 
 MASKED = True  # it sees both sides of a hidden token, and cannot go on with a text
 

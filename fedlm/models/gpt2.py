@@ -5,9 +5,9 @@ Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapte
 
 import keras
 
-from fedlm.data.preset import open_preset
-from fedlm.models.pretrained import loading, model_of
-from fedlm.models.recurrent import check_rates
+from fedlm.layers.pretrained import loading, model_of
+from fedlm.layers.stack import check_rates
+from fedlm.text.presets import open_preset
 
 
 def build(

@@ -5,8 +5,8 @@ Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 201
 
 import keras
 
-from fedlm.models.fused_gru import FusedGRU
-from fedlm.models.recurrent import build_stack, check_rates, check_sizes
+from fedlm.layers.fused_gru import FusedGRU
+from fedlm.layers.stack import build_stack, check_rates, check_sizes
 
 
 def build(

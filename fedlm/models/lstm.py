@@ -7,9 +7,9 @@ https://arxiv.org/abs/1602.05629. The StackOverflow model of Reddi et al. 2021 (
 
 import keras
 
-from fedlm.models.coupled_lstm import CoupledLSTM
-from fedlm.models.fused_lstm import FusedLSTM
-from fedlm.models.recurrent import build_stack, check_rates, check_sizes
+from fedlm.layers.coupled_lstm import CoupledLSTM
+from fedlm.layers.fused_lstm import FusedLSTM
+from fedlm.layers.stack import build_stack, check_rates, check_sizes
 
 
 def build(

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 from fedlm.errors import ConfigError
+from fedlm.layers.coupled_lstm import CoupledLSTM
+from fedlm.layers.pretrained import pretrained_part
 from fedlm.models.catalog import check_model
-from fedlm.models.coupled_lstm import CoupledLSTM
-from fedlm.models.pretrained import pretrained_part
 
 
 def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> keras.Model:

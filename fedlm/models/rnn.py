@@ -5,8 +5,8 @@ Elman, Finding Structure in Time, Cognitive Science 14, 1990.
 
 import keras
 
-from fedlm.models.fused_rnn import FusedRNN
-from fedlm.models.recurrent import build_stack, check_rates, check_sizes
+from fedlm.layers.fused_rnn import FusedRNN
+from fedlm.layers.stack import build_stack, check_rates, check_sizes
 
 
 def build(

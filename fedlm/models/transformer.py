@@ -9,8 +9,8 @@ Su et al. 2021, https://arxiv.org/abs/2104.09864 (halves of a head are rotated, 
 import keras
 from keras import ops
 
-from fedlm.models.fused_dense import FusedDense
-from fedlm.models.recurrent import check_rates, check_sizes
+from fedlm.layers.dense import FusedDense
+from fedlm.layers.stack import check_rates, check_sizes
 
 _HIDDEN = -1e9  # a score that no later position passes
 

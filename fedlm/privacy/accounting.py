@@ -19,10 +19,11 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from fedlm.privacy.ledger import Release
+    pass
 
 ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
 Method = Literal["rdp", "pld"]
@@ -104,3 +105,36 @@ def plan(*, target: float, delta: float, rounds: int, sampling_rate: float, meth
             f"No noise multiplier of at least 0.2 costs epsilon {target:g}: it would be less noise."
         ) from None
     return float(found)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One noised sum that left the mechanism.
+
+    Attributes:
+      round: the round; twice in the ledger if it had to be run again.
+      mechanism: "gaussian", "adaptive" or "local".
+      sampling_rate: probability with which each client was in it.
+      noise_multiplier: standard deviation of the noise on the sum of updates, over the sensitivity.
+      clip_norm: the bound C of an update.
+      cap: the largest weight of a client.
+      clients: clients expected; the realised number is not public.
+      noise_std: standard deviation that was drawn, on the integer sum.
+      count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
+      threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
+        of one client alone did; it is added to the Gaussian's delta.
+      compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
+    """
+
+    round: int
+    mechanism: str
+    sampling_rate: float
+    noise_multiplier: float
+    clip_norm: float
+    cap: int
+    clients: int
+    noise_std: int
+    count_multiplier: float = 0.0
+    compositions: int = 1
+    threshold: int = 0
+    delta: float = 0.0

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from fedlm.privacy.contribute import contribute
-from fedlm.privacy.mechanism import build_mechanism, noise_source
+from fedlm.aggregation.exact import ExactSum
+from fedlm.privacy.clipping import contribute
+from fedlm.privacy.mechanisms.gaussian import noise_source
+from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import Source
 from fedlm.privacy.settings import PrivacySettings
-from fedlm.sums import ExactSum
 
 CONFIDENCE = 0.95
 _LARGEST = 30.0

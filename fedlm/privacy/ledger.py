@@ -7,12 +7,12 @@ noise and charged a second time.
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from fedlm.errors import BudgetError, FedLMError
-from fedlm.privacy.accounting import Method, epsilon
+from fedlm.privacy.accounting import Method, Release, epsilon
 from fedlm.privacy.guarantee import adversary, assumptions, neighbours
 from fedlm.privacy.settings import PrivacySettings
 
@@ -25,39 +25,6 @@ _NOT_COVERED = (
     "training loss, token counts, the realised cohort, failures and seconds of each round (private/metrics.jsonl)",
     "documents, characters and findings counted when the text was sealed (private/summary.json)",
 )
-
-
-@dataclass(frozen=True)
-class Release:
-    """One noised sum that left the mechanism.
-
-    Attributes:
-      round: the round; twice in the ledger if it had to be run again.
-      mechanism: "gaussian", "adaptive" or "local".
-      sampling_rate: probability with which each client was in it.
-      noise_multiplier: standard deviation of the noise on the sum of updates, over the sensitivity.
-      clip_norm: the bound C of an update.
-      cap: the largest weight of a client.
-      clients: clients expected; the realised number is not public.
-      noise_std: standard deviation that was drawn, on the integer sum.
-      count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
-      threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
-        of one client alone did; it is added to the Gaussian's delta.
-      compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
-    """
-
-    round: int
-    mechanism: str
-    sampling_rate: float
-    noise_multiplier: float
-    clip_norm: float
-    cap: int
-    clients: int
-    noise_std: int
-    count_multiplier: float = 0.0
-    compositions: int = 1
-    threshold: int = 0
-    delta: float = 0.0
 
 
 class Ledger:

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from fedlm.aggregation.exact import LIMIT, SCALE
 from fedlm.errors import ConfigError
 from fedlm.privacy.noise import MAX_SIGMA
 from fedlm.spec import Spec
-from fedlm.sums import LIMIT, SCALE
 
 MECHANISMS = ("none", "gaussian", "adaptive", "local")
 MAX_MULTIPLIER = 1e6

@@ -21,12 +21,11 @@ from functools import cache
 
 import numpy as np
 
-from fedlm.data.learned import words_of
 from fedlm.errors import ConfigError
-from fedlm.privacy.accounting import ORDERS
-from fedlm.privacy.ledger import Release
+from fedlm.privacy.accounting import ORDERS, Release
 from fedlm.privacy.noise import Source, discrete_gaussian
 from fedlm.spec import Spec, parse_spec
+from fedlm.text.learned import words_of
 
 NAME = "private"
 DEFAULTS: dict[str, int | float | str] = {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fedlm.scrub import tagger
-from fedlm.scrub.encoder import fused
-from fedlm.scrub.windows import pieces
+from fedlm.scrub.names import tagger
+from fedlm.scrub.names.encoder import fused
+from fedlm.scrub.names.windows import pieces
 
 TEXTS = 200
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedlm.errors import ConfigError
-from fedlm.ordered import in_groups
-from fedlm.scrub.entities import KIND_OF_ENTITY
-from fedlm.scrub.kinds import WRITTEN, Kind, strip_placeholders
+from fedlm.scrub.kinds import KIND_OF_ENTITY, WRITTEN, Kind, strip_placeholders
 from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
-from fedlm.scrub.pseudonyms import Pseudonyms
+from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.system.threads import in_groups
 
 GROUP_CHARACTERS = 20_000  # of texts that are looked at together
 SHORTEST_REST = 3  # letters or figures in what an overlap leaves of a finding
@@ -168,7 +167,7 @@ def _beside_placeholders(text: str, findings: Iterable[Finding]) -> Iterator[Fin
 
 def _repeated(text: str, findings: Sequence[Finding]) -> list[Finding]:
     """Returns the other places of names that are certain in one place."""
-    from fedlm.scrub import consistency, lexicon  # load name lists
+    from fedlm.scrub.names import consistency, lexicon  # load name lists
 
     sure = [(f.start, f.end) for f in findings if f.kind == Kind.PERSON and f.score >= consistency.SURE]
     addresses = [(f.start, f.end) for f in findings if f.kind == Kind.EMAIL]

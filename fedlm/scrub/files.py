@@ -10,11 +10,11 @@ from typing import Any
 
 from fedlm.data.files import field, whole
 from fedlm.errors import ConfigError, CorpusError
-from fedlm.ordered import in_groups, in_order
 from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
-from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score, Span
+from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.system.threads import in_groups, in_order
 
 
 def _private(path: str, flags: int) -> int:

@@ -6,7 +6,7 @@ The order is append-only: a kind's index is its place in the vocabulary of every
 import re
 from enum import IntEnum
 
-from fedlm.data.tokens import PLACEHOLDER_BASE, PLACEHOLDERS
+from fedlm.text.vocabulary import PLACEHOLDER_BASE, PLACEHOLDERS
 
 
 class Kind(IntEnum):
@@ -67,3 +67,79 @@ def readable(text: str) -> str:
 WRITTEN = re.compile(rf"<(?:{'|'.join(kind.name for kind in Kind)})>")
 
 assert len(Kind) <= PLACEHOLDERS
+
+_OF_KIND = {
+    Kind.PERSON: "PERSON GIVEN_NAME SURNAME",
+    Kind.ADDRESS: "STREET_ADDRESS ADDRESS",
+    Kind.LOCATION: "LOCATION",
+    Kind.POSTCODE: "ZIP_CODE UK_POSTCODE CA_POSTAL_CODE DE_PLZ",
+    Kind.ORGANISATION: "ORGANIZATION",
+    Kind.PHONE: "PHONE_NUMBER ZA_MOBILE_NUMBER ZA_TELEPHONE_NUMBER",
+    Kind.EMAIL: "EMAIL_ADDRESS",
+    Kind.URL: "URL DOMAIN_NAME",
+    Kind.USERNAME: "USERNAME",
+    Kind.IP_ADDRESS: "IP_ADDRESS",
+    Kind.MAC_ADDRESS: "MAC_ADDRESS",
+    Kind.CARD: "CREDIT_CARD",
+    Kind.IBAN: "IBAN_CODE",
+    Kind.BANK_ACCOUNT: "US_BANK_NUMBER BANK_ACCOUNT ABA_ROUTING_NUMBER",
+    Kind.NATIONAL_ID: "US_SSN GOVERNMENT_ID UK_NINO CA_SIN DE_ID_CARD DE_SOCIAL_SECURITY ES_NIE ES_NIF FI_PERSONAL_IDENTITY_CODE "
+    "IN_AADHAAR IN_VOTER IT_FISCAL_CODE IT_IDENTITY_CARD KR_FRN KR_RRN NG_NIN PH_UMID PL_PESEL SE_PERSONNUMMER SG_NRIC_FIN TH_TNIN "
+    "TR_NATIONAL_ID ZA_ID_NUMBER ZA_TRAFFIC_REGISTER_NUMBER UUID",
+    Kind.TAX_ID: "TAX_ID US_ITIN AU_ABN AU_ACN AU_TFN DE_TAX_ID DE_TAX_NUMBER DE_VAT_ID DE_HANDELSREGISTER IN_GSTIN IN_PAN IT_VAT_CODE "
+    "KR_BRN PH_TIN SE_ORGANISATIONSNUMMER SG_UEN US_PROVIDER_TAX_ID ZA_COMPANY_REGISTRATION ZA_INCOME_TAX_NUMBER ZA_VAT_NUMBER",
+    Kind.DRIVING_LICENCE: "US_DRIVER_LICENSE DRIVERS_LICENSE DE_FUEHRERSCHEIN IT_DRIVER_LICENSE KR_DRIVER_LICENSE UK_DRIVING_LICENCE "
+    "ZA_DRIVER_LICENSE",
+    Kind.PASSPORT: "US_PASSPORT PASSPORT DE_PASSPORT ES_PASSPORT IN_PASSPORT IT_PASSPORT KR_PASSPORT PH_PASSPORT UK_PASSPORT ZA_PASSPORT",
+    Kind.VEHICLE_PLATE: "UK_VEHICLE_REGISTRATION DE_KFZ IN_VEHICLE_REGISTRATION NG_VEHICLE_REGISTRATION TR_LICENSE_PLATE ZA_LICENSE_PLATE",
+    Kind.DATE: "DATE_TIME",
+    Kind.AGE: "AGE",
+    Kind.TITLE: "TITLE",
+    Kind.COORDINATES: "COORDINATES",
+    Kind.CRYPTO_WALLET: "CRYPTO",
+    Kind.SECRET: "SECRET",
+    Kind.MEDICAL_ID: "UK_NHS MEDICAL_LICENSE AU_MEDICARE DE_BSNR DE_HEALTH_INSURANCE DE_LANR US_MBI US_NPI US_CLAIM_NUMBER "
+    "US_HEALTH_INSURANCE_MEMBER_ID US_PRESCRIPTION_NUMBER US_PRIOR_AUTHORIZATION_NUMBER US_REFERRAL_NUMBER",
+    Kind.NATIONALITY: "NRP",
+}
+KIND_OF_ENTITY = {entity: kind for kind, entities in _OF_KIND.items() for entity in entities.split()}
+
+# A checksum of one digit lets one random number in ten pass. Presidio scores them all 1.0; a telephone number or a card
+# in its own form is more likely than the identity number of one of twenty countries.
+CERTAIN = frozenset(
+    [
+        "CREDIT_CARD",
+        "IBAN_CODE",
+        "EMAIL_ADDRESS",
+        "US_SSN",
+        "CRYPTO",
+        "UK_NINO",
+        "ES_NIE",
+        "ES_NIF",
+        "IT_FISCAL_CODE",
+        "FI_PERSONAL_IDENTITY_CODE",
+        "IN_GSTIN",
+        "UK_DRIVING_LICENCE",
+        "SG_NRIC_FIN",
+        "DE_SOCIAL_SECURITY",
+        "DE_HEALTH_INSURANCE",
+    ]
+)
+HIGHEST_UNCERTAIN = 0.62
+
+
+def trusted(entity: str, score: float) -> float:
+    """Returns a score of Presidio's own recognisers, lowered where its checksum is weak."""
+    kind = KIND_OF_ENTITY[entity]
+    weak = {
+        Kind.NATIONAL_ID,
+        Kind.TAX_ID,
+        Kind.MEDICAL_ID,
+        Kind.PASSPORT,
+        Kind.DRIVING_LICENCE,
+        Kind.VEHICLE_PLATE,
+        Kind.BANK_ACCOUNT,
+    }
+    if kind in (Kind.IP_ADDRESS, Kind.MAC_ADDRESS) and score >= 0.6:
+        return 0.95  # their form is sure enough; parts of them look like telephone numbers
+    return min(score, HIGHEST_UNCERTAIN) if kind in weak and entity not in CERTAIN else score

@@ -12,9 +12,9 @@ from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.scrub import recognisers
-from fedlm.scrub.entities import KIND_OF_ENTITY, trusted
+from fedlm.scrub.kinds import KIND_OF_ENTITY, trusted
+from fedlm.scrub.names.windows import segments, stretches
 from fedlm.scrub.profile import Profile
-from fedlm.scrub.windows import segments, stretches
 
 # Presidio recognisers that need no download, no server and no digit-free text. Its e-mail, URL, telephone and spaCy
 # recognisers are replaced by ours. The others left out find nothing without a telling word, and much with one.
@@ -181,6 +181,6 @@ def _load(module: str) -> Any:
     unknown = sorted(set(recogniser.supported_entities) - set(KIND_OF_ENTITY))
     if unknown:
         raise ConfigError(
-            f"scrub extra={module!r} finds {', '.join(unknown)}, which is no kind; see fedlm/scrub/entities.py."
+            f"scrub extra={module!r} finds {', '.join(unknown)}, which is no kind; see fedlm/scrub/kinds.py."
         )
     return recogniser

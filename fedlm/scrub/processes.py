@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from fedlm.errors import CorpusError
-from fedlm.parent import die_with_parent
 from fedlm.scrub.kinds import Kind
 from fedlm.scrub.profile import Profile
+from fedlm.system.processes import die_with_parent
 
 Result = tuple[int, int, str, float]
 WORTH_CHARACTERS = 200_000  # below, a process of its own takes longer to start than it saves

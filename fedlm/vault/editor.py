@@ -13,8 +13,10 @@ import numpy as np
 from fedlm.errors import ConfigError, FedLMError, VaultError
 from fedlm.scrub.engine import ScrubbedText
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
-from fedlm.vault.index_change import IndexChange
-from fedlm.vault.keys import KeySource, new_kdf
+from fedlm.vault.index import IndexChange
+from fedlm.vault.keys import KeySource
+from fedlm.vault.locks import being_changed
+from fedlm.vault.providers import new_kdf
 from fedlm.vault.tables import (
     DAMAGE,
     FORMAT,
@@ -27,7 +29,6 @@ from fedlm.vault.tables import (
     put_meta,
     seal_root,
 )
-from fedlm.vault.use import being_changed
 from fedlm.vault.writer import SealedClient
 
 Split = Callable[[list[str]], tuple[list[str], list[str], int, int]]

@@ -1,6 +1,9 @@
 """A block of the sealed index: an entry, a name and labels of each client (docs/vault-format.md)."""
 
 import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -49,3 +52,109 @@ def unseal_names(keys: VaultKeys, vault_id: bytes, number: int, blob: object) ->
         return [(str(name), dict(labels)) for name, labels in json.loads(plain)]
     except (ValueError, TypeError):
         raise VaultError(DOES_NOT_OPEN) from None
+
+
+Client = tuple[bytes, str, dict[str, str]]
+"""What the index holds of a client: its entry, name and labels."""
+
+
+class IndexChange:
+    """Clients that were put and removed since the blocks were written; one block is in memory at a time.
+
+    Args:
+      db: in a transaction.
+      keys: what the index is sealed with.
+      vault_id: of the vault.
+    """
+
+    def __init__(self, db: sqlite3.Connection, keys: VaultKeys, vault_id: bytes) -> None:
+        self._db, self._keys, self._vault_id = db, keys, vault_id
+        self._changed: dict[int, dict[int, Client | None]] = {}
+        self._appended: dict[bytes, Client] = {}
+
+    def entry(self, number: int, place: int) -> np.void:
+        """Returns a client's entry as it was before this change."""
+        (blob,) = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()
+        entry: np.void = unseal_entries(self._keys, self._vault_id, number, blob)[place]
+        return entry
+
+    def position(self, row_id: bytes) -> tuple[int, int] | None:
+        """Returns block and place of a client, before this change; None if it has none."""
+        for number, rows in self._row_ids():
+            places = np.flatnonzero(rows == np.void(row_id))
+            if len(places):
+                return number, int(places[0])
+        return None
+
+    def known(self, row_id: bytes) -> bytes | None:
+        """Returns the digest of a client's wrapped key, this change included; None if the index does not have the client."""
+        number, place = self._where.get(row_id, (-1, -1))
+        change = self._appended.get(row_id) or self._changed.get(number, {}).get(place)
+        if change is not None:
+            return bytes(np.frombuffer(change[0], ENTRY)["wrapped"][0].tobytes())
+        return None if number < 0 else self.entry(number, place)["wrapped"].tobytes()
+
+    def put(self, row_id: bytes, client: Client) -> bool:
+        """Changes a client, or appends it; returns whether it is a new one. An old one keeps its name and labels."""
+        if row_id in self._where:
+            number, place = self._where[row_id]
+            self._changed.setdefault(number, {})[place] = client
+            return False
+        is_new = row_id not in self._appended
+        self._appended[row_id] = client
+        return is_new
+
+    def remove(self, number: int, place: int) -> None:
+        """Takes a client out."""
+        self._changed.setdefault(number, {})[place] = None
+
+    def write(self) -> None:
+        """Brings the blocks up to date."""
+        for number, changes in self._changed.items():
+            entries, names = self._block(number)
+            kept: list[Client] = []
+            for place, (name, labels) in enumerate(names):
+                change = changes.get(place, (entries[place].tobytes(), name, labels))
+                if change is not None:
+                    kept.append((change[0], name, labels))
+            self._write(number, kept)
+        (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM block").fetchone()
+        appended = list(self._appended.values())
+        for first in range(0, len(appended), BLOCK_CLIENTS):
+            self._write(number, appended[first : first + BLOCK_CLIENTS])
+            number += 1
+        self._changed.clear()
+        self._appended.clear()
+
+    def rewrap(self, keys: VaultKeys, rewrap: Callable[[np.void], bytes]) -> None:
+        """Seals all blocks under other keys; `rewrap` returns the digest of each entry's newly wrapped key."""
+        self.write()
+        for (number,) in self._db.execute("SELECT number FROM block").fetchall():
+            known, names = self._block(number)
+            entries = known.copy()
+            for entry in entries:
+                entry["wrapped"] = np.void(rewrap(entry))
+            self._replace(keys, number, entries.tobytes(), names)
+        self._keys = keys
+
+    @cached_property
+    def _where(self) -> dict[bytes, tuple[int, int]]:
+        """Where each row id stands: block, place. Only `put` needs all of it."""
+        return {e.tobytes(): (number, i) for number, rows in self._row_ids() for i, e in enumerate(rows)}
+
+    def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:
+        for number, blob in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
+            yield number, unseal_entries(self._keys, self._vault_id, number, blob)["row_id"]
+
+    def _block(self, number: int) -> tuple[npt.NDArray[np.void], Names]:
+        arrays, names = self._db.execute("SELECT arrays, names FROM block WHERE number = ?", (number,)).fetchone()
+        entries = unseal_entries(self._keys, self._vault_id, number, arrays)
+        return entries, unseal_names(self._keys, self._vault_id, number, names)
+
+    def _write(self, number: int, clients: list[Client]) -> None:
+        names = [(name, labels) for _, name, labels in clients]
+        self._replace(self._keys, number, b"".join(entry for entry, _, _ in clients), names)
+
+    def _replace(self, keys: VaultKeys, number: int, entries: bytes, names: Names) -> None:
+        row = seal_block(keys, self._vault_id, number, entries, names)
+        self._db.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?)", row)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from fedlm.errors import VaultError
+from fedlm.system.files import sync_folder
 from fedlm.vault.format import KEY_BYTES
 
 _EMPTY = json.dumps({"fedlm-key": 1, "vaults": {}})
@@ -125,11 +126,6 @@ def create_key_file(path: Path) -> None:
         raise VaultError(f"The key file {path} is there already; it is never overwritten.")
 
 
-def is_private(path: Path) -> bool:
-    """Returns whether only its owner may read or write a file."""
-    return not stat.S_IMODE(path.stat().st_mode) & 0o077
-
-
 def _target(path: Path) -> Path:
     """Returns the file behind links: a rename over a link would leave the old key where it points to."""
     return Path(os.path.realpath(path))
@@ -207,15 +203,6 @@ def _fill(handle: int, text: str) -> None:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in a folder last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _overwrite(handle: int) -> None:

@@ -1,23 +1,17 @@
 """Where a vault's key comes from: a key file, a passphrase, an environment variable, a key ring, or a provider of your own."""
 
-import os
-import secrets
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
-from fedlm.errors import ConfigError, VaultError
+from fedlm.errors import ConfigError
 from fedlm.spec import parse_spec
-from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, derive
+from fedlm.vault.format import derive
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
-from fedlm.vault.ring import Keyring
+from fedlm.vault.providers import EnvironmentKey, Keyring, Passphrase, new_kdf
 
 __all__ = ["KeyProvider", "KeySource", "create_key_file", "make_key_file", "new_kdf", "seed_pseudonym_key"]
-
-_LOG2_N, _R, _P = 17, 8, 1
 
 
 @runtime_checkable
@@ -108,91 +102,6 @@ def _own_provider(spec: str) -> KeyProvider:
             "create, keys, propose, settle and epoch."
         )
     return made
-
-
-def new_kdf() -> bytes:
-    """Returns a new derivation entry: today's scrypt cost and a random salt."""
-    return bytes([_LOG2_N, _R, _P]) + secrets.token_bytes(16)
-
-
-class Passphrase:
-    """Derives the key from a passphrase by scrypt; remembers nothing.
-
-    Args:
-      variable: the environment variable that holds it.
-    """
-
-    def __init__(self, variable: str) -> None:
-        self._variable = variable
-
-    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the derived key."""
-        passphrase = os.environ.get(self._variable, "")
-        if not passphrase:
-            raise ConfigError(f"The environment variable {self._variable} is empty: put the vault's passphrase there.")
-        if len(kdf) != 19 or not (15 <= kdf[0] <= 20 and kdf[1] == 8 and 1 <= kdf[2] <= 4):
-            raise VaultError(DOES_NOT_OPEN)  # an altered cost must neither weaken the key nor eat the memory
-        return Scrypt(kdf[3:], KEY_BYTES, 2 ** kdf[0], kdf[1], kdf[2]).derive(
-            passphrase.encode("utf-8", "surrogateescape")
-        )
-
-    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
-        """Returns the derived key."""
-        return [self.create(vault_id, kdf)]
-
-    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the same passphrase's key under the new salt."""
-        return self.create(vault_id, kdf)
-
-    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-        """Does nothing: the salt stands in the vault."""
-
-    def epoch(self, vault_id: bytes) -> int | None:
-        """Returns None."""
-        return None
-
-
-class EnvironmentKey:
-    """Takes the key from an environment variable, and a rotation's new key from NAME_NEXT; remembers nothing.
-
-    Args:
-      variable: the variable; 64 hex digits.
-    """
-
-    def __init__(self, variable: str) -> None:
-        self._variable = variable
-
-    def create(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the variable's key."""
-        return self._read(self._variable)
-
-    def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
-        """Returns the variable's key, and the next one if it is set."""
-        following = f"{self._variable}_NEXT"
-        return [self._read(self._variable), *([self._read(following)] if os.environ.get(following) else [])]
-
-    def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the key of NAME_NEXT."""
-        new = self._read(f"{self._variable}_NEXT")
-        if new == self._read(self._variable):
-            raise ConfigError(f"{self._variable}_NEXT holds the old key: put a new one there.")
-        return new
-
-    def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-        """Does nothing: who set the variables moves NEXT to its place."""
-
-    def epoch(self, vault_id: bytes) -> int | None:
-        """Returns None."""
-        return None
-
-    def _read(self, variable: str) -> bytes:
-        try:
-            key = bytes.fromhex(os.environ.get(variable, ""))
-        except ValueError:
-            key = b""
-        if len(key) != KEY_BYTES:
-            raise ConfigError(f"The environment variable {variable} does not hold a key: put 64 hex digits there.")
-        return key
 
 
 def seed_pseudonym_key(seed: int) -> bytes:

@@ -12,10 +12,11 @@ import numpy as np
 
 from fedlm.errors import VaultError
 from fedlm.scrub.engine import ScrubbedText
+from fedlm.system.files import sync_folder
 from fedlm.vault.format import KEY_BYTES, Part, Place, pack_documents, seal
 from fedlm.vault.index import BLOCK_CLIENTS, ENTRY, seal_block
-from fedlm.vault.keyfile import sync_folder
-from fedlm.vault.keys import KeySource, new_kdf
+from fedlm.vault.keys import KeySource
+from fedlm.vault.providers import new_kdf
 from fedlm.vault.tables import FORMAT, SCHEMA, Secrets, VaultKeys, connect, digest, put_meta, seal_root
 
 

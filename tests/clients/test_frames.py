@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
-from clients.frames import receive_message, send_message
-from server.local_grid import take_identity
+from clients.ipc.frames import receive_message, send_message
+from server.engines.local import take_identity
 
 LENGTH = struct.Struct("<Q")
 

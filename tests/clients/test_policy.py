@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message
 
-from clients.policy import ANSWERED, Guard, Policy
-from fedlm import wire
+from clients.guard import Guard
+from clients.policy import ANSWERED, Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.prepare import prepare
+from fedlm.messages import wire
+from fedlm.prepare.vault import prepare
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
-from server.local_grid import take_identity
+from fedlm.vault.reader import Vault
+from server.engines.local import take_identity
 
 pytestmark = pytest.mark.flower
 PRIVATE = {

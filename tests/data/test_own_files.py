@@ -11,10 +11,10 @@ from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.data.files import read_path, whole
 from fedlm.errors import CorpusError
-from fedlm.prepare import prepare
+from fedlm.prepare.vault import prepare
 from fedlm.scrub.files import scrub_file
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.reader import Vault
 
 SENT140 = ["1467", "Mon Apr 06", "NO_QUERY", "ann", "off to bed", "training"]
 REDDIT = [["<BOS>", "not", "so", "fast"], ["<EOS>", "<PAD>", "<PAD>"]]

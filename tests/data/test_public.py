@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fedlm.add import add
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text, is_public
-from fedlm.prepare import prepare
+from fedlm.prepare.add import add
+from fedlm.prepare.vault import prepare
 from fedlm.report.run import _context
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
-from tests.running import simulate
+from fedlm.vault.reader import Vault
+from tests.support.running import simulate
 
 RULES = RunConfig.checked({"scrub": "none"})
 BUILT_IN = "synthetic(clients=3, messages=4)"

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from fedlm.errors import VaultError
-from fedlm.vault.change import check_receipt
 from fedlm.vault.format import Part, Place, pack_documents, seal, unpack_documents, unseal
 from fedlm.vault.keyfile import KeyFile
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import check_receipt
+from fedlm.vault.reader import Vault
 from fedlm.vault.tables import VaultKeys, put_meta, seal_root
 
 VECTORS = Path(__file__).parents[1] / "vectors"

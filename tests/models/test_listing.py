@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedlm.models.catalog import is_pretrained, model_names, model_options
-from tests.running import fedlm
+from tests.support.running import fedlm
 
 pytestmark = pytest.mark.slow
 

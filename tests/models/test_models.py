@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained, model_names
 from fedlm.models.registry import build_model, plain_copy
-from fedlm.train import LocalTrainer
-from tests.models.conftest import TINY, VARIANTS
+from fedlm.training.trainer import LocalTrainer
+from tests.support.models import TINY, VARIANTS
 
 pytestmark = pytest.mark.slow
 VOCAB, STEPS = 11, 7

@@ -9,7 +9,7 @@ import pytest
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.models.registry import build_model
-from tests.presets import WIDTH, save_bert, save_gpt2
+from tests.support.presets import WIDTH, save_bert, save_gpt2
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.models.lora import TARGETS, Adapter
-from fedlm.models.pretrained import Pretrained, pretrained_part
+from fedlm.layers.lora import TARGETS, Adapter
+from fedlm.layers.pretrained import Pretrained, pretrained_part
 from fedlm.models.registry import build_model, save_model
-from fedlm.models.steps import PretrainedSteps, Reader, steps_of
-from fedlm.train import LocalTrainer
-from tests.presets import FEEDFORWARD, POSITIONS, WIDTH, save_bert, save_gpt2
+from fedlm.training.decoding import PretrainedSteps, Reader, steps_of
+from fedlm.training.trainer import LocalTrainer
+from tests.support.presets import FEEDFORWARD, POSITIONS, WIDTH, save_bert, save_gpt2
 
 pytestmark = pytest.mark.slow
 STEPS = 9

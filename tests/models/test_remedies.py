@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedlm.data.tokens import windows
-from fedlm.train import LocalTrainer
+from fedlm.text.rows import windows
+from fedlm.training.trainer import LocalTrainer
 from fedlm.types import Ids, TextMetrics, Weights
 
 pytestmark = pytest.mark.slow

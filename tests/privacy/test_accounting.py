@@ -5,8 +5,7 @@ import dp_accounting as dp
 import pytest
 from dp_accounting import pld, rdp
 
-from fedlm.privacy.accounting import ORDERS, epsilon, plan
-from fedlm.privacy.ledger import Release
+from fedlm.privacy.accounting import ORDERS, Release, epsilon, plan
 
 
 def release(rate: float, z: float, **more: object) -> Release:

@@ -8,13 +8,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, FedAvg
 
+from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
-from fedlm.privacy.clip import l2_norm
-from fedlm.privacy.contribute import contribute
-from fedlm.privacy.mechanism import build_mechanism
-from fedlm.sums import SCALE, ExactSum
-from server.inner import told_to_clients
-from server.local_grid import take_identity
+from fedlm.privacy.clipping import contribute, l2_norm
+from fedlm.privacy.mechanisms.registry import build_mechanism
+from server.engines.local import take_identity
+from server.run.strategies import told_to_clients
 
 TOKENS = [1000] + [100] * 9
 CLIP, NOISE, DIMENSION = 0.5, 1.0, 40_000

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedlm.aggregation.exact import ExactSum
 from fedlm.config import RunConfig
 from fedlm.errors import BudgetError, FedLMError
 from fedlm.privacy.accounting import epsilon
 from fedlm.privacy.ledger import Ledger
-from fedlm.sums import ExactSum
-from server.private import PrivateRounds
+from server.run.private import PrivateRounds
 
 POPULATION = np.arange(1, 201, dtype=np.uint64)
 WEIGHTS = (np.zeros((30, 4), np.float32), np.zeros((), np.float32))

@@ -9,13 +9,13 @@ import pytest
 from flwr.app import ConfigRecord, Message
 
 from clients.node import Node
-from fedlm import wire
 from fedlm.config import RunConfig
-from fedlm.prepare import prepare
-from fedlm.train import LocalTrainer
+from fedlm.messages import wire
+from fedlm.prepare.vault import prepare
+from fedlm.training.trainer import LocalTrainer
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
-from server.local_grid import take_identity
+from fedlm.vault.reader import Vault
+from server.engines.local import take_identity
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 PRIVATE = {

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests import running
+from tests.support import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 PRIVATE = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5"]
 SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every=3", "model=lstm(units=8)"]
 KILL = """
 import os, signal
-from server.run_folder import RunFolder
-from server.private import PrivateRounds
+from server.store.run_folder import RunFolder
+from server.run.private import PrivateRounds
 def dies(real, when):
     def step(self, first, *rest, **more):
         if getattr(first, 'round', 0) == when:

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.privacy.clip import l2_norm
-from fedlm.privacy.contribute import contribute
-from fedlm.privacy.mechanism import build_mechanism
+from fedlm.privacy.clipping import contribute, l2_norm
+from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.settings import PrivacySettings
-from fedlm.sums import SCALE, ExactSum
 from fedlm.types import Weights
 
 SHAPES = ((40, 3), (), (17,))

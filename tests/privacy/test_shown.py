@@ -10,8 +10,8 @@ from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.types import TextMetrics
-from server.local_grid import take_identity
-from server.run_folder import RunFolder
+from server.engines.local import take_identity
+from server.store.run_folder import RunFolder
 
 PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 0.5, "sampling_rate": 0.5}
 LINE: dict[str, Any] = {

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from benchmarks.office_text import texts
 from fedlm.data.synthetic import synthetic_messages
-from fedlm.scrub.consistency import repeated
 from fedlm.scrub.engine import Scrubber
 from fedlm.scrub.kinds import WRITTEN, Kind, readable
-from fedlm.scrub.lexicon import lexicon
+from fedlm.scrub.names.consistency import repeated
+from fedlm.scrub.names.lexicon import lexicon
 
 MESSAGES = [p.document.text for p in synthetic_messages(clients=8, messages=12, mail=0.5, seed=9)]
 OFFICE = [record["text"] for half in "ab" for record in texts(half, 60, seed=1)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedlm.data.synthetic import synthetic_messages
-from fedlm.scrub import protobuf, tagger
-from fedlm.scrub.encoder import RANGES, fused
+from fedlm.scrub.names import protobuf, tagger
+from fedlm.scrub.names.encoder import RANGES, fused
 
 TEXTS = [p.document.text for p in synthetic_messages(clients=6, messages=8, mail=0.5, seed=5)]
 

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from fedlm.data.synthetic import synthetic_messages
 from fedlm.errors import ConfigError, CorpusError
-from fedlm.ordered import in_order
 from fedlm.scrub import engine
 from fedlm.scrub.engine import Finding, ScrubbedText, Scrubber, resolve
 from fedlm.scrub.files import score_file, scrub_file
 from fedlm.scrub.kinds import Kind
+from fedlm.scrub.names.windows import SEGMENT_CHARACTERS, segments
 from fedlm.scrub.processes import Processes
 from fedlm.scrub.profile import parse_profile
-from fedlm.scrub.pseudonyms import Pseudonyms
 from fedlm.scrub.score import Score
-from fedlm.scrub.windows import SEGMENT_CHARACTERS, segments
+from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.system.threads import in_order
 
 CASES = [
     ("AGE", "she is 37 years old", "37"),

@@ -8,8 +8,8 @@ import keyring.backend
 import keyring.errors
 import pytest
 
-from fedlm.vault import keys
-from tests.vault.memory_ring import Ring
+from fedlm.vault import providers
+from tests.support.memory_keyring import Ring
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,10 +26,10 @@ def ring() -> Iterator[Ring]:
 def kms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("KMS_FILE", str(tmp_path / "kms.json"))
-    return "tests.vault.small_kms:service"
+    return "tests.support.small_kms:service"
 
 
 @pytest.fixture
 def low_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lowest cost that a vault may state."""
-    monkeypatch.setattr(keys, "_LOG2_N", 15)
+    monkeypatch.setattr(providers, "_LOG2_N", 15)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedlm.add import add
 from fedlm.errors import VaultError
-from fedlm.vault.change import forget, rotate
+from fedlm.prepare.add import add
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unseal
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.reader import Vault
 from tests.vault.test_change import content, corpus, make, texts
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedlm.add import add
-from fedlm.cli import app
+from fedlm.cli.main import app
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare import prepare
-from fedlm.vault.change import check_receipt, forget, rotate
+from fedlm.prepare.add import add
+from fedlm.prepare.vault import prepare
 from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import check_receipt, forget, rotate
+from fedlm.vault.reader import Vault
 
 RULES = RunConfig.checked({"scrub": "none", "holdout_fraction": 0.25})
 
@@ -190,7 +190,7 @@ def test_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_rotation_over_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedlm.vault.writer.BLOCK_CLIENTS", 2)
-    monkeypatch.setattr("fedlm.vault.index_change.BLOCK_CLIENTS", 2)
+    monkeypatch.setattr("fedlm.vault.index.BLOCK_CLIENTS", 2)
     vault, source = make(tmp_path, texts(*"abcdefg"))
     add(corpus(tmp_path / "more.jsonl", texts(*"hijk")), vault, source, lambda *_: None)
     forget(vault, source, "c")

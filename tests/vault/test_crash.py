@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from fedlm.add import add
 from fedlm.errors import VaultError
-from fedlm.prepare import prepare
+from fedlm.prepare.add import add
+from fedlm.prepare.vault import prepare
 from fedlm.vault import tables
-from fedlm.vault.change import forget, rotate
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.reader import Vault
 from tests.vault.test_change import RULES, content, corpus, key_of, texts
 
-KMS = "tests.vault.small_kms:service"
+KMS = "tests.support.small_kms:service"
 QUIET: dict[str, Any] = {"progress": lambda *_: None}
 
 

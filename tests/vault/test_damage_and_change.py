@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fedlm.add import add
 from fedlm.errors import VaultError
-from fedlm.vault.change import forget, rotate
+from fedlm.prepare.add import add
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.reader import Vault
 from tests.vault.test_attack import put_row, rows
 from tests.vault.test_change import content, corpus, make, texts
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fedlm.add import add
-from fedlm.prepare import prepare
+from fedlm.prepare.add import add
+from fedlm.prepare.vault import prepare
 from fedlm.vault import format as vault_format
-from fedlm.vault.change import forget, rotate
 from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource
-from fedlm.vault.store import Vault
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.reader import Vault
 from tests.vault.test_attack import survives
 from tests.vault.test_change import RULES, content, corpus, make, texts
 

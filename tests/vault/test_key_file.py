@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedlm.cli import app
+from fedlm.cli.main import app
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare import prepare
-from fedlm.vault.change import forget, rotate
+from fedlm.prepare.vault import prepare
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
 from fedlm.vault.keys import KeySource
+from fedlm.vault.operations import forget, rotate
 from tests.vault.test_change import RULES, content, corpus, make, texts
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from fedlm.errors import ConfigError, VaultError
-from fedlm.vault import keys
-from fedlm.vault.change import rotate
+from fedlm.vault import providers
 from fedlm.vault.keyfile import create_key_file
-from fedlm.vault.keys import KeySource, Passphrase, new_kdf
-from fedlm.vault.store import Vault
-from tests.running import fedlm
-from tests.vault.memory_ring import Ring
+from fedlm.vault.keys import KeySource
+from fedlm.vault.operations import rotate
+from fedlm.vault.providers import Passphrase, new_kdf
+from fedlm.vault.reader import Vault
+from tests.support.memory_keyring import Ring
+from tests.support.running import fedlm
 from tests.vault.test_change import content, corpus, texts
 from tests.vault.test_providers import made
 
@@ -67,7 +68,7 @@ def test_new_vaults_take_the_stated_scrypt_cost() -> None:
 @pytest.mark.parametrize("cost", [(14, 8, 1), (21, 8, 1), (63, 8, 1), (17, 1, 1), (17, 255, 1), (17, 8, 0), (17, 8, 5)])
 def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPatch, cost: tuple[int, int, int]) -> None:
     monkeypatch.setenv("PASS", "correct horse")
-    monkeypatch.setattr(keys, "Scrypt", lambda *_: pytest.fail("the cost was spent"))
+    monkeypatch.setattr(providers, "Scrypt", lambda *_: pytest.fail("the cost was spent"))
     for kdf in (bytes(cost) + bytes(16), bytes([17, 8, 1]) + bytes(15), b""):
         with pytest.raises(VaultError, match="does not open"):
             Passphrase("PASS").keys(ID, kdf)
@@ -76,13 +77,13 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("tests.vault.small_kms:nothing", "does not load"),
+        ("tests.support.small_kms:nothing", "does not load"),
         ("no_such_module:service", "does not load"),
         (":service", "does not load"),
-        ("tests.vault.small_kms:", "does not load"),
-        ("tests.vault.small_kms:NOT_CALLABLE", "called without arguments"),
-        ("tests.vault.small_kms:half", "the methods create, keys"),
-        ("tests.vault.small_kms:short", "not 32 bytes"),
+        ("tests.support.small_kms:", "does not load"),
+        ("tests.support.small_kms:NOT_CALLABLE", "called without arguments"),
+        ("tests.support.small_kms:half", "the methods create, keys"),
+        ("tests.support.small_kms:short", "not 32 bytes"),
         ("keyring(servis='x')", "no key provider"),
         ("kms(", "no name with options"),
         ("vault", "no key provider"),

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fedlm.add import add
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare import prepare
-from fedlm.vault.change import forget, rotate
+from fedlm.prepare.add import add
+from fedlm.prepare.vault import prepare
 from fedlm.vault.format import DOES_NOT_OPEN
 from fedlm.vault.keyfile import KeyFile, create_key_file
 from fedlm.vault.keys import KeySource, StoredKeys
-from fedlm.vault.store import Vault
-from tests.vault.memory_ring import Ring
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.reader import Vault
+from tests.support.memory_keyring import Ring
 from tests.vault.test_change import RULES, content, corpus, texts
 
 

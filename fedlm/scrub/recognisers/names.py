@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
-from fedlm.scrub.combine import CLASSES, Matrix, name_model
-from fedlm.scrub.tagger import LABELS, Tagged, tag
+from fedlm.scrub.names.classifier import CLASSES, Matrix, name_model
+from fedlm.scrub.names.tagger import LABELS, Tagged, tag
 
 RUNS_MODEL = True
 

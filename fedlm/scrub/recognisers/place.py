@@ -4,7 +4,7 @@ import re
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.lexicon import country_names
+from fedlm.scrub.names.lexicon import country_names
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False

@@ -1,0 +1,54 @@
+"""Keys and certificates as Flower's SuperNodes want them."""
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedlm.errors import ConfigError
+from fedlm.system.files import write_private
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Reads a certificate.
+
+    Raises:
+      ConfigError: there is none, or it is damaged.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"{path} is no certificate, or damaged: get it again, a ca.pem from the coordinator."
+        ) from None
+
+
+def create_node_key(folder: Path) -> Path:
+    """Makes `node.key` (OpenSSH, ECDSA P-384, 0600) and `node.key.pub`; returns the public one."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    write_private(folder / "node.key", private)
+    public = folder / "node.key.pub"
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n"
+    )
+    return public
+
+
+def load_public_key(path: Path) -> bytes:
+    """Returns a node's public key as Flower's API takes it (PEM).
+
+    Raises:
+      ConfigError: it is missing, or not an ECDSA P-384 key in OpenSSH's format.
+    """
+    try:
+        key = serialization.load_ssh_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm):  # the last of a private key
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ConfigError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,217 @@
+"""A node of a deployment: it supervises the SuperNode and the worker, and hands each message from one to the other.
+
+The SuperNode runs in Flower's process isolation, so it starts no code by itself. This process acquires ClientApp tasks
+only, refuses a bundle that the owner has not allowed, and never runs code of a bundle: the worker has the installed
+package. A bundle can therefore ask for what the policy allows and for nothing else.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Error, Message
+from flwr.common.constant import SubStatus
+from flwr.common.serde import message_to_proto
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest  # pylint: disable=E0611
+from flwr.proto.runtime_pb2 import AcquireTaskRequest  # pylint: disable=E0611
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
+
+from clients.deploy.connection import CONNECTED, is_refusal, problem_with, state_of
+from clients.deploy.folder import NodeFolder
+from clients.deploy.task import take_task
+from clients.ipc.frames import call_worker
+from clients.policy import REFUSED
+from fedlm.errors import ConfigError, FedLMError, VaultError, error_of_code
+from fedlm.system.locks import supervising
+from fedlm.system.memory import worker_environment
+from fedlm.system.processes import Child
+
+_ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+_POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
+_ADMISSION_SECONDS = 5.0  # between two attempts of a node that is not admitted
+_LOST = 4
+_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)
+
+
+class NodeProcess:
+    """The supervisor and executor of one node.
+
+    Args:
+      folder: the node's folder.
+      say: gets a sentence whenever the state of the connection has changed.
+    """
+
+    def __init__(self, folder: NodeFolder, say: Callable[[str], object]) -> None:
+        self._folder, self._say, self._said = folder, say, ""
+        self._look_at, self._died_at = 0.0, 0.0
+        self._log = folder.path / "supernode.log"
+        self._secret = secrets.token_bytes(32)
+        environment = folder.environment
+        self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
+        self._worker = Child(folder.worker(), folder.path / "worker.log", worker_environment() | environment)
+
+    def run(self) -> None:
+        """Serves until a signal ends the process.
+
+        Raises:
+          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or vault.
+        """
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with supervising(self._folder.path):
+            self._write_secret()
+            self._folder.socket.unlink(missing_ok=True)
+            try:
+                self._serve()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                self._supernode.stop()
+                self._worker.stop()
+                self._folder.socket.unlink(missing_ok=True)
+
+    def _write_secret(self) -> None:
+        secret = self._folder.path / "secret"
+        secret.unlink(missing_ok=True)
+        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(self._secret)
+
+    def _serve(self) -> None:
+        while True:
+            self._watch_worker()
+            if self._folder.socket.exists():  # the vault is open
+                self._watch_supernode()
+            try:
+                self._serve_one()
+            except Exception as error:  # noqa: BLE001 - the supervisor outlives whatever happens to its SuperNode
+                if self._supernode.alive and not isinstance(error, httpx.ConnectError):
+                    self._say(f"a task was dropped: {type(error).__name__}")
+            time.sleep(_POLL_SECONDS)
+
+    def _watch_worker(self) -> None:
+        if self._worker.code in _FOR_GOOD:  # a policy, a key or a vault that does not open is not better in a second
+            raise error_of_code(self._worker.code or 0, self._worker.last_words)
+        if not self._worker.alive:
+            self._tell("opening the vault")
+        self._worker.watch()
+
+    def _watch_supernode(self) -> None:
+        """Keeps the SuperNode running while the coordinator answers, and tells what stands between them."""
+        now, address = time.monotonic(), self._folder.superlink
+        if now < self._look_at:
+            return
+        self._look_at, state = now + _LOOK_SECONDS, state_of(self._supernode.output, address)
+        if self._supernode.alive:
+            self._died_at = 0.0
+            self._tell(state or f"connecting to {address}")
+            return
+        self._died_at = self._died_at or now
+        problem = problem_with(address, self._folder.path / "ca.pem")
+        self._tell(problem or ("" if state == CONNECTED else state))
+        if not problem and now >= self._died_at + (_ADMISSION_SECONDS if is_refusal(state) else 0):
+            self._supernode.watch()
+
+    def _tell(self, state: str) -> None:
+        if state and state != self._said:
+            self._said = state
+            self._say(state)
+
+    def _client(self, *interceptors: object) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            f"127.0.0.1:{self._folder.port}",
+            insecure=True,  # loopback; a task is given out against the secret only
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],  # type: ignore[list-item]
+        )
+
+    def _serve_one(self) -> None:
+        """Acquires one task, if there is one, and answers it."""
+        signed = SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods={_ACQUIRE})
+        with self._client(signed) as client:
+            task = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+        if task.HasField("task") and task.token:
+            with self._client(RuntimeTokenHttpInterceptor(task.token)) as client:
+                self._answer(client)
+
+    def _answer(self, client: RuntimeHttpClient) -> None:
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+        heartbeat.start()
+        try:
+            message, context, digest, whole = take_task(client)
+            refusal = self._folder.policy().refusal(digest, message_to_proto(message).ByteSize() if whole else 0)
+            if refusal:
+                reply = Message(Error(REFUSED, refusal), reply_to=message)
+            elif not whole:
+                reply = Message(Error(_LOST, "The message's content did not reach the node."), reply_to=message)
+            else:
+                reply = self._work(message)
+            push_message(client, reply, context)
+            push_task_output(client, context, SubStatus.COMPLETED, "")
+        finally:
+            if heartbeat.is_running:
+                heartbeat.stop()
+
+    def _work(self, message: Message) -> Message:
+        """Asks the worker; once more after it was lost."""
+        for _ in range(2):
+            with contextlib.suppress(VaultError):
+                return call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
+        return Message(
+            Error(_LOST, "The node's worker was lost twice over one message; see its log."), reply_to=message
+        )
+
+    def _sign_off(self) -> None:
+        """Tells the SuperLink that a killed SuperNode is gone; else it refuses the next one for a minute."""
+        found = re.findall(rb"SuperNode ID: (\d+)", self._log.read_bytes()) if self._log.is_file() else []
+        if not found:
+            return
+        key = load_ssh_private_key((self._folder.path / "node.key").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        auth = NodeAuthHttpInterceptor(key, key.public_key())
+        version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
+        address, certificate = self._folder.superlink, str(self._folder.path / "ca.pem")
+        with (
+            contextlib.suppress(httpx.HTTPError, RuntimeError),
+            FleetHttpClient.from_server_address(address, False, certificate, interceptors=[version, auth]) as client,
+        ):
+            client.DeactivateNode(DeactivateNodeRequest(node_id=int(found[-1])))
+
+
+def say(sentence: str) -> None:
+    """Writes a sentence to stderr, with the time."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Runs the node of a folder."""
+    parser = argparse.ArgumentParser(description="A node of a deployment; `fedlm deploy` starts it.")
+    parser.add_argument("folder", type=Path)
+    try:
+        NodeProcess(NodeFolder(parser.parse_args().folder), say).run()
+    except FedLMError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What `fedlm evaluate` prints of a model's bias: sentence pairs, associations of continuations, swapped names."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fedlm.cli.trained import load_model
+from fedlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedlm.measure.bias import Gap
+
+OCCUPATIONS, GIVEN = "occupations", "given"
+
+
+def pairs(run: Path, file: str, as_json: bool) -> None:
+    """Prints the log-probability gap of sentence pairs, over all and per kind of bias."""
+    from fedlm.data.planted import TEMPLATES, official_shares
+    from fedlm.measure.bias import bias_by_kind, bias_score
+    from fedlm.measure.pairs import read_pairs, template_pairs
+    from fedlm.training.evaluate import scorer
+
+    found = template_pairs(TEMPLATES, official_shares()) if file == OCCUPATIONS else read_pairs(Path(file))
+    score = scorer(_reader(run))
+    scores = {"all": bias_score(found, score)} | bias_by_kind(found, score)
+    title = "log P(stereotyped) - log P(other), nats a sentence (and a symbol), with the standard error"
+    _print(
+        scores,
+        title,
+        lambda s: f"{_told(s.raw, s.per_symbol)}, {100 * s.preferred:.0f} % of {s.raw.count} pairs preferred",
+        as_json,
+    )
+
+
+def associations(run: Path, file: str, as_json: bool) -> None:
+    """Prints association tests on continuations."""
+    from fedlm.data.planted import official_shares
+    from fedlm.measure.association import association, occupation_test, read_tests
+    from fedlm.training.evaluate import continuation_scorer
+
+    tests = {OCCUPATIONS: occupation_test(official_shares())} if file == OCCUPATIONS else read_tests(Path(file))
+    score = continuation_scorer(_reader(run))
+    found = {name: association(test, score) for name, test in tests.items()}
+    title = "how much more the first beginnings go on with the first ends, nats (and a symbol), with the standard error"
+    _print(
+        found,
+        title,
+        lambda a: f"{_told(a.raw, a.per_symbol)}, d {a.effect_size:+.2f}, p {a.p_value:.3g}, {a.raw.count} beginnings",
+        as_json,
+    )
+
+
+def names(run: Path, file: str, as_json: bool) -> None:
+    """Prints the name-swap gap."""
+    from fedlm.measure.names import NameSet, name_swap, read_names
+    from fedlm.training.evaluate import continuation_scorer
+
+    chosen = NameSet() if file == GIVEN else read_names(Path(file))
+    found = name_swap(chosen, continuation_scorer(_reader(run)))
+    if as_json:
+        typer.echo(json.dumps(_plain(found.to_dict())))
+        return
+    count = f"{found.raw.count} couples of names in {len(chosen.templates)} sentences"
+    typer.echo(
+        f"log P(rest of the sentence) when the name is swapped, nats (and a symbol), standard error over {count}"
+    )
+    typer.echo(f"absolute: {_told(found.raw, found.per_symbol)}")
+    typer.echo(f"first name of a couple minus second: {_told(found.signed, found.signed_per_symbol)}")
+    typer.echo(f"absolute, between names of one kind: {found.within.mean:+.3f} {_error(found.within, 3)}")
+
+
+def _reader(run: Path) -> Any:
+    """Returns a trainer whose model gives texts a probability."""
+    trainer = load_model(run)
+    if trainer.is_masked:
+        raise ConfigError(f"The model of {run} fills hidden words; it gives a sentence no probability.")
+    return trainer
+
+
+def _told(raw: "Gap", per_symbol: "Gap") -> str:
+    each = f"{per_symbol.mean:+.4f} {_error(per_symbol, 4)}"
+    return f"{raw.mean:+.3f} {_error(raw, 3)} ({each})"
+
+
+def _error(gap: "Gap", digits: int) -> str:
+    """Returns a standard error as it is printed; one value has none."""
+    return "± ?" if math.isnan(gap.standard_error) else f"± {gap.standard_error:.{digits}f}"
+
+
+def _plain(content: Any) -> Any:
+    """Returns a figure's content with null for what cannot be told: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    return None if isinstance(content, float) and math.isnan(content) else content
+
+
+def _print(found: Mapping[str, Any], title: str, tell: Callable[[Any], str], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({name: _plain(each.to_dict()) for name, each in found.items()}))
+        return
+    typer.echo(title)
+    for name, each in found.items():
+        typer.echo(f"{name}: {tell(each)}")

@@ -1,0 +1,19 @@
+"""`fedlm report`: writes the page of a run or of a study."""
+
+from pathlib import Path
+
+import typer
+
+from fedlm.cli.options import Samples
+
+
+def report(run: Path, samples: Samples = False) -> None:
+    """Writes the report.html of a run or of a study again."""
+    if (run / "study.json").is_file():
+        from fedlm.report.study import write_study_report
+
+        typer.echo(write_study_report(run))
+        return
+    from fedlm.report.run import write_report
+
+    typer.echo(write_report(run, samples=samples))

@@ -1,0 +1,70 @@
+"""What the fused recurrent layers share: when the fused path serves, and its dropout.
+
+A fused layer is Keras' own layer, with the same weights, names and configuration, whose training path on the CPU is one
+custom gradient: the input projection of all steps is one matrix product, the recurrence one scan, and each weight gradient
+one product after the backward scan; Keras' own loop makes small products per step and direction instead.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fedlm.layers.device import on_cpu
+
+Tensors = tuple[tf.Tensor, ...]
+
+
+class FusedLayer:
+    """Comes before a Keras layer among the bases; the class says `plain`, that layer, and `run`.
+
+    Masks, given initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout draws one
+    mask per sequence for all gates (Gal and Ghahramani 2016, https://arxiv.org/abs/1512.05287); Keras draws one per gate,
+    and for its GRU none at all.
+    """
+
+    plain: type[keras.layers.Layer]
+    cell: Any
+    units: int
+    compute_dtype: str
+
+    def run(self, x: tf.Tensor, weights: Tensors, mask: tf.Tensor | None) -> tf.Tensor:
+        """Returns states (batch, steps, units) from x (batch, steps, inputs), kernel, recurrent kernel and bias."""
+        raise NotImplementedError
+
+    def call(
+        self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: bool | None = False
+    ) -> tf.Tensor:
+        """Returns states (batch, steps, units), or the last one (batch, units)."""
+        if initial_state is not None or mask is not None or not self._is_plain():
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+        sequences = tf.cast(sequences, self.compute_dtype)
+        if training and self.cell.dropout:
+            sequences *= _mask(tf.ones_like(sequences[:, :1]), self.cell.dropout, self.cell)
+        weights = tuple(tf.convert_to_tensor(w) for w in self.cell.trainable_variables)
+        states = self.run(sequences, weights, recurrent_mask(self.cell, sequences, training))
+        return states if self.return_sequences else states[:, -1]  # type: ignore[attr-defined]
+
+    def compute_output_spec(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = False
+    ) -> Any:
+        """Returns Keras' own spec."""
+        return super().compute_output_spec(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+
+    def _is_plain(self) -> bool:
+        cell, sigmoid = self.cell, keras.activations.sigmoid
+        standard = cell.activation is keras.activations.tanh and getattr(cell, "reset_after", True)
+        standard = standard and getattr(cell, "recurrent_activation", sigmoid) is sigmoid and cell.use_bias
+        options = self.return_state or self.stateful or self.go_backwards  # type: ignore[attr-defined]
+        return standard and not options and on_cpu()
+
+
+def recurrent_mask(cell: Any, sequences: tf.Tensor, training: bool | None) -> tf.Tensor | None:
+    """Returns a dropout mask (batch, units) for the state that goes back in, drawn from the cell's seed; None if there is none."""
+    if not (training and cell.recurrent_dropout):
+        return None
+    return _mask(tf.ones((tf.shape(sequences)[0], cell.units), sequences.dtype), cell.recurrent_dropout, cell)
+
+
+def _mask(ones: tf.Tensor, rate: float, cell: Any) -> tf.Tensor:
+    return keras.random.dropout(ones, rate, seed=cell.seed_generator)

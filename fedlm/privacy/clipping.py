@@ -1,0 +1,123 @@
+"""Clipping of whole updates: the bound that every guarantee stands on.
+
+McMahan, Ramage, Talwar, Zhang, Learning Differentially Private Recurrent Language Models, ICLR 2018 ("flat clipping").
+https://arxiv.org/abs/1710.06963
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.aggregation.exact import SCALE, ExactSum
+from fedlm.errors import FedLMError
+from fedlm.privacy.mechanisms.local import noised_contribution
+from fedlm.privacy.noise import Source
+from fedlm.privacy.settings import PrivacySettings
+from fedlm.types import IntSums, Weights
+
+_MARGIN = 1e-9  # float64 sums of up to 1e7 squares are off by less; a clipped norm is below the bound for certain
+
+
+@dataclass(frozen=True)
+class BoundedUpdate:
+    """An update whose L2 norm is known to be at most `max_norm`.
+
+    Attributes:
+      arrays: float64, shapes of the weights.
+      max_norm: the bound, in the unit of the weights.
+      was_below: whether the update kept the bound before it was clipped.
+    """
+
+    arrays: tuple[npt.NDArray[np.float64], ...]
+    max_norm: float
+    was_below: bool
+
+
+def l2_norm(arrays: Iterable[npt.NDArray[Any]]) -> float:
+    """Returns the L2 norm over all arrays together, in float64 (float32 squares overflow); NaN if any value is.
+
+    >>> l2_norm((np.array([3.0], np.float32), np.array(4.0, np.float32)))
+    5.0
+    """
+    flat = [np.asarray(a, np.float64).ravel() for a in arrays]
+    return math.sqrt(sum(float(f @ f) for f in flat))
+
+
+def clip(update: Weights, max_norm: float) -> BoundedUpdate:
+    """Scales an update so that its L2 norm over all arrays together is at most `max_norm`.
+
+    Args:
+      update: local - global, any shapes, 0-d included. Not modified.
+      max_norm: the bound, same unit as the weights; > 0 and finite.
+
+    Raises:
+      ValueError: `max_norm` does not do, or the update holds NaN or infinity (scaling could not bound it).
+
+    >>> clip((np.array([3.0], np.float32), np.array(4.0, np.float32)), 2.5).arrays[0].round(6)
+    array([1.5])
+    """
+    if not (max_norm > 0 and math.isfinite(max_norm)):
+        raise ValueError(f"Expected a finite {max_norm=} > 0.")
+    norm = l2_norm(update)
+    if not math.isfinite(norm):
+        raise ValueError(f"The update has norm {norm}; it cannot be bounded.")
+    below = norm <= max_norm * (1 - _MARGIN)
+    scale = 1.0 if below else max_norm * (1 - _MARGIN) / norm
+    return BoundedUpdate(tuple(np.asarray(a, np.float64) * scale for a in update), max_norm, below)
+
+
+def contribution(update: BoundedUpdate, weight: int, settings: PrivacySettings) -> IntSums:
+    """Returns rint(weight * update * 2**24), at most the sensitivity long.
+
+    Args:
+      update: clipped.
+      weight: the client's whole-number weight, at most `settings.cap`.
+
+    Raises:
+      FedLMError: the integer vector is longer than the ledger's bound (a mistake here, not in the data).
+    """
+    if not 0 <= weight <= settings.cap:
+        raise FedLMError(f"A client's weight {weight} is above the cap {settings.cap}.")
+    integers = tuple(np.rint(a * (weight * SCALE)).astype(np.int64) for a in update.arrays)
+    dimension = sum(i.size for i in integers)
+    if l2_norm(integers) > settings.sensitivity(update.max_norm, dimension):
+        raise FedLMError("A contribution is longer than its bound.")
+    return integers
+
+
+def contribute(
+    total: ExactSum, update: Weights | None, weight: int, settings: PrivacySettings, clip_norm: float, source: Source
+) -> bool:
+    """Clips a client's update and adds it to the sum in place.
+
+    Args:
+      total: the chunk's sum.
+      update: local - global; None if the client failed.
+      weight: the client's weight.
+      settings: of the run.
+      clip_norm: the bound of this round.
+      source: noise bits, under "local" only.
+
+    Returns:
+      False if the client failed or its update is not finite. It then adds nothing; under "local", where the server
+      would see that, noise around zero.
+    """
+    try:
+        if update is None:
+            raise ValueError("The client failed.")
+        bounded, usable = clip(update, clip_norm), True
+    except ValueError:
+        total.failed += 1
+        if settings.mechanism.name != "local":
+            return False
+        zeros = tuple(np.zeros(s.shape) for s in total.sums)
+        bounded, usable = BoundedUpdate(zeros, clip_norm, was_below=True), False
+    integers = contribution(bounded, weight, settings)
+    if settings.mechanism.name == "local":
+        integers = noised_contribution(settings, integers, bounded.max_norm, source)
+    total.add_integers(integers, weight if usable else 0, below=usable and bounded.was_below, counts=usable)
+    return usable

@@ -1,0 +1,177 @@
+"""Vocabularies learned from a public file (or, `privacy/vocabulary.py`, privately): words, and byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
+
+A vocabulary is one JSON file of text (`kind`, `symbols`, `merges`); nothing in it is executed. Ids: four specials, the
+symbols, and last the placeholders that scrubbing leaves. Words carry the blank in front of them, so that decoding gives
+the text again; a word that is not there is unknown, and counts as one character, which never flatters a model.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedlm.errors import ConfigError
+from fedlm.text.vocabulary import PLACEHOLDER_BASE, PLACEHOLDERS, SPECIALS, UNKNOWN, Vocabulary
+from fedlm.types import Ids
+
+FORMAT = "fedlm vocabulary 1"
+KINDS = ("words", "bpe")
+_PLACEHOLDERS = tuple(chr(PLACEHOLDER_BASE + k) for k in range(PLACEHOLDERS))
+_PLACEHOLDER = re.compile(f"([{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}])")
+_WORD = re.compile(rf" ?\w+(?:['’]\w+)*| ?[^\w\s{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}]|.", re.DOTALL)
+_BLANKS = (" ", "\n")  # always there: placeholders and lines have them around
+_BYTE_CHARACTERS = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2 shows these bytes as themselves
+
+
+class WordVocabulary(Vocabulary):
+    """Words with the blank in front of them, punctuation, and single white space."""
+
+    @cached_property
+    def _table(self) -> dict[str, int]:
+        return {s: i for i, s in enumerate(self.symbols) if s}
+
+    def encode(self, text: str) -> Ids:
+        """Returns the ids of `text`, without start and end."""
+        return np.array([self._table.get(word, UNKNOWN) for word in _WORD.findall(text)], np.int32)
+
+    @property
+    def characters(self) -> npt.NDArray[np.int64]:
+        """How many characters each id stands for, as a target (size,)."""
+        lengths = np.array([len(s) for s in self.symbols], np.int64)
+        lengths[UNKNOWN] = 1
+        return lengths
+
+
+class PairVocabulary(Vocabulary):
+    """Byte-pair encoding; symbols stand in GPT-2's byte alphabet. Every text has ids."""
+
+    merges: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        ids = {s: i for i, s in enumerate(self.symbols[:-PLACEHOLDERS]) if s}
+        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=list(self.merges)))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return tokenizer
+
+    def encode(self, text: str) -> Ids:
+        """Returns the ids of `text`, without start and end."""
+        ids: list[int] = []
+        first = self.size - PLACEHOLDERS
+        for part in _PLACEHOLDER.split(text):
+            if part in _PLACEHOLDERS:
+                ids.append(first + ord(part) - PLACEHOLDER_BASE)
+            elif part:
+                ids.extend(self._tokenizer.encode(part).ids)
+        return np.array(ids, np.int32)
+
+    def piece(self, symbol: int) -> bytes:
+        """Returns the UTF-8 bytes of an id; part of a character, maybe."""
+        if symbol >= self.size - PLACEHOLDERS:
+            return self.symbols[symbol].encode()
+        if symbol < SPECIALS:
+            return super().piece(symbol)
+        return bytes(byte_of()[c] for c in self.symbols[symbol])
+
+    @property
+    def characters(self) -> npt.NDArray[np.int64]:
+        """How many characters begin in each id, as a target (size,)."""
+        return np.array([sum(b & 0xC0 != 0x80 for b in self.piece(i)) for i in range(self.size)], np.int64)
+
+
+@cache
+def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
+    """Returns the vocabulary of a file's content.
+
+    Raises:
+      ConfigError: it is not such a vocabulary.
+    """
+    wrong = ConfigError(f"The vocabulary {name!r} is not a file that `fedlm vocabulary --kind {kind}` has written.")
+    try:
+        content = json.loads(text)
+        symbols, merges = content["symbols"], [tuple(pair) for pair in content.get("merges", [])]
+        right = content["format"] == FORMAT and content["kind"] == kind and len(set(symbols)) == len(symbols)
+        texts = all(isinstance(s, str) and s for s in [*symbols, *(part for pair in merges for part in pair)])
+        pairs = all(len(pair) == 2 and "".join(pair) in set(symbols) for pair in merges[:1]) and texts
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise wrong from None
+    if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(byte_of()))):
+        raise wrong
+    every = ("",) * SPECIALS + tuple(symbols) + _PLACEHOLDERS
+    if kind == "words":
+        return WordVocabulary(name, every)
+    made = PairVocabulary(name, every)
+    object.__setattr__(made, "merges", tuple(merges))
+    try:
+        made.encode("a")
+    except Exception:  # noqa: BLE001 - tokenizers raises plain Exception for merges that do not fit
+        raise wrong from None
+    return made
+
+
+def learn(texts: Iterable[str], kind: str, size: int) -> str:
+    """Learns a vocabulary from public text; returns the content of its file.
+
+    Args:
+      texts: public documents.
+      kind: "words" (the most used ones) or "bpe".
+      size: ids in all, with specials and placeholders.
+
+    Raises:
+      ConfigError: there is no such kind, or the size is too small.
+    """
+    room = size - SPECIALS - PLACEHOLDERS
+    if kind not in KINDS or room < (3 if kind == "words" else 256):
+        least = SPECIALS + PLACEHOLDERS + (3 if kind == "words" else 256)
+        raise ConfigError(f"A vocabulary is of kind {' or '.join(KINDS)}; {kind} has at least {least} symbols.")
+    content: dict[str, Any] = {"format": FORMAT, "kind": kind}
+    if kind == "words":
+        counts = Counter(w for t in texts for w in words_of(t))
+        return words_content(sorted(counts, key=lambda word: (-counts[word], word)), size)
+    content["symbols"], content["merges"] = _learn_pairs(texts, room)
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def words_of(text: str) -> list[str]:
+    """Returns the words and signs of a text that a vocabulary of words can hold; placeholders and blanks always are there."""
+    return [w for w in _WORD.findall(text) if w not in _PLACEHOLDERS and w not in _BLANKS]
+
+
+def words_content(words: Sequence[str], size: int, **about: object) -> str:
+    """Returns the content of the file of a vocabulary of words, the most used first, of `size` symbols at most.
+
+    Args:
+      words: see `words_of`.
+      size: with specials, blanks and placeholders.
+      about: what else the file shall say.
+    """
+    room = size - SPECIALS - PLACEHOLDERS - len(_BLANKS)
+    content = {"format": FORMAT, "kind": "words", **about, "symbols": [*_BLANKS, *words[:room]]}
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def _learn_pairs(texts: Iterable[str], room: int) -> tuple[list[str], list[list[str]]]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=room, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator((_PLACEHOLDER.sub(" ", t) for t in texts), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return sorted(model["vocab"], key=model["vocab"].get), [list(pair) for pair in model["merges"]]
+
+
+@cache
+def byte_of() -> dict[str, int]:
+    """Returns the byte of each character of GPT-2's alphabet, in which every byte can be seen."""
+    others = [b for b in range(256) if b not in _BYTE_CHARACTERS]
+    return {chr(b): b for b in _BYTE_CHARACTERS} | {chr(256 + n): b for n, b in enumerate(others)}

@@ -1,0 +1,174 @@
+"""Presets of pretrained models, read without Keras: a folder that KerasHub has saved, or a name on a hub.
+
+A preset's hash covers what decides its outputs: configuration, weights and vocabulary. A run pins it, so that every node
+that adds to a sum holds the same frozen weights.
+"""
+
+import ast
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fedlm.errors import ConfigError
+from fedlm.text.pretrained import PieceVocabulary, byte_pairs, word_pieces
+
+BACKBONES = {"gpt2": "GPT2Backbone", "bert": "BertBackbone"}
+"""The pretrained models, and the class that the configuration of their presets names."""
+
+PRESETS = "FEDLM_PRESETS"
+"""The variable with which a node's owner says in which folder presets are; then none is looked for elsewhere."""
+
+_HASHED = ("config.json", "tokenizer.json", "*.weights.h5", "model.weights.json", "assets/tokenizer/*")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One preset on this machine.
+
+    Attributes:
+      folder: where it is.
+      kind: name of the model.
+      sha256: of its files.
+      vocab_size, positions: of the backbone's embeddings.
+      has_head: the weights of BERT's masked-token head are there.
+    """
+
+    folder: Path
+    kind: str
+    sha256: str
+    vocab_size: int
+    positions: int
+    has_head: bool
+
+    @property
+    def vocabulary(self) -> PieceVocabulary:
+        """Its tokens under our ids.
+
+        Raises:
+          ConfigError: its tokenizer is missing, damaged, or of another size than its embeddings.
+        """
+        found = _vocabulary(self.folder, self.kind)
+        if len(found.order) - found.order.count(-1) != self.vocab_size:
+            raise ConfigError(f"The preset {self.folder.name} has a tokenizer that does not fit its embeddings.")
+        return found
+
+
+def open_preset(kind: str, name: str, sha256: str = "", seq_len: int = 1) -> Preset:
+    """Opens a preset.
+
+    Args:
+      kind: gpt2 or bert.
+      name: a folder, a built-in name of KerasHub (`gpt2_base_en`), `kaggle://...` or `hf://...`.
+      sha256: the hash that the run asks for; "" takes any.
+      seq_len: the run's rows, which must fit the model's positions.
+
+    Raises:
+      ConfigError: KerasHub is not installed, the preset is missing, of another kind, not the run's, or too short.
+    """
+    if find_spec("keras_hub") is None:
+        raise ConfigError(f"The model {kind} needs KerasHub: pip install fedlm[hub].")
+    if not name:
+        raise ConfigError(f"The model {kind} needs a preset: {kind}(preset='...'), a folder or a hub's name.")
+    preset = _read(kind, name, os.environ.get(PRESETS, ""))
+    if sha256 not in ("", preset.sha256):
+        raise ConfigError(
+            f"The preset {preset.folder.name} here has SHA-256 {preset.sha256[:16]}..., not the run's {sha256[:16]}...: "
+            "every node must hold the same frozen weights."
+        )
+    if seq_len > preset.positions:
+        raise ConfigError(f"seq_len={seq_len} is longer than the {preset.positions} positions of the preset {name}.")
+    return preset
+
+
+@cache
+def _read(kind: str, name: str, owned: str) -> Preset:
+    folder = _locate(kind, name, owned)
+    try:
+        content = json.loads((folder / "config.json").read_text())
+        class_name, config = content["class_name"], content["config"]
+        sizes = int(config["vocabulary_size"]), int(config["max_sequence_length"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{folder.name} is not a preset's folder: it has no config.json of KerasHub.") from None
+    if class_name != BACKBONES[kind]:
+        raise ConfigError(f"The preset {folder.name} is of a {class_name}; {kind} takes a {BACKBONES[kind]}.")
+    weights = ("model.weights.h5", "model.weights.json")
+    if not any((folder / file).is_file() for file in weights):
+        raise ConfigError(f"The preset {folder.name} has no weights (model.weights.h5).")
+    return Preset(folder, kind, _sha256(folder), *sizes, has_head=(folder / "task.weights.h5").is_file())
+
+
+def _locate(kind: str, name: str, owned: str) -> Path:
+    if owned:
+        folder = Path(owned) / Path(name).name  # whoever names the preset names no path of this machine
+        if not folder.is_dir():
+            raise ConfigError(f"This node has no preset {folder.name!r}: its owner puts it into the node's presets.")
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    handle = name if "://" in name else _built_in(kind).get(name, "")
+    if not handle.startswith(("kaggle://", "hf://")):
+        raise ConfigError(
+            f"There is no preset {name!r}: it is no folder here, and no {kind} preset of KerasHub has that name."
+        )
+    return _fetch(handle)
+
+
+def _built_in(kind: str) -> dict[str, str]:
+    """Returns the handle of each preset that KerasHub knows by a name, from its own list; importing it loads TensorFlow."""
+    origin = getattr(find_spec("keras_hub"), "origin", None)
+    file = Path(str(origin)).parent / "src" / "models" / kind / f"{kind}_presets.py"
+    known: dict[str, dict[str, Any]] = {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []:
+        if isinstance(node, ast.Assign):
+            known = ast.literal_eval(node.value)
+    return {name: about["kaggle_handle"] for name, about in known.items()}
+
+
+def _fetch(handle: str) -> Path:
+    """Downloads a preset, or finds it in the cache of an earlier download."""
+    scheme, _, path = handle.partition("://")
+    try:
+        if scheme == "kaggle":
+            import kagglehub
+
+            return Path(kagglehub.model_download(path))
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(path))
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        reason = type(error).__name__
+        raise ConfigError(
+            f"The preset {handle} could not be fetched ({reason}): is there a network? A folder does as well."
+        ) from None
+
+
+def _sha256(folder: Path) -> str:
+    """Returns SHA-256 over a line `NAME SHA256` for each file, in the order of names."""
+    lines = []
+    for file in sorted({f for pattern in _HASHED for f in folder.glob(pattern)}):
+        with file.open("rb") as opened:
+            lines.append(f"{file.relative_to(folder).as_posix()} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def _vocabulary(folder: Path, kind: str) -> PieceVocabulary:
+    assets = folder / "assets" / "tokenizer"
+    try:
+        if kind == "gpt2":
+            ids = json.loads((assets / "vocabulary.json").read_text(encoding="utf-8"))
+            lines = (assets / "merges.txt").read_text(encoding="utf-8").split("\n")
+            return byte_pairs(ids, [line for line in lines if line and not line.startswith("#version")])
+        config = json.loads((folder / "tokenizer.json").read_text())["config"]
+        tokens = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
+        return word_pieces([t.rstrip() for t in tokens if t], **{k: bool(config.get(k)) for k in _WORD_OPTIONS})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"The preset {folder.name} has no tokenizer of {kind} in it that opens.") from None
+
+
+_WORD_OPTIONS = ("lowercase", "strip_accents")

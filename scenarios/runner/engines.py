@@ -1,0 +1,84 @@
+"""Where the runs of a study go. The local engine: threads of this process over worker processes that outlive a run."""
+
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from scenarios.runner.execute import run_job
+from scenarios.runner.job import Job
+from scenarios.runner.vaults import Vaults
+from server.engines.local import take_identity
+from server.engines.workers import KeptWorkers
+
+Result = dict[str, Any]
+
+
+class Engine(Protocol):
+    """What runs jobs while it is open.
+
+    Attributes:
+      cores: processors in all.
+      most: processors of one machine; the workers of a run are on one.
+    """
+
+    cores: int
+    most: int
+
+    def __enter__(self) -> Self:
+        """Starts what it needs."""
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what it started."""
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Runs a job when there is room for it; the future holds its result, or why it failed."""
+
+    def rounds(self) -> int:
+        """Returns the rounds done so far of the jobs that were submitted."""
+
+    def stop(self) -> None:
+        """Starts no further job; those that run end after their round, and go on another time."""
+
+
+class LocalEngine:
+    """Jobs on this machine, one for each core at a time.
+
+    Args:
+      out: the study's folder.
+      cores: jobs at once; 0 is one per core.
+    """
+
+    def __init__(self, out: Path, cores: int = 0) -> None:
+        self.cores = self.most = cores or os.cpu_count() or 1
+        self._out, self._vaults = out, Vaults(out / "vaults")
+        self._stop, self._lock, self._rounds, self._open = threading.Event(), threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> Self:
+        take_identity()
+        self._workers = self._open.enter_context(KeptWorkers())
+        self._pool = self._open.enter_context(ThreadPoolExecutor(self.cores))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Runs a job in a thread."""
+        return self._pool.submit(run_job, job, self._out / "runs", self._vaults, self._stop, self._count, self._workers)
+
+    def rounds(self) -> int:
+        """Returns the rounds that jobs told of."""
+        return self._rounds
+
+    def stop(self) -> None:
+        """Lets the threads end after their round."""
+        self._stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _count(self, line: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._rounds += line["round"] > 0

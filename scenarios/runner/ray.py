@@ -1,0 +1,187 @@
+"""The runs of a study as tasks of Ray, one each: on this machine, or on a cluster whose machines all see the study's folder.
+
+A task does what a thread of the local engine does, with worker processes of its own that outlive a run, so that results have
+the same bits. What it leaves is in the study's folder; a task that is lost goes on from its run's checkpoint.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from fedlm import errors
+from fedlm.errors import ConfigError, FedLMError
+from fedlm.system.terminal import quiet_stderr
+from scenarios.runner.engines import Result
+from scenarios.runner.execute import run_job
+from scenarios.runner.job import Job
+from scenarios.runner.vaults import Vaults
+from server.engines.local import take_identity
+from server.engines.workers import KeptWorkers
+
+_STORE_BYTES = 2**27  # for objects in transit; ours are small
+_PATIENCE_SECONDS = 20.0  # for tasks to end after their round, when the study is interrupted
+
+
+class RayEngine:
+    """Jobs as tasks; Ray is started and ended here unless a cluster is named.
+
+    Args:
+      out: the study's folder.
+      address: of a cluster that runs, as `ray.init` takes it; empty is a Ray of this machine and this study alone.
+      cores: of that Ray; 0 is all.
+
+    Raises:
+      ConfigError: Ray is not installed.
+    """
+
+    def __init__(self, out: Path, address: str = "", cores: int = 0) -> None:
+        if find_spec("ray") is None:
+            raise ConfigError("The Ray engine needs Ray: install fedlm with its extra, pip install 'fedlm[ray]'.")
+        self._out, self._address = out.resolve(), address
+        self.cores = self.most = cores or os.cpu_count() or 1
+        self._tasks: dict[Any, Job] = {}
+
+    def __enter__(self) -> Self:
+        """Starts Ray, or connects to the cluster.
+
+        Raises:
+          ConfigError: no cluster answers there.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        with _undisturbed():
+            import ray
+
+            self._ray = ray
+            quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
+            if self._address:
+                try:
+                    _knock(self._address)
+                    ray.init(address=self._address, **quiet)
+                except (OSError, ValueError, RuntimeError):
+                    where = f"No Ray cluster answers at {self._address}"
+                    raise ConfigError(f"{where}: start one with ray start --head, or leave the address out.") from None
+            else:
+                own = {"num_cpus": self.cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+                ray.init(address="local", **own, **quiet)
+        machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
+        self.cores, self.most = max(sum(machines), 1), max(machines, default=1)
+        self._remote = ray.remote(max_retries=1)(run_task)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends Ray, or only the connection to a cluster."""
+        with _undisturbed():
+            self._ray.shutdown()
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Runs a job as a task with a processor for each of its workers."""
+        task = self._remote.options(num_cpus=job.config.num_workers, name=job.name).remote(
+            job, str(self._out), str(Path.cwd())
+        )
+        self._tasks[task] = job
+        found: Future[Result] = Future()
+        task.future().add_done_callback(lambda done: _settle(found, done))
+        return found
+
+    def rounds(self) -> int:
+        """Returns the rounds in the runs' own metrics."""
+        return sum(_rounds_of(self._out / "runs" / job.name) for job in self._tasks.values())
+
+    def stop(self) -> None:
+        """Interrupts the tasks and waits a little for them to leave their round."""
+        for task in self._tasks:
+            self._ray.cancel(task)
+        self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_PATIENCE_SECONDS)
+
+
+def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
+    """Runs a job in a process of Ray's.
+
+    Args:
+      job: the run.
+      out: the study's folder, the same on every machine.
+      here: the folder that the study was started in; a corpus may be named from there.
+
+    Returns:
+      `result`, or `failed` with a sentence and `kind`, the class of our error: the text of any other exception may quote a
+      document, and Ray writes it into its log.
+    """
+    folder, vaults = (
+        Path(out),
+        Vaults(Path(out) / "vaults" / platform.node()),
+    )  # SQLite wants a file system of one machine
+    if not (folder / "runs").is_dir():
+        where = f"The machine {platform.node()} does not see {folder}"
+        return {"failed": f"{where}: let --out name a folder that all machines of the cluster share."}
+    with contextlib.suppress(OSError):
+        os.chdir(here)
+    take_identity()
+    try:
+        return {"result": run_job(job, folder / "runs", vaults, threading.Event(), _say_nothing, _workers())}
+    except FedLMError as error:
+        return {"failed": str(error), "kind": type(error).__name__}
+    except Exception as error:  # noqa: BLE001 - the border of the task
+        return {"failed": type(error).__name__}
+
+
+@cache
+def _workers() -> KeptWorkers:
+    """The worker processes of this process of Ray's; they end with it."""
+    return KeptWorkers()
+
+
+def _say_nothing(line: Mapping[str, Any]) -> None:
+    """The runner reads the rounds from the run's folder."""
+
+
+def _settle(found: Future[Result], done: Future[dict[str, Any]]) -> None:
+    """Passes on what a task came to."""
+    error = done.exception()
+    if error is not None:
+        found.set_exception(FedLMError(f"Its Ray task was lost ({type(error).__name__}); the same command goes on."))
+    elif "failed" in done.result():
+        kind = getattr(errors, done.result().get("kind", ""), FedLMError)
+        found.set_exception(kind(done.result()["failed"]))
+    else:
+        found.set_result(done.result()["result"])
+
+
+def _rounds_of(run: Path) -> int:
+    file, count = run / "metrics.jsonl", 0
+    with contextlib.suppress(OSError, json.JSONDecodeError):  # a last line may be half-written
+        for line in file.read_text().splitlines():
+            count += json.loads(line)["round"] > 0
+    return count
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT: Ray would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps Ray's start and end off the terminal, and what SIGTERM does as it was."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings(), quiet_stderr():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)

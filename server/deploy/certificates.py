@@ -1,0 +1,103 @@
+"""A certificate authority of one deployment, its server certificate, and node keys as Flower wants them."""
+
+import datetime
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from clients.deploy.keys import load_certificate
+from fedlm.errors import ConfigError
+from fedlm.system.files import write_private
+
+CA_DAYS, SERVER_DAYS = 3650, 397
+
+
+def create_authority(folder: Path) -> None:
+    """Makes `ca.key` (0600, needed to renew only) and `ca.pem`, which every node gets."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    certificate = (
+        _builder("fedlm deployment", CA_DAYS)
+        .issuer_name(_name("fedlm deployment"))
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA384())
+    )
+    write_private(folder / "ca.key", _pem(key))
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
+    """Makes or renews `server.key` and `server.pem` for the named hosts and this machine's loopback.
+
+    Raises:
+      ConfigError: the authority's key is not there.
+    """
+    try:
+        authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    except (FileNotFoundError, ValueError):
+        raise ConfigError(
+            f"{folder} has no ca.key and ca.pem, or they are damaged: bring them back to renew the certificate."
+        ) from None
+    assert isinstance(authority, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP384R1())
+    names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
+    certificate = (
+        _builder("fedlm coordinator", SERVER_DAYS)
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
+        .sign(authority, hashes.SHA384())
+    )
+    write_private(folder / "server.key", _pem(key))
+    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def server_names(certificate: Path) -> list[str]:
+    """Returns the host names and addresses that a server certificate holds; none if it is not there."""
+    if not certificate.is_file():
+        return []
+    held = load_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in held]
+
+
+def _builder(name: str, days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+            raise ConfigError(f"{host!r} is no host name: no port, no blank, and other alphabets as xn--...") from None
+        return x509.DNSName(host)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,87 @@
+"""The coordinator's process: it supervises the SuperLink on loopback and keeps the open door in front of it."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fedlm.errors import ConfigError, FedLMError
+from fedlm.system.locks import supervising
+from fedlm.system.processes import Child
+from server.deploy.folder import ServerFolder
+
+_WATCH_SECONDS = 0.2
+
+
+def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
+    """Serves until a signal ends the process; says where, once the port is open.
+
+    Raises:
+      ConfigError: the port cannot be opened.
+      FedLMError: the folder has a coordinator already.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with supervising(folder.path), contextlib.ExitStack() as stack:
+        if folder.has_door:
+            listener = stack.enter_context(open_port(folder.host, folder.port))
+            serve = folder.proxy.serve
+            say(f"serving {folder.host}:{folder.port}; Ctrl-C ends it")
+            threading.Thread(target=lambda: asyncio.run(serve(listener)), daemon=True).start()
+        superlink = Child(folder.superlink(), folder.path / "superlink.log", folder.environment)
+        registered = False
+        try:
+            while True:
+                superlink.watch()  # in the main thread: a child dies with the thread that started it
+                if not registered:
+                    with contextlib.suppress(FedLMError):
+                        folder.register_all()
+                        registered = True
+                time.sleep(_WATCH_SECONDS)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            superlink.stop()
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens.
+
+    Raises:
+      ConfigError: another process has the port, or it may not be opened.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no such port"
+        raise ConfigError(
+            f"{host}:{port} cannot be opened ({reason}): take another --bind or --port; of a coordinator that is there, "
+            "in server.toml, and the port in each node's node.toml too."
+        ) from None
+    listener.listen(128)
+    return listener
+
+
+def main() -> None:
+    """Runs the coordinator of a folder."""
+    parser = argparse.ArgumentParser(description="The coordinator of a deployment; `fedlm deploy` starts it.")
+    parser.add_argument("folder", type=Path)
+    try:
+        run(ServerFolder(parser.parse_args().folder), print)
+    except FedLMError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

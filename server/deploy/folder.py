@@ -1,0 +1,92 @@
+"""What the coordinator's machine holds of a deployment: its folder, checked, and the SuperLink's command."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from clients.deploy.keys import load_certificate, load_public_key
+from fedlm.errors import ConfigError
+from fedlm.system.files import is_private
+from server.deploy.control import Control
+from server.deploy.gateway import Proxy
+
+
+class ServerFolder:
+    """What the coordinator holds; see docs/deployment.md.
+
+    Args:
+      path: the folder, mode 0700.
+
+    Raises:
+      ConfigError: it is none, or its settings do not do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        try:
+            settings = tomllib.loads((path / "server.toml").read_text())
+            self.host, self.port = str(settings["host"]), _port(settings["port"])
+            self.superlink_port = _port(settings["superlink_port"])
+            self.max_message_bytes = int(settings["max_message_bytes"])
+            self.has_door = bool(settings.get("door", True))  # false: nginx or Caddy is the door
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigError(f"{path.parent} is no deployment: make one with fedlm deploy init or server.") from None
+        except (ValueError, KeyError, TypeError):  # TOML's and Unicode's errors are values' too
+            raise ConfigError(f"{path / 'server.toml'} does not do: bring it back as deploy wrote it.") from None
+
+        for name in ("ca.pem", "server.pem", "server.key"):
+            if not (path / name).is_file():
+                raise ConfigError(f"{path} has no {name}: bring it back, or fedlm deploy server --renew.")
+        for name in ("ca.pem", "server.pem"):
+            load_certificate(path / name)
+        if not is_private(path / "server.key"):
+            raise ConfigError(f"Others may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
+
+    @property
+    def control(self) -> Control:
+        """Calls to the SuperLink."""
+        return Control(self.superlink_port, self.path / "ca.pem")
+
+    @property
+    def proxy(self) -> Proxy:
+        """The open door."""
+        return Proxy(self.superlink_port, self.path, self.max_message_bytes)
+
+    def superlink(self) -> list[str]:
+        """Returns the SuperLink's command."""
+        options = {
+            "--host": "127.0.0.1",
+            "--port": str(self.superlink_port),
+            "--ssl-certfile": str(self.path / "server.pem"),
+            "--ssl-keyfile": str(self.path / "server.key"),
+            "--ssl-ca-certfile": str(self.path / "ca.pem"),
+            "--database": str(self.path / "state.db"),
+        }
+        words = [sys.executable, "-P", "-m", "server.deploy.superlink", *(w for o in options.items() for w in o)]
+        return [*words, "--enable-supernode-auth", "--disable-runtime-dependency-installation"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the SuperLink gets besides this process' own variables; its executor looks commands up on PATH."""
+        return {
+            "FLWR_HOME": str(self.path / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
+
+    def admits(self) -> dict[bytes, str]:
+        """Returns the public keys of the nodes to admit, those in `nodes/`, and the name of each file."""
+        return {load_public_key(file): file.stem for file in sorted((self.path / "nodes").glob("*.pub"))}
+
+    def register_all(self) -> None:
+        """Admits them."""
+        for key in self.admits():
+            self.control.register(key)
+
+
+def _port(number: object) -> int:
+    if not isinstance(number, int) or not 0 < number < 65536:
+        raise ValueError
+    return number

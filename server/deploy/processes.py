@@ -1,0 +1,179 @@
+"""The processes of a deployment on one machine: up, status, down. They are ours by a mark in their environment."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from clients.deploy.folder import NodeFolder
+from clients.deploy.keys import load_public_key
+from fedlm.errors import ConfigError, FedLMError, error_of_code
+from fedlm.system.locks import supervisor
+from fedlm.system.processes import MARK, last_line, marked
+from server.deploy.control import Admitted
+from server.deploy.folder import ServerFolder
+from server.deploy.runs import known_runs
+
+_UP_SECONDS, _DOWN_SECONDS = 300.0, 20.0
+
+
+class Deployment:
+    """The folder that `init` or `server` made.
+
+    Args:
+      path: it.
+
+    Raises:
+      ConfigError: it is not one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.server = ServerFolder(path / "server")
+        self.path = path.resolve()
+        self.nodes = sorted((self.path / "nodes").glob("*")) if (self.path / "nodes").is_dir() else []
+
+    def up(self, say: Callable[[str], object]) -> list[str]:
+        """Starts what does not run and waits until the nodes of this folder are connected.
+
+        Args:
+          say: gets a sentence when something is started, and what a started process says.
+
+        Returns:
+          The names of admitted nodes that are not connected: those of other machines, which nothing here starts.
+
+        Raises:
+          FedLMError: what a process said before it ended, or a node does not come up.
+        """
+        local = {load_public_key(node / "node.key.pub"): node for node in self.nodes if NodeFolder(node)}
+        for key, node in local.items():
+            if key not in self.server.admits():
+                raise ConfigError(f"{node} is not admitted: fedlm deploy add {self.path} {node / 'node.key.pub'}.")
+        started: dict[Path, subprocess.Popen[bytes]] = {}
+        if supervisor(self.server.path) is None:
+            say("starting the SuperLink")
+            started[self.server.path] = self._start("server.deploy.coordinator", self.server.path)
+        _wait(self._answers, started, f"The SuperLink of {self.path} did not come up", say=say)
+        before = {node.key: node.since for node in self.admitted()}
+        for node in self.nodes:  # not before: Flower waits longer after each attempt that fails
+            if supervisor(node) is None:
+                say(f"starting node {node.name}")
+                started[node] = self._start("clients.deploy.supervisor", node)
+
+        def connected() -> bool:  # a node that was killed is online for the SuperLink for a while: look since when
+            online = {node.key: node.since for node in self.admitted() if node.status == "online"}
+            return all(
+                key in online and (n not in started or online[key] != before.get(key)) for key, n in local.items()
+            )
+
+        _wait(connected, started, f"Not all nodes of {self.path} came up", say=say)
+        return [n["name"] for n in self.members() if n["status"] != "online"]
+
+    def _start(self, module: str, folder: Path) -> subprocess.Popen[bytes]:
+        with (folder / "supervisor.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, MARK: str(self.path)},
+            )
+
+    def _answers(self) -> bool:
+        try:
+            return self.server.control.nodes() is not None
+        except FedLMError:
+            return False
+
+    def admitted(self) -> list[Admitted]:
+        """Returns the nodes that the SuperLink knows; none if it does not answer."""
+        try:
+            return self.server.control.nodes()
+        except FedLMError:
+            return []
+
+    def members(self) -> list[dict[str, str]]:
+        """Returns name, status (online, offline, registered, stopped, unknown) and time of coming online of each node."""
+        known, names = {node.key: node for node in self.admitted()}, self.server.admits()
+        local = {load_public_key(node / "node.key.pub"): node for node in self.nodes}
+        rows = []
+        for key in {**names, **known}:
+            node = known.get(key)
+            status = node.status if node else "unknown"
+            if key in local and supervisor(local[key]) is None:
+                status = "stopped"  # whatever the SuperLink still thinks
+            rows.append({"name": names.get(key, "?"), "status": status, "since": node.since if node else ""})
+        return rows
+
+    def status(self) -> dict[str, object]:
+        """Returns what runs, who is connected, and how far the runs are."""
+        process = supervisor(self.server.path)
+        coordinator = "stopped" if process is None else "running" if self._answers() else "starting"
+        return {
+            "coordinator": coordinator,
+            "process": process,
+            "port": self.server.port,
+            "processes": len(marked(self.path)),
+            "nodes": self.members(),
+            "runs": known_runs(self.server.path),
+        }
+
+    def down(self) -> int:
+        """Ends every process that `up` started and removes the message store; returns how many there were.
+
+        Raises:
+          ConfigError: another process serves a folder of it; nothing was ended.
+        """
+        ours = marked(self.path)
+        for folder in [self.server.path, *self.nodes]:
+            process = supervisor(folder)
+            if process is not None and process not in ours:
+                raise ConfigError(
+                    f"{folder} is served by process {process}, which deploy up did not start: end it where it was "
+                    "started (Ctrl-C, or systemctl stop), nothing was ended here."
+                )
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in marked(self.path):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            with contextlib.suppress(FedLMError):
+                _wait(lambda: not marked(self.path), {}, "", _DOWN_SECONDS)
+                break
+        for store in self.server.path.glob("state.db*"):
+            store.unlink()
+        for folder in [self.server.path, *self.nodes]:
+            shutil.rmtree(folder / "flwr", ignore_errors=True)
+            (folder / "flwr").mkdir(mode=0o700)
+        return len(ours)
+
+
+def _wait(
+    condition: Callable[[], bool],
+    started: Mapping[Path, "subprocess.Popen[bytes]"],
+    problem: str,
+    seconds: float = _UP_SECONDS,
+    say: Callable[[str], object] = lambda sentence: None,
+) -> None:
+    """Returns once the condition holds; raises what a started process said if it has ended, or the problem."""
+    end, said = time.monotonic() + seconds, {folder: _last_word(folder) for folder in started}
+    while not condition():
+        for folder, process in started.items():
+            if process.poll() is not None:
+                raise error_of_code(process.returncode, f"{folder} did not start: {_last_word(folder)}")
+            if (word := _last_word(folder)) != said[folder]:
+                said[folder] = word
+                say(f"{folder.name}: {word}")
+        if time.monotonic() > end:
+            words = "".join(f" {folder.name}: {word}" for folder, word in said.items() if word)
+            raise FedLMError(f"{problem} in {seconds:.0f} s; see fedlm deploy status and the logs.{words}")
+        time.sleep(0.1)
+
+
+def _last_word(folder: Path) -> str:
+    log = folder / "supervisor.log"
+    return last_line(log.read_text("utf-8", "replace")) if log.is_file() else ""

@@ -1,0 +1,182 @@
+"""`fedlm deploy run`: one run of a deployment, submitted, followed, and a complete folder at its end."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clients.deploy.bundle import build_bundle
+from fedlm.config import RunConfig
+from fedlm.errors import ConfigError, FedLMError, error_of_code
+from fedlm.system.locks import holder, holding, supervisor
+from server.deploy.processes import Deployment
+from server.deploy.runs import remember_run
+from server.run.strategies import accepts_mean, build_strategy
+from server.run.summary import write_summary
+from server.simulation import resumed_config
+from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder
+
+_LOSSES = 5  # in a row, without a round between: it would be lost for ever
+_PATIENCE_SECONDS, _GONE_SECONDS = 300.0, 60.0  # with a SuperLink that is started again; with a coordinator that is not
+_LOOK_SECONDS = 5.0
+Listener = Callable[[dict[str, Any]], None]
+Result = TypeVar("Result")
+
+
+def train(
+    folder: Path,
+    out: Path,
+    overrides: Sequence[str],
+    listener: Listener,
+    say: Callable[[str], object],
+    *,
+    resume: bool,
+) -> dict[str, Any]:
+    """Trains; returns the content of summary.json.
+
+    Args:
+      folder: the deployment's.
+      out: the run's.
+      overrides: of config.toml.
+      listener: gets each round's line of metrics.jsonl.
+      say: gets a sentence when something is waited for.
+      resume: go on with the run in `out`; if a ServerApp still works on it, follow that one.
+
+    Raises:
+      FedLMError: what the ServerApp says (the run's folder stays, and `resume` goes on with it), or nothing is up.
+    """
+    deployment = Deployment(folder)
+    config = resumed_config(out, overrides) if resume else _config(folder, overrides)
+    config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))  # before anything is made
+    started = time.monotonic()
+    deployment.server.control.nodes()  # it is up, and says so if not
+    run = RunFolder.open(out) if resume else RunFolder.create(out, config)
+    problem = (
+        f"Process {holder(out / FOLLOWED)} already trains {out}; fedlm deploy status {folder} shows how far it is."
+    )
+    with holding(out / FOLLOWED, os.getpid(), problem):
+        if resume and overrides and holder(out / LOCK) is not None:
+            raise ConfigError(f"The ServerApp of {out} still works: --resume without --set follows it.")
+        run.write_text("config.toml", config.to_toml())
+        remember_run(deployment.server.path, out)
+        FollowedRun(deployment, run, listener, say).until_done()
+    about = {"corpus": "a deployment", "deployment": True}  # what the owners did with their text is not known here
+    weights = run.final_weights()
+    os.environ.setdefault("MPLCONFIGDIR", str(deployment.server.path / "flwr"))  # else its list of fonts goes to HOME
+    return write_summary(run, run.config, weights, about, time.monotonic() - started, samples=False)
+
+
+def _config(folder: Path, overrides: Sequence[str]) -> RunConfig:
+    file = folder / "config.toml"
+    try:
+        return RunConfig.load(file if file.is_file() else None, overrides)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (It stands in {file} or behind --set.)") from None
+
+
+class FollowedRun:
+    """A run that is submitted anew, from its checkpoint, whenever the ServerApp or the SuperLink was lost.
+
+    Args:
+      deployment: up.
+      folder: the run's.
+      listener: gets each round's line.
+      say: gets a sentence when something is waited for.
+    """
+
+    def __init__(
+        self, deployment: Deployment, folder: RunFolder, listener: Listener, say: Callable[[str], object]
+    ) -> None:
+        self._deployment, self._control = deployment, deployment.server.control
+        self._folder, self._listener, self._say = folder, listener, say
+        self._shown, self._said, self._look_at = 0, "", 0.0
+        self._names = deployment.server.admits()  # who takes part: the population of a run is fixed at its start
+
+    def until_done(self) -> None:
+        """Returns once the model is in the run's folder."""
+        out, lost, bundle = self._folder.path, 0, build_bundle()
+        running = holder(out / LOCK)
+        while lost < _LOSSES:
+            run_id, before = running or self._submit(bundle), self._shown
+            running = None
+            try:
+                self._follow(run_id)
+            except (KeyboardInterrupt, SystemExit):
+                with contextlib.suppress(FedLMError):
+                    self._control.stop(run_id)  # else the ServerApp goes on alone
+                raise
+            if (out / "model.keras").is_file():
+                return
+            if (out / "error.json").is_file():
+                content = json.loads((out / "error.json").read_text())
+                raise error_of_code(content["code"], content["error"])
+            lost = 0 if self._shown > before else lost + 1
+        log = self._deployment.server.path / "superlink.log"
+        raise FedLMError(f"The run was lost {_LOSSES} times without a round between; see {log}, then --resume.")
+
+    def _submit(self, bundle: bytes) -> int:
+        out = self._folder.path
+        for name in ("error.json", "model.keras"):
+            (out / name).unlink(missing_ok=True)
+        self._tell("submitting the run to the SuperLink")
+        self._folder.write_text(DEPLOYED, json.dumps({"nodes": len(self._deployment.server.admits())}))
+        return self._patiently(lambda: self._control.start(bundle, out.resolve()))
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        """Returns what the call returns, once a SuperLink that was killed is back."""
+        begun = time.monotonic()
+        while True:
+            try:
+                return call()
+            except FedLMError as error:
+                gone = supervisor(self._deployment.server.path) is None
+                if time.monotonic() > begun + (_GONE_SECONDS if gone else _PATIENCE_SECONDS):
+                    raise FedLMError(f"{str(error).rstrip('.')}, then go on with --resume.") from None
+                self._tell("the coordinator was stopped" if gone else "the SuperLink does not answer")
+                time.sleep(0.5)
+
+    def _follow(self, run_id: int) -> None:
+        """Shows new rounds until the run has ended or its ServerApp was lost."""
+        worked, end = False, time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            ended = self._patiently(lambda: self._control.status(run_id)[0]) == "finished"
+            holds = holder(self._folder.path / LOCK) == run_id
+            lines = self._folder.metrics()
+            for line in lines[self._shown :]:
+                self._listener(line)
+            self._shown = max(self._shown, len(lines))
+            if ended:
+                return
+            if not holds and (worked or time.monotonic() > end):  # killed, just done, or never begun
+                time.sleep(1.0)
+                self._patiently(lambda: self._control.stop(run_id))
+                return
+            if holds and not worked:
+                self._tell("the ServerApp asks the nodes; they load and compile the model")
+            worked |= holds
+            self._look_for_nodes()
+            time.sleep(0.3)
+
+    def _look_for_nodes(self) -> None:
+        """Tells which nodes are not connected, when that changes."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        known = {node.key: node.status for node in self._deployment.admitted()}
+        if not known:
+            return  # the SuperLink is away, which is told elsewhere
+        away = [name for key, name in self._names.items() if known.get(key, "online") != "online"]
+        expelled = [f"{name} (expelled)" for key, name in self._names.items() if key not in known]
+        if away or expelled:
+            patience = f"left out of a round after {self._folder.config.timeout:.0f} s (timeout)"
+            self._tell(f"not connected: {', '.join([*away, *expelled])}; {patience}")
+        elif self._said.startswith("not connected"):
+            self._tell("all nodes are connected")
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            self._say(sentence)

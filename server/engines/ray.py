@@ -1,0 +1,81 @@
+"""Flower's simulation runtime on Ray: the same ServerApp and ClientApp, the trainer in the Ray actor.
+
+Vault and key reach the actors through the environment that they inherit from this process; on a cluster, every
+machine's `ray start` sets it (docs/deployment.md). Messages name neither.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TypeVar
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from clients import app as client_side
+from fedlm.errors import ConfigError, FedLMError
+from fedlm.system.terminal import quiet_stderr
+from server.engines.network import wait_for_nodes
+from server.engines.workers import WorkerCommand
+
+Result = TypeVar("Result")
+_START_SECONDS = 120.0
+
+
+def run_on_ray(command: WorkerCommand, workers: int, body: Callable[[Grid], Result]) -> Result:
+    """Runs a server's work over Flower nodes in Ray actors of one core each.
+
+    Args:
+      command: the vault and key that each actor opens.
+      workers: how many nodes and actors.
+      body: what the server does; gets Flower's grid.
+
+    Raises:
+      ConfigError: Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise ConfigError("The Ray engine needs Ray: install fedlm with its extra, pip install 'fedlm[ray]'.")
+    results: list[Result] = []
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        wait_for_nodes(grid, workers, _START_SECONDS)
+        results.append(body(grid))
+
+    _environment(command)
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what goes wrong comes back as an exception
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings(), quiet_stderr():
+        warnings.simplefilter("ignore")
+        from flwr.simulation import run_simulation
+
+        settings = {"init_args": _cluster(workers), "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+        run_simulation(server, client_side.app, workers, backend_config=settings)  # type: ignore[arg-type]
+    if not results:
+        raise FedLMError("The run on Ray ended without a result; see Ray's own log in /tmp/ray.")
+    return results[0]
+
+
+def _cluster(workers: int) -> dict[str, object]:
+    """Returns what `ray.init` gets: the cluster of RAY_ADDRESS, or else a Ray of this run alone, whatever runs here already."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return {"address": address} if address else {"address": "local", "num_cpus": workers}
+
+
+def _environment(command: WorkerCommand) -> None:
+    values = {
+        client_side.VAULT: str(command.vault.resolve()),
+        client_side.KEY_FILE: None if command.key_file is None else str(command.key_file.resolve()),
+        client_side.PASSPHRASE_ENV: command.passphrase_env,
+        client_side.KEY_PROVIDER: command.key_provider,
+    }
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")

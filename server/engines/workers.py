@@ -1,0 +1,193 @@
+"""Worker processes of this machine: one that ends with its grid, and those that outlive a run, for a study of many short ones."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from flwr.app import Message
+
+from clients.ipc.channel import Channel, Places
+from clients.ipc.shared_memory import Room
+from fedlm.system.memory import worker_environment
+
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerCommand:
+    """What a worker process opens: its own vault, with its own key."""
+
+    vault: Path
+    key_file: Path | None = None
+    passphrase_env: str | None = None
+    key_provider: str | None = None
+
+    def arguments(self, channel: Sequence[int]) -> list[str]:
+        """Returns the worker's command line; a channel is its descriptors."""
+        return [sys.executable, "-P", "-m", "clients.worker", "--channel", *map(str, channel), *self.options()]
+
+    def options(self) -> list[str]:
+        """Returns the part of it that says what to open."""
+        words = ["--vault", str(self.vault.absolute())]  # a kept worker may have started in another folder
+        if self.key_file is not None:
+            words += ["--key-file", str(self.key_file.absolute())]
+        if self.passphrase_env is not None:
+            words += ["--passphrase-env", self.passphrase_env]
+        if self.key_provider is not None:
+            words += ["--key-provider", self.key_provider]
+        return words
+
+
+class Worker:
+    """A worker process and the channel to it.
+
+    Args:
+      command: what it opens.
+      weights: the room from which it reads weights.
+    """
+
+    def __init__(self, command: WorkerCommand, weights: Room | None) -> None:
+        self._command, self._weights = command, weights
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process anew."""
+        with Channel.opened(self._weights) as (self.channel, theirs):
+            self.process = subprocess.Popen(
+                self._command.arguments(theirs),
+                pass_fds=theirs,
+                stdin=subprocess.DEVNULL,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
+        self.channel.close()
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def end(self) -> str:
+        """Ends a process that gave no reply; returns what became of it."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "took too long and was ended"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+
+    def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
+        """Returns the reply; None if the process was lost or took too long."""
+        try:
+            timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            return self.channel.ask(message, places, timeout)
+        except OSError:
+            return None
+
+
+class Idle(Protocol):
+    """Workers that outlive a grid."""
+
+    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
+        """Returns a worker that has opened what the command says, and reads weights from a room."""
+
+    def give(self, worker: Worker) -> None:
+        """Takes a worker back."""
+
+
+class KeptWorker(Worker):
+    """A worker that is handed one vault after the other, each with a channel of its own, over a control socket."""
+
+    process: subprocess.Popen[bytes] | None = None  # type: ignore[assignment]
+    _control: socket.socket | None = None
+
+    def open(self, command: WorkerCommand, weights: Room | None) -> None:
+        """Hands it another vault; the one before is closed."""
+        self._command, self._weights = command, weights
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process unless it runs, and opens a channel to it for the vault."""
+        if self.process is None or self.process.poll() is not None:
+            self._launch()
+        try:
+            self._hand_over()
+        except OSError:  # it died unseen
+            self._launch()
+            self._hand_over()
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ends the process; it is killed if that takes longer than `seconds`."""
+        assert self._control is not None
+        self._control.close()
+        super().stop(seconds)
+
+    def _hand_over(self) -> None:
+        assert self._control is not None
+        with Channel.opened(self._weights) as (self.channel, theirs):
+            socket.send_fds(self._control, [json.dumps(self._command.options()).encode()], theirs)
+
+    def _launch(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "clients.worker", "--control", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+
+
+class KeptWorkers:
+    """The workers of a study, lent to one grid at a time; any thread may ask."""
+
+    def __init__(self) -> None:
+        self._idle: list[KeptWorker] = []
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> tuple[KeptWorker, ...]:
+        """The workers that no grid has."""
+        return tuple(self._idle)
+
+    def __enter__(self) -> "KeptWorkers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            for worker in self._idle:
+                worker.stop()
+            self._idle.clear()
+
+    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
+        """Returns an idle worker with the command's vault open, or a new one."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
+            return KeptWorker(command, weights)
+        worker.open(command, weights)
+        return worker
+
+    def give(self, worker: Worker) -> None:
+        """Takes a worker back; its vault is closed."""
+        assert isinstance(worker, KeptWorker)
+        worker.channel.close()
+        with self._lock:
+            self._idle.append(worker)

@@ -1,0 +1,210 @@
+"""A run's folder: configuration, checkpoints, metrics."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedlm.artifacts import VOCABULARY_FILE
+from fedlm.config import RunConfig
+from fedlm.errors import CohortError, ConfigError, FedLMError
+from fedlm.system.files import replacing
+from fedlm.system.locks import holding
+from fedlm.types import Pseudonyms, TextMetrics, Weights
+from server.store.checkpoint import BEST, LATEST, Checkpoint
+from server.store.forgotten import Forgotten
+
+
+class RunFolder:
+    """The folder of one run, mode 0700.
+
+    Args:
+      path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> "RunFolder":
+        """Makes the folder of a new run.
+
+        Raises:
+          ConfigError: something is there already.
+        """
+        if path.exists():
+            raise ConfigError(f"{path} is there already: name another --out, or go on with --resume.")
+        path.mkdir(parents=True, mode=0o700)
+        folder = cls(path)
+        folder.write_text("config.toml", config.to_toml())
+        if config.vocabulary_text:
+            folder.write_text(VOCABULARY_FILE, config.vocabulary_text)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path, *, forgetting: bool = False) -> "RunFolder":
+        """Opens the folder of an earlier run; `forgetting` goes on with an interrupted deletion.
+
+        Raises:
+          ConfigError: it is not one, or old files of it still depend on a client that is being forgotten.
+        """
+        if not (path / "config.toml").is_file():
+            raise ConfigError(f"{path} is not a run's folder: it has no config.toml.")
+        if not forgetting:
+            Forgotten.read(path).check_done(path)
+        return cls(path)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return RunConfig.load(self.path / "config.toml")
+
+    @cached_property
+    def figures(self) -> Path:
+        """Where figures go that no privacy ledger covers: the folder, or under differential privacy its `private/`."""
+        if not self.config.privacy.on:
+            return self.path
+        folder = self.path / "private"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
+
+    def public(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what may be shown of a round's line: all of it, or under differential privacy what the ledger covers."""
+        if self.figures == self.path:
+            return dict(line)
+        return {k: line[k] for k in ("round", "epsilon", "clip_norm") if k in line}
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file of the folder, whole or not at all."""
+        with replacing(self.path / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes a binary file of the folder, whole or not at all."""
+        with replacing(self.path / name) as beside:
+            beside.write_bytes(content)
+
+    def save_checkpoint(self, checkpoint: Checkpoint, *, keep: bool = False, name: str = LATEST) -> None:
+        """Keeps a checkpoint as the latest, or by another name; `keep` also keeps it under the round's number."""
+        folder = self.path / "checkpoint"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        names = [name, *([f"round-{checkpoint.round:06d}.safetensors"] if keep else [])]
+        for name in names:
+            with replacing(folder / name) as beside:
+                checkpoint.write(beside)
+
+    def load_checkpoint(self, name: str = "") -> Checkpoint:
+        """Returns the latest checkpoint, or a kept one by its file's name.
+
+        Raises:
+          FedLMError: there is none, or it is damaged.
+        """
+        file = self.path / "checkpoint" / (name or LATEST)
+        if not file.is_file():
+            raise FedLMError(f"{self.path} has no checkpoint {name or LATEST}; start the run anew.")
+        return Checkpoint.read(file)
+
+    def final_weights(self) -> Weights:
+        """Returns the weights that the run ends with: the best ones under early stopping, otherwise the latest.
+
+        Raises:
+          FedLMError: there are none, or the file is damaged.
+        """
+        return self.load_checkpoint(BEST if self.config.patience else LATEST).weights
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a latest checkpoint."""
+        return (self.path / "checkpoint" / LATEST).is_file()
+
+    def write_clients(self, server_round: int, figures: Mapping[int, TextMetrics]) -> None:
+        """Adds the held-out sums per client (by pseudonym) of a round to clients.parquet; later rounds are dropped."""
+        import pyarrow as pa
+        from pyarrow import compute, parquet
+
+        order = sorted(figures)
+        columns = {
+            "round": [server_round] * len(order),
+            "client": pa.array(order, pa.uint64()),
+            **{k: [getattr(figures[c], k) for c in order] for k in ("loss_sum", "correct", "tokens", "characters")},
+        }
+        table, path = pa.table(columns), self.figures / "clients.parquet"
+        if path.is_file():
+            # `read_table` starts eight threads for one local file, and each keeps memory of its own
+            with parquet.ParquetFile(path) as file:
+                old = file.read(use_threads=False)
+            table = pa.concat_tables([old.filter(compute.less(old["round"], server_round)), table])
+        with replacing(path) as beside:
+            parquet.write_table(table, beside)
+
+    def last_clients(self) -> dict[int, TextMetrics]:
+        """Returns the held-out sums per client of the last evaluation in clients.parquet; empty if there is none."""
+        from pyarrow import parquet
+
+        file = self.figures / "clients.parquet"
+        rows = parquet.read_table(file).to_pylist() if file.is_file() else []
+        last = max((row["round"] for row in rows), default=0)
+        kept = [row for row in rows if row["round"] == last]
+        return {r["client"]: TextMetrics(r["loss_sum"], r["correct"], r["tokens"], r["characters"]) for r in kept}
+
+    def keep_population(self, pseudonyms: Pseudonyms) -> None:
+        """Remembers a deployment's clients at its start; a resumed run must have the same.
+
+        Raises:
+          CohortError: they are others now.
+        """
+        digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.figures / "population.sha256"
+        if not self.has_checkpoint or not file.is_file():
+            self.write_text(str(file.relative_to(self.path)), digest)
+        elif file.read_text() != digest:
+            raise CohortError("The nodes have other clients than when the run started; start a new run.")
+
+    def start_metrics(self, lines: Sequence[dict[str, Any]] = ()) -> None:
+        """Writes metrics.jsonl anew."""
+        contents = {self.path: map(self.public, lines)} if self.figures != self.path else {}
+        for folder, kept in {**contents, self.figures: lines}.items():
+            with replacing(folder / "metrics.jsonl") as beside:
+                beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Adds a line to metrics.jsonl; under differential privacy only what the ledger covers stands in the open one."""
+        lines = {self.figures: line} | ({self.path: self.public(line)} if self.figures != self.path else {})
+        for folder, content in lines.items():
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(content) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Returns the lines of metrics.jsonl; a half-written last line is left out."""
+        file = self.figures / "metrics.jsonl"
+        lines = []
+        for text in file.read_text().splitlines() if file.is_file() else []:
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(text))
+        return lines
+
+    def drop_metrics_after(self, server_round: int) -> None:
+        """Drops the lines of rounds that the checkpoint does not know."""
+        kept = [m for m in self.metrics() if m["round"] <= server_round]
+        self.start_metrics(kept)
+
+
+DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
+LOCK_SECONDS = 60.0  # in which a ServerApp that lost its SuperLink ends
+
+
+@contextlib.contextmanager
+def working_in(run: Path) -> Iterator[None]:
+    """Makes this process the only one that trains or rewrites a run; two would write its metrics and ledgers by turns.
+
+    Raises:
+      ConfigError: another process works in the folder.
+    """
+    problem = f"Another process works in {run}: wait until it has ended, or end it first; nothing was changed."
+    with holding(run / LOCK, os.getpid(), problem, kind=ConfigError):
+        yield

@@ -1,0 +1,107 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedlm.aggregation.exact import _BLOCK, SCALE, ExactSum, client_weight
+from fedlm.types import Weights
+
+
+def weights(*values: float) -> Weights:
+    return (np.array(values, np.float32), np.array(0.0, np.float32))
+
+
+def test_weighted_mean_of_two_clients_by_hand() -> None:
+    total = ExactSum.zeros_like(weights(0.0))
+    assert total.add(weights(1.0), 30, 2) and total.add(weights(5.0), 10, 2)
+    assert total.mean(weights(0.0))[0][0] == np.float32((30 * 1.0 + 10 * 5.0) / 40)
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 10**6)), max_size=12), st.randoms())
+def test_order_and_split_do_not_matter(clients: list[tuple[float, int]], random: object) -> None:
+    shuffled = sorted(clients, key=lambda _: random.random())  # type: ignore[attr-defined]
+    whole, left, right = (ExactSum.zeros_like(weights(0.0)) for _ in range(3))
+    for value, weight in clients:
+        whole.add(weights(value), weight, 12)
+    for place, (value, weight) in enumerate(shuffled):
+        (left if place % 2 else right).add(weights(value), weight, 12)
+    joint = ExactSum.of([left, right, ExactSum.zeros_like(weights(0.0))], weights(0.0))
+    assert whole.sums[0].tobytes() == joint.sums[0].tobytes()
+    assert (whole.weight, whole.clients) == (joint.weight, joint.clients) == (left.weight + right.weight, len(clients))
+
+
+def test_the_sum_of_one_and_of_none() -> None:
+    part = ExactSum.zeros_like(weights(0.0))
+    part.add(weights(1.5), 2, 2)
+    part.failed, part.below = 3, 1
+    alone = ExactSum.of([part], weights(0.0))
+    assert alone == part and alone is not part
+    nothing = ExactSum.of([], weights(0.0), drift=True)
+    assert not nothing.sums[0].any() and nothing.clients == 0 and nothing.drift is not None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_unusable_update_is_left_out_alone(bad: float) -> None:
+    total = ExactSum.zeros_like(weights(0.0))
+    assert not total.add(weights(bad), 5, 3)
+    assert total.add(weights(2.0), 5, 3)
+    assert (total.clients, total.failed, total.weight) == (1, 1, 5)
+    assert total.sums[0][0] == 2 * 5 * SCALE
+
+
+def test_largest_allowed_contributions_do_not_overflow() -> None:
+    cohort = 4
+    total = ExactSum.zeros_like(weights(0.0))
+    largest = np.float32(2.0**62 / cohort / SCALE)
+    for _ in range(cohort):
+        assert total.add(weights(largest), 1, cohort)
+    assert total.sums[0][0] == 2**62
+
+
+def test_no_client_leaves_the_weights_as_they_are() -> None:
+    start = weights(3.0)
+    assert ExactSum.zeros_like(start).mean(start) is start
+
+
+def test_client_weight() -> None:
+    assert [client_weight(w, 100, 250) for w in ("tokens", "uniform", "capped")] == [250, 1, 100]
+
+
+def test_drift_by_hand() -> None:
+    total = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
+    for update, weight in (((3.0, 0.0), 1), ((0.0, 4.0), 2), ((0.0, 0.0), 1)):  # the last one has no direction
+        assert total.add((np.array(update, np.float32),), weight, 3)
+    assert total.drift is not None
+    found = total.drift.summary(total)
+    # The mean is (3, 8) / 4; the two cosines to it are 3 / sqrt(73) and 8 / sqrt(73).
+    assert found["cosine"] == pytest.approx((3 + 8) / 2 / math.sqrt(73), abs=1e-6)
+    assert found["norm"] == pytest.approx((3 + 4) / 2) and found["mean_norm"] == pytest.approx(math.sqrt(73) / 4)
+
+
+@pytest.mark.parametrize(
+    ("updates", "cosine"), [([(1, 2), (2, 4)], 1.0), ([(1, 0), (-1, 0)], math.nan), ([], math.nan)]
+)
+def test_drift_of_clients_that_agree_cancel_or_are_not_there(updates: list[tuple[int, int]], cosine: float) -> None:
+    whole, several = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True), []
+    for update in updates:
+        whole.add((np.array(update, np.float32),), 1, 2)
+        part = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
+        part.add((np.array(update, np.float32),), 1, 2)
+        several.append(part)
+    parts = ExactSum.of(several, (np.zeros(2, np.float32),), drift=True)
+    assert whole.drift is not None and parts.drift is not None
+    assert parts.drift.summary(parts) == pytest.approx(whole.drift.summary(whole), nan_ok=True)
+    assert whole.drift.summary(whole)["cosine"] == pytest.approx(cosine, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (_BLOCK,), (3, _BLOCK)])
+@pytest.mark.parametrize("weight", [1, 7, 8000, 2**55 + 1])
+def test_the_mean_is_what_its_formula_says_bit_by_bit(shape: tuple[int, ...], weight: int) -> None:
+    rng = np.random.default_rng(1)
+    start = np.asarray(rng.normal(size=shape), np.float32)
+    total = ExactSum((np.asarray(rng.integers(-(2**60), 2**60, shape)),), weight=weight)
+    (mean,) = total.mean((start,))
+    expected = (start.astype(np.float64) + total.sums[0].astype(np.float64) / SCALE / weight).astype(np.float32)
+    assert mean.shape == shape and mean.tobytes() == expected.tobytes()

@@ -1,0 +1,302 @@
+"""Shared memory: what one side wrote the other reads without a copy, and what anybody holds is not written over."""
+
+import errno
+import gc
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.common.serde import message_to_proto
+
+from clients.ipc.channel import Channel, Places, WorkerChannel
+from clients.ipc.shared_memory import Room
+from fedlm.aggregation.exact import ExactSum
+from fedlm.messages import wire
+from fedlm.messages.records import LaidArray, arrays_in, arrays_of, as_array, record_of
+from fedlm.types import TextMetrics, Weights
+from server.engines.local import take_identity
+
+pytestmark = pytest.mark.flower
+WEIGHTS: Weights = (
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.ones(40_000, np.float32),
+    np.full((), 3, np.float32),
+)
+
+
+def pair() -> tuple[Room, Room]:
+    """Returns a room as its writer and its reader have it."""
+    writer = Room.made()
+    assert writer is not None
+    return writer, Room(os.dup(writer.descriptor))
+
+
+def lent(reader: Room, *references: bytes) -> list[np.ndarray]:
+    record = ArrayRecord()
+    for name, space in enumerate(reader.lend(list(references))):
+        record[str(name)] = LaidArray("float32", (), "numpy.ndarray", space)
+    return arrays_of(record)
+
+
+@pytest.mark.parametrize("values", [*WEIGHTS, np.zeros((0, 3), np.int64), np.asfortranarray(np.eye(3))])
+def test_an_array_is_read_where_it_was_written(values: np.ndarray) -> None:
+    writer, reader = pair()
+    array = as_array(values, writer.space)
+    assert isinstance(array, LaidArray) and array.data == as_array(values).data
+    (found,) = lent(reader, writer.where(array))
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype == values.dtype and found.shape == values.shape and not found.flags.writeable
+    if values.size:
+        array.space.view[-1] ^= 1  # the same memory
+        assert found.tobytes() != np.ascontiguousarray(values).tobytes()
+
+
+def test_arrays_begin_where_cache_lines_do_and_a_room_grows_under_what_was_lent() -> None:
+    writer, reader = pair()
+    places = [writer.put(Array(w)) for w in WEIGHTS]
+    found = lent(reader, *places)
+    assert all(f.__array_interface__["data"][0] % 64 == 0 for f in found)
+    large = np.arange(10**6)
+    (later,) = lent(reader, writer.put(Array(large)))
+    np.testing.assert_array_equal(later, large)
+    for f, w in zip(found, WEIGHTS, strict=True):
+        np.testing.assert_array_equal(f, w)
+
+
+def test_a_room_is_lent_as_long_as_any_part_of_it_is_held() -> None:
+    writer, reader = pair()
+    assert not reader.is_lent
+    one, two = lent(reader, writer.put(Array(WEIGHTS[0])), writer.put(Array(WEIGHTS[1])))
+    part = two[5:9].reshape(2, 2)
+    del one, two
+    assert reader.is_lent
+    copy = part + 1
+    del part
+    assert not reader.is_lent and copy.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        b"x",
+        struct.pack("<QQ", 0, 2**40),
+        struct.pack("<QQ", 2**63, 2**63),
+        struct.pack("<QQ", 4000, 97),
+        struct.pack("<QQ", 0, 8),
+    ],
+)
+def test_a_reference_out_of_the_room_is_refused(reference: bytes) -> None:
+    with pytest.raises(EOFError):
+        pair()[1].lend([reference])
+
+
+def test_what_lies_in_another_room_is_not_referred_to() -> None:
+    writer, other = pair()[0], pair()[0]
+    array = as_array(WEIGHTS[0], writer.space)
+    assert writer.where(array) and not other.where(array) and not writer.where(Array(WEIGHTS[0]))
+
+
+class Talk:
+    """A server's channel, and a worker that answers in a thread."""
+
+    def __init__(self, answer: Callable[[Message, WorkerChannel], RecordDict]) -> None:
+        take_identity()
+        self.weights = Room.made()
+        with Channel.opened(self.weights) as (self.channel, theirs):
+            worker = WorkerChannel([os.dup(d) for d in theirs])
+        self.thread = threading.Thread(target=self._serve, args=(worker, answer))
+        self.thread.start()
+
+    @staticmethod
+    def _serve(worker: WorkerChannel, answer: Callable[[Message, WorkerChannel], RecordDict]) -> None:
+        def reply() -> Message | None:
+            if (message := worker.receive()) is None:
+                return None
+            return Message(answer(message, worker), reply_to=message)
+
+        with worker:
+            while (answered := reply()) is not None:
+                worker.send(answered)
+
+    def ask(self, weights: Weights) -> Message:
+        """Sends weights; returns the reply."""
+        message = Message(RecordDict({"arrays": wire.weights_record(weights)}), 2, "train")
+        places = Places([message], self.weights if self.channel.has_let_go else None)
+        reply = self.channel.ask(message, places, 5.0)
+        assert reply is not None
+        return reply
+
+
+@pytest.fixture
+def talk() -> Iterator[Callable[..., Talk]]:
+    talks: list[Talk] = []
+
+    def begin(answer: Callable[[Message, WorkerChannel], RecordDict]) -> Talk:
+        talks.append(Talk(answer))
+        return talks[-1]
+
+    gc.disable()  # nothing here waits for the collector
+    yield begin
+    gc.enable()
+    for each in talks:
+        each.channel.close()
+        each.thread.join(5.0)
+
+
+def is_laid(record: ArrayRecord) -> bool:
+    kinds = {isinstance(array, LaidArray) for array in record.values()}
+    assert len(kinds) == 1
+    return kinds.pop()
+
+
+def doubled(message: Message, worker: WorkerChannel) -> RecordDict:
+    """Answers a sum of the weights, and in `failed` whether those lay in the room."""
+    record = arrays_in(message.content)
+    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in wire.record_weights(record))
+    return wire.sum_content(ExactSum(sums, failed=int(is_laid(record))), TextMetrics(), worker.space)
+
+
+def in_part(message: Message, worker: WorkerChannel) -> RecordDict:
+    """Answers as `doubled` does, of arrays that lie in the room or do not."""
+    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in wire.record_weights(arrays_in(message.content)))
+    return wire.sum_content(ExactSum(sums), TextMetrics(), worker.space)
+
+
+def test_nothing_goes_through_the_socket_as_long_as_all_is_let_go_of(talk: Callable[..., Talk]) -> None:
+    conversation = talk(doubled)
+    for factor in range(5):
+        weights = tuple(w * np.float32(factor) for w in WEIGHTS)
+        reply = conversation.ask(weights)
+        total, _ = wire.checked_sum(reply.content, weights, 1)
+        assert is_laid(arrays_in(reply.content)) and total.failed == 1
+        for s, w in zip(total.sums, weights, strict=True):
+            np.testing.assert_array_equal(s, 2 * w)
+        del reply, total, s
+
+
+def test_sums_that_are_held_stay_and_the_next_come_through_the_socket(talk: Callable[..., Talk]) -> None:
+    conversation, held = talk(doubled), list[ExactSum]()
+    for factor in (1, 2, 3):
+        weights = tuple(w * np.float32(factor) for w in WEIGHTS)
+        reply = conversation.ask(weights)
+        assert is_laid(arrays_in(reply.content)) == (factor == 1)
+        held.append(wire.checked_sum(reply.content, weights, 1)[0])
+    for factor, total in enumerate(held, 1):
+        for s, w in zip(total.sums, WEIGHTS, strict=True):
+            np.testing.assert_array_equal(s, 2 * factor * w)
+
+
+def test_weights_that_a_worker_holds_stay_and_the_next_come_through_the_socket(talk: Callable[..., Talk]) -> None:
+    held: list[Weights] = []
+
+    def hold(message: Message, worker: WorkerChannel) -> RecordDict:
+        held.append(wire.record_weights(arrays_in(message.content)))
+        return doubled(message, worker)
+
+    conversation, found = talk(hold), list[int]()
+    for factor in (1, 2, 3):
+        reply = conversation.ask(tuple(w * np.float32(factor) for w in WEIGHTS))
+        found.append(wire.checked_sum(reply.content, WEIGHTS, 1)[0].failed)
+    assert found == [1, 0, 0]
+    for factor, weights in enumerate(held, 1):
+        for s, w in zip(weights, WEIGHTS, strict=True):
+            np.testing.assert_array_equal(s, factor * w)
+
+
+def test_weights_of_two_messages_of_one_call_are_both_looked_after(talk: Callable[..., Talk]) -> None:
+    held: list[Weights] = []
+
+    def hold_first(message: Message, worker: WorkerChannel) -> RecordDict:
+        if not held:
+            held.append(wire.record_weights(arrays_in(message.content)))
+        return doubled(message, worker)
+
+    conversation = talk(hold_first)
+    content = RecordDict({"arrays": wire.weights_record(WEIGHTS)})
+    messages = [Message(content, 2, "train") for _ in range(2)]
+    places = Places(messages, conversation.weights)
+    for message in messages:
+        assert conversation.channel.ask(message, places, 5.0) is not None
+    assert not conversation.channel.has_let_go
+    conversation.ask(tuple(7 * w for w in WEIGHTS))
+    for s, w in zip(held[0], WEIGHTS, strict=True):
+        np.testing.assert_array_equal(s, w)
+
+
+def test_a_worker_that_is_busy_has_not_let_go(talk: Callable[..., Talk]) -> None:
+    seen: list[bool] = []
+
+    def look(message: Message, worker: WorkerChannel) -> RecordDict:
+        seen.append(conversation.channel.has_let_go)
+        return doubled(message, worker)
+
+    conversation = talk(look)
+    conversation.ask(WEIGHTS)
+    assert seen == [False] and conversation.channel.has_let_go
+
+
+def test_a_room_that_cannot_grow_leaves_arrays_to_the_socket(
+    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = talk(in_part)
+
+    def full(descriptor: int, size: int) -> None:
+        raise OSError(errno.EFBIG, "too large")
+
+    monkeypatch.setattr(os, "ftruncate", full)
+    for _ in range(2):
+        total, _ = wire.checked_sum(conversation.ask(WEIGHTS).content, WEIGHTS, 1)
+        for s, w in zip(total.sums, WEIGHTS, strict=True):
+            np.testing.assert_array_equal(s, 2 * w)
+
+
+def test_what_a_worker_did_not_lay_out_goes_through_the_socket(talk: Callable[..., Talk]) -> None:
+    """First weights stay with the server for the whole run: the room is not for them."""
+    conversation = talk(lambda message, worker: RecordDict({"arrays": wire.weights_record(WEIGHTS)}))
+    reply = conversation.ask(WEIGHTS)
+    assert not is_laid(arrays_in(reply.content))
+
+
+def test_flower_reads_a_laid_array_as_any_other(talk: Callable[..., Talk]) -> None:
+    reply = talk(doubled).ask(WEIGHTS)
+    record = arrays_in(reply.content)
+    assert is_laid(record)
+    np.testing.assert_array_equal(record["1"].numpy(), 2 * WEIGHTS[1])
+    assert len(message_to_proto(reply).SerializeToString()) > 8 * 40_000
+    copied = ArrayRecord(dict(record.items()))
+    assert copied["1"].data == record["1"].data and not is_laid(copied)
+
+
+def test_the_arrays_of_a_round_are_put_once_for_all_workers() -> None:
+    take_identity()
+    room, record = Room.made(), record_of(WEIGHTS)
+    assert room is not None
+    content = RecordDict({"arrays": record})
+    places = Places([Message(content, node, "train") for node in (2, 3, 4)], room)
+    used = sum(-(-len(a.data) // 64) * 64 for a in record.values())
+    (start, _) = struct.unpack("<QQ", room.space(1).reference)
+    assert start == 64 + used and all(places.where(a) for a in record.values())
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_without_files_in_memory_all_goes_through_the_socket(
+    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch, lacks: bool
+) -> None:
+    def refuse(name: str) -> int:
+        raise OSError(errno.ENOSYS, "not here")
+
+    if lacks:
+        monkeypatch.delattr(os, "memfd_create")
+    else:
+        monkeypatch.setattr(os, "memfd_create", refuse)
+    conversation = talk(doubled)
+    for _ in range(2):
+        reply = conversation.ask(WEIGHTS)
+        total, _ = wire.checked_sum(reply.content, WEIGHTS, 1)
+        assert not is_laid(arrays_in(reply.content)) and total.failed == 0
+        for s, w in zip(total.sums, WEIGHTS, strict=True):
+            np.testing.assert_array_equal(s, 2 * w)

@@ -1,0 +1,163 @@
+"""Reports in headless Chromium without a network: no errors, readable on a phone and a screen, sortable, usable by keyboard."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.runner.runner import Runner
+from scenarios.runner.study import Case, Figure, Study
+from tests.support.running import simulate
+
+pytestmark = pytest.mark.slow
+WIDTHS = (400, 1400)
+MISSING = "Chromium is not installed, so reports cannot be opened: apt-get install chromium."
+
+
+def result(case: Case, seed: int, value: float) -> dict[str, Any]:
+    """A run's result.json, with a client of its own."""
+    figures = {"bits_per_char": value, "accuracy": 1 / value, "clients": 4.0, "tokens": 1000.0}
+    figures |= {"client_jain": 0.9, "group:b": value, "label_entropy:play": 1.25}
+    run = {"condition": case.condition, "algorithm": case.algorithm, "x": case.x, "seed": seed, "seconds": 1.0}
+    clients = [{"client": c, "group": "", "bits_per_char": value + c / 10} for c in range(4)]
+    return {**run, "figures": figures, "over_clients": {}, "clients": clients}
+
+
+@pytest.fixture(scope="module")
+def study_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cases = (Case("none", x=0.0), Case("half", x=0.5), Case("all", x=1.0))
+    kinds = (
+        Figure("line", "bits_per_char"),
+        Figure("spread", "bits_per_char"),
+        Figure("trade", "bits_per_char", "accuracy"),
+    )
+    settings = {"model": "lstm(units=8, layers=1)", "rounds": 2}
+    study = Study("made", "Why & how?", "shakespeare", settings, cases, "none", ("bits_per_char", "accuracy"), kinds)
+    results = [result(c, s, 2.0 + v + s / 100) for c, v in zip(cases, (0.5, 0.1, 10.0), strict=True) for s in range(3)]
+    return Runner(study, range(3), tmp_path_factory.mktemp("study"))._write(results, 3.0)
+
+
+@pytest.fixture(scope="module")
+def run_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    simulate("r", folder, "--workers", 1)
+    return folder / "r" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def opened(browser: Any, file: Path, width: int, scheme: str = "light") -> Iterator[Any]:
+    """Opens a page with the network off; fails if anything but the file was asked for, or the console has a line."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    yield page
+    context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["study_report", "run_report"])
+def test_figures_are_visible_and_nothing_is_cut_off(
+    browser: Any, kind: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    with opened(browser, request.getfixturevalue(kind), width) as page:
+        boxes = [figure.bounding_box() for figure in page.locator("svg[role=img]").all()]
+        assert len(boxes) >= 3
+        for box in boxes:
+            assert box["width"] > 250 and box["height"] > 150
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width  # wide tables scroll by themselves
+        assert all(page.locator("svg[role=img]").nth(i).get_attribute("aria-label") for i in range(len(boxes)))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    channels = [int(c) / 255 for c in colour.removeprefix("rgb(").rstrip(")").split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["study_report", "run_report"])
+def test_words_and_axes_can_be_read_in_both_modes(
+    browser: Any, kind: str, scheme: str, request: pytest.FixtureRequest
+) -> None:
+    with opened(browser, request.getfixturevalue(kind), 1400, scheme) as page:
+        paper = page.evaluate(
+            "(() => { const c = document.createElement('div'); c.style.color = 'Canvas';"
+            " document.body.append(c); return getComputedStyle(c).color; })()"
+        )
+        for what in ("p", "svg text", "td"):
+            style = "e => { const s = getComputedStyle(e); return e.closest('svg') ? s.fill : s.color; }"
+            high, low = sorted((luminance(page.locator(what).first.evaluate(style)), luminance(paper)), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5, what  # WCAG AA
+        assert (luminance(paper) < 0.2) == (scheme == "dark")
+
+
+def test_a_table_sorts_by_mouse_and_keyboard(browser: Any, study_report: Path) -> None:
+    with opened(browser, study_report, 1400) as page:
+        table = page.locator("table.sortable").first
+        head = table.locator("th").nth(2)
+
+        def order() -> list[str]:
+            return [row.locator("td").first.inner_text() for row in table.locator("tbody tr").all()]
+
+        assert order() == ["none", "half", "all"] and head.get_attribute("aria-sort") == "none"
+        head.locator("button").click()
+        assert order() == ["half", "none", "all"] and head.get_attribute("aria-sort") == "ascending"  # 12 after 2.5
+        page.keyboard.press("Enter")
+        assert order() == ["all", "none", "half"] and head.get_attribute("aria-sort") == "descending"
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Space")
+        assert table.locator("th").nth(1).get_attribute("aria-sort") == "ascending"
+        assert head.get_attribute("aria-sort") == "none"
+
+
+def test_other_measures_and_labels_are_shown(browser: Any, study_report: Path) -> None:
+    with opened(browser, study_report, 400) as page:
+        folded = page.get_by_role("region", name="Other measures per condition")
+        assert not folded.is_visible()
+        page.get_by_text("All other measures").focus()
+        page.keyboard.press("Enter")
+        assert folded.is_visible() and "Jain's index" in folded.inner_text() and "group b" in folded.inner_text()
+        data = page.get_by_role("region", name="Heterogeneity of the data").inner_text()
+        assert "entropy of play, bits" in data and "1.250" in data
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_every_part_is_reached_by_keyboard(browser: Any, study_report: Path) -> None:
+    with opened(browser, study_report, 400) as page:
+        stops = "[...document.querySelectorAll(\"a, button, [tabindex='0'], summary\")]"
+        wanted = page.evaluate(f"{stops}.filter(e => e.checkVisibility()).length")  # what is folded up has no stop
+        reached = set()
+        for _ in range(wanted):
+            page.keyboard.press("Tab")
+            style = "e => [e.outerHTML.slice(0, 200), getComputedStyle(e).outlineStyle]"
+            name, outline = page.evaluate_handle("document.activeElement").evaluate(style)
+            assert outline != "none", f"no focus to be seen on {name}"
+            reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+        assert len(reached) == wanted
+        page.locator("nav a").nth(1).focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#table").bounding_box()["y"] < 900

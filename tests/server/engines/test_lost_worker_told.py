@@ -1,0 +1,41 @@
+"""What a terminal learns of a lost worker: a sentence, and nothing under differential privacy."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from fedlm.config import RunConfig
+from fedlm.vault.keys import KeySource
+from server import simulation
+from server.engines.workers import WorkerCommand
+from server.store.run_folder import RunFolder
+
+pytestmark = pytest.mark.flower
+PRIVATE = {
+    "mechanism": "gaussian",
+    "weighting": "uniform",
+    "clip_norm": 0.5,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 0.5,
+}
+
+
+@pytest.mark.parametrize(("settings", "told"), [({}, ["lost"]), (PRIVATE, [])])
+def test_a_lost_worker_is_told_unless_the_run_is_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: list[str]
+) -> None:
+    said: list[str] = []
+
+    def lose(command: WorkerCommand, workers: int, *, tell: Any) -> NoReturn:
+        tell("lost")
+        raise InterruptedError
+
+    monkeypatch.setattr(simulation, "LocalGrid", lose)
+    config, source = RunConfig.checked(settings), KeySource(tmp_path / "k")
+    run = simulation.Simulation(
+        "shakespeare", tmp_path / "run", None, [], False, None, False, lambda _: source, lambda *_: None, said.append
+    )
+    with pytest.raises(InterruptedError):
+        run._train(RunFolder.create(tmp_path / "run", config), config, WorkerCommand(tmp_path / "v.db"), None)
+    assert said == told

@@ -1,0 +1,176 @@
+"""Flower's strategies inside ours: by name, with their state, and refused where their arithmetic would be wrong."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord
+from flwr.serverapp.strategy import FedAvg, Strategy
+
+from fedlm.errors import ConfigError
+from fedlm.messages import wire
+from fedlm.types import TextMetrics, Weights
+from server.engines.local import take_identity
+from server.run.strategies import (
+    ACCEPT_MEAN,
+    PER_CLIENT,
+    accepts_mean,
+    as_reply,
+    build_strategy,
+    hands_back,
+    told_to_clients,
+)
+from server.run.strategy_state import StrategyState
+from server.store.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.flower
+
+
+@pytest.fixture(autouse=True)
+def identity() -> None:
+    take_identity()
+
+
+def aggregate(strategy: Strategy, server_round: int, weights: Weights, mean: Weights) -> Weights:
+    told_to_clients(strategy, server_round, wire.weights_record(weights))
+    arrays, _ = strategy.aggregate_train(server_round, [as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
+    assert arrays is not None
+    return wire.record_weights(arrays)
+
+
+SPECS = [
+    "FedAvg",
+    "FedProx(proximal_mu=0.1)",
+    "FedAvgM(server_momentum=0.9)",
+    "FedAdam(eta=0.01)",
+    "FedYogi",
+    "FedAdagrad",
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_state_goes_through_a_checkpoint(spec: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    means = [tuple(rng.normal(size=s).astype(np.float32) for s in ((3, 2), (4,))) for _ in range(5)]
+    weights = tuple(np.zeros_like(m) for m in means[0])
+
+    def run(restart_after: int | None) -> Weights:
+        strategy, now = build_strategy(spec), weights
+        state = StrategyState(strategy)
+        for place, mean in enumerate(means, 1):
+            now = aggregate(strategy, place, now, mean)
+            if place == restart_after:
+                Checkpoint(place, now, *state.capture()).write(tmp_path / "c")
+                read = Checkpoint.read(tmp_path / "c")
+                strategy = build_strategy(spec)
+                state = StrategyState(strategy)
+                state.restore(dict(read.arrays), dict(read.strategy))
+                now = read.weights
+        return now
+
+    for a, b in zip(run(None), run(3), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_fedavg_hands_the_mean_back_bit_by_bit() -> None:
+    mean = (np.float32([1.1, -2.3e-7]),)
+    assert aggregate(build_strategy("FedAvg"), 1, (np.zeros(2, np.float32),), mean)[0].tobytes() == mean[0].tobytes()
+
+
+def test_names() -> None:
+    assert all(accepts_mean(build_strategy("FedProx(proximal_mu=1.0)" if n == "FedProx" else n)) for n in ACCEPT_MEAN)
+    assert not any(
+        accepts_mean(build_strategy(f"{n}(client_learning_rate=1.0)" if n == "QFedAvg" else n))
+        for n in PER_CLIENT
+        if n not in ("Krum", "MultiKrum", "Bulyan")
+    )
+    assert type(build_strategy("flwr.serverapp.strategy.FedAvg")).__name__ == "FedAvg"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Nothing",
+        "FedAvg(x=1)",
+        "FedXgbBagging",
+        "DifferentialPrivacyServerSideFixedClipping",
+        "os.path.join",
+        "no.such.Thing",
+        "builtins.dict",
+    ],
+)
+def test_refused(spec: str) -> None:
+    with pytest.raises(ConfigError):
+        build_strategy(spec)
+
+
+def test_state_of_another_kind_says_so() -> None:
+    strategy = build_strategy("FedAvg")
+    state = StrategyState(strategy)
+    strategy.memory = object()  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="cannot be resumed"):
+        state.capture()
+
+
+def test_request_carries_what_the_strategy_tells() -> None:
+    content = wire.request(None, np.zeros(0, np.uint64), "{}", 3, 5, ConfigRecord({"proximal-mu": 0.5}))
+    assert content.config_records["config"]["proximal-mu"] == 0.5
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_strategy_that_hands_the_mean_back_hands_back_its_very_bits(spec: str) -> None:
+    strategy = build_strategy(spec)
+    state = StrategyState(strategy)
+    start = (np.zeros((3, 4), np.float32), np.ones(2, np.float32))
+    mean = (np.float32([[-0.0, 1e-42, 3.4e38, 1 / 3]] * 3), np.float32([7.0, -1e-7]))
+    if hands_back(strategy):
+        found = aggregate(strategy, 1, start, mean)
+        assert [w.tobytes() for w in found] == [w.tobytes() for w in mean]
+        assert state.capture() == ({}, {})
+    assert hands_back(strategy) == (spec == "FedAvg" or spec.startswith("FedProx"))
+
+
+class Remembering(FedAvg):
+    """A user's own rule that changes what it holds in place."""
+
+    def __init__(self, kept: object = None) -> None:
+        super().__init__()
+        self.kept: Any = kept if kept is not None else {"seen": [0], "by node": {}, "pair": (1, 2)}
+        self.array, self.same, self.counts = np.zeros(2), [1, {"a": 2.0}], defaultdict[str, int](int)
+
+    def see(self) -> None:
+        self.kept["seen"].append(3)
+        self.kept["by node"][7] = np.ones(2)
+        self.kept["pair"] = (1, 5)
+        self.array += 1
+        self.counts["rounds"] += 1
+
+
+def test_what_a_strategy_changes_in_place_goes_through_a_checkpoint(tmp_path: Path) -> None:
+    strategy = Remembering()
+    state = StrategyState(strategy)
+    assert state.capture() == ({}, {})
+    strategy.see()
+    arrays, tree = state.capture()
+    assert set(tree) == {"kept", "array", "counts"}  # what is the same needs no checkpoint
+    Checkpoint(1, (np.zeros(1, np.float32),), arrays, tree).write(tmp_path / "c")
+    read, again = Checkpoint.read(tmp_path / "c"), Remembering()
+    StrategyState(again).restore(dict(read.arrays), dict(read.strategy))
+    assert (again.kept["seen"], again.kept["pair"], list(again.kept["by node"])) == ([0, 3], (1, 5), [7])
+    assert again.kept["by node"][7].tolist() == again.array.tolist() == [1, 1]
+    again.see()
+    again.counts["new"] += 1  # still a defaultdict
+    assert again.counts == {"rounds": 2, "new": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(0.0, -0.0), (1, True), ([1], (1,)), ({"a": 1}, {"a": 2}), (np.zeros(2), np.zeros(3)), (1, 1.0)],
+)
+def test_any_change_of_bits_is_captured(before: object, after: object) -> None:
+    strategy = Remembering({"value": before})
+    state = StrategyState(strategy)
+    strategy.kept["value"] = after
+    assert list(state.capture()[1]) == ["kept"]

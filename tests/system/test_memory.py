@@ -1,0 +1,43 @@
+"""A worker's variables: what glibc and XLA are asked for, and what the caller asks stays."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fedlm.system.memory import keep_memory, worker_environment
+
+
+def test_a_worker_has_large_pages_unless_its_caller_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert worker_environment() == {
+        **os.environ,
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+    }
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    assert worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults as Linux does")
+def test_memory_that_was_given_back_is_taken_again_without_page_faults() -> None:
+    """In a process of its own: what malloc keeps is kept for good."""
+    code = (
+        "import resource, sys\n"
+        "from fedlm.system.memory import keep_memory\n"
+        "keep_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def take(): return len([bytearray(3_000_000) for _ in range(4)])\n"
+        "take()\n"
+        "before = faults()\n"
+        "for _ in range(20): take()\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 20 * 4 * 3_000_000 // 4096 // 10  # a fault a page, were it given back
+
+
+def test_keeping_memory_twice_does_no_harm() -> None:
+    keep_memory()
+    keep_memory()
