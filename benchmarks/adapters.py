@@ -21,20 +21,20 @@ from flwr.common.serde import message_to_proto
 from benchmarks import work
 from benchmarks.endurance import children
 from benchmarks.measure import processor, table
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 
 SMALL = {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "intermediate_dim": 3072, "max_sequence_length": 1024}
 MERGES = 50_000  # with 256 bytes and the end symbol: GPT-2's 50,257 tokens
 
 
-class CountingGrid(LocalGrid):
+class CountingGrid(LocalEngine):
     """Counts the bytes of training messages, as protobuf; a frame adds eight."""
 
     down = up = count = 0
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Sends messages and returns their replies, as `LocalGrid` does."""
+        """Sends messages and returns their replies, as `LocalEngine` does."""
         sent = list(messages)
         replies = list(super().send_and_receive(sent, timeout=timeout))
         for message, reply in zip(sent, replies, strict=True):

@@ -21,7 +21,7 @@ from fedlm.training.tensorflow import load_tensorflow
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from clients.guard import Allowance
+    from clients.guard import VocabularyBudget
     from clients.ipc.channel import WorkerChannel
     from clients.policy import Policy
     from fedlm.vault.reader import Vault
@@ -77,7 +77,7 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
 
     The socket is there once policy, key and vault are open, before TensorFlow is loaded.
     """
-    from clients.guard import Allowance
+    from clients.guard import VocabularyBudget
     from clients.ipc.frames import unix_path
     from clients.policy import Policy
     from fedlm.vault.keys import KeySource
@@ -95,11 +95,11 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
             listener.bind(name)
         listener.listen(4)
         spent = vault.with_name(f"{vault.name}.spent")
-        allowance = Allowance(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
-        _answer_all(listener, policy, opened, allowance)
+        budget = VocabularyBudget(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
+        _answer_all(listener, policy, opened, budget)
 
 
-def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allowance: "Allowance") -> None:
+def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", budget: "VocabularyBudget") -> None:
     load_tensorflow()
     from flwr.app import Context, Message, RecordDict
 
@@ -122,7 +122,7 @@ def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allow
             sys.stderr.flush()
         return reply
 
-    guard = Guard(policy, work, allowance)
+    guard = Guard(policy, work, budget)
     while True:
         channel, _ = listener.accept()
         with channel:

@@ -10,9 +10,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from fedlm.aggregation.registry import build_aggregation
+from fedlm.algorithms.registry import build_algorithm
 from fedlm.artifacts import is_here, preset_of, with_preset, with_vocabulary
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained
+from fedlm.privacy.mechanisms.registry import mechanism_traits
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.schedules import check_schedule
@@ -72,6 +75,8 @@ class RunConfig(BaseModel):
     strategy: str = Field("FedAvg", description="Flower's, by name, or one's own by import path, with options")
     server_schedule: str = Field("constant", description="share of the strategy's step that is taken, by round")
     weighting: str = Field("tokens", description="of a client in the mean: tokens, uniform or capped(tokens=N)")
+    algorithm: str = Field("fedavg", description="a file of fedlm/algorithms, or package.module:Class, with options")
+    aggregation: str = Field("open", description="how nodes' sums become one: open, or per_client")
     drift: bool = Field(False, description="measure norm and cosine of updates to their mean, by a second sum a round")
     # privacy (docs/differential-privacy.md)
     mechanism: str = Field("none", description="none, gaussian, adaptive (with options) or local")
@@ -170,14 +175,21 @@ class RunConfig(BaseModel):
                 raise ConfigError(f"{key} reads {reads} without noise: leave it 0 under differential privacy.")
         if self.privacy.on and self.drift:
             raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
+        algorithm = build_algorithm(self.spec("algorithm"))
+        if self.privacy.on and algorithm.sends:
+            raise ConfigError(f"algorithm={self.algorithm} sends sums that no noise covers: not under a mechanism.")
+        build_aggregation(self.spec("aggregation"))
         return self
 
     @property
     def privacy(self) -> PrivacySettings:
         """The privacy part."""
-        keys = [f.name for f in fields(PrivacySettings) if f.name not in ("mechanism", "weighting")]
+        keys = [f.name for f in fields(PrivacySettings) if f.name not in ("mechanism", "traits", "weighting")]
         return PrivacySettings(
-            mechanism=self.spec("mechanism"), weighting=self.spec("weighting"), **{k: getattr(self, k) for k in keys}
+            mechanism=self.spec("mechanism"),
+            traits=mechanism_traits(self.spec("mechanism")),
+            weighting=self.spec("weighting"),
+            **{k: getattr(self, k) for k in keys},
         )
 
     @classmethod

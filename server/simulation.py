@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flwr.serverapp import Grid
-
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text
 from fedlm.errors import ConfigError
@@ -16,7 +14,7 @@ from fedlm.system.terminal import ClientProgress
 from fedlm.types import Weights
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
-from server.engines.local import LocalGrid
+from server.engines.base import Engine, check_engine, run_on
 from server.engines.workers import WorkerCommand
 from server.run.federation import Federation
 from server.run.strategies import accepts_mean, build_strategy
@@ -105,8 +103,7 @@ class Simulation:
         config = self._config()
         initial = initial_weights(self.init, config) if self.init is not None else None
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
-        if self.engine not in ("local", "ray"):
-            raise ConfigError(f"There is no engine {self.engine!r}: use local or ray.")
+        check_engine(self.engine)
         vault = Path(self.corpus)
         is_vault = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
         if is_vault or (vault.suffix == ".db" and not vault.is_dir()):  # what is no vault says so when it is opened
@@ -152,19 +149,14 @@ class Simulation:
         return resumed_config(self.out, self.overrides)
 
     def _train(self, folder: RunFolder, config: RunConfig, command: WorkerCommand, initial: Weights | None) -> Weights:
-        def body(grid: Grid) -> Weights:
-            return self._federate(grid, folder, config, initial)
+        def body(engine: Engine) -> Weights:
+            return self._federate(engine, folder, config, initial)
 
-        if self.engine == "ray":
-            from server.engines.ray import run_on_ray
-
-            return run_on_ray(command, config.num_workers, body)
         # Under differential privacy a terminal shows only what the ledger covers: which round cost a worker is no part of it.
         tell = self.echo if self.echo and not config.privacy.on else lambda _: None
-        with LocalGrid(command, config.num_workers, tell=tell) as grid:
-            return body(grid)
+        return run_on(self.engine, command, config.num_workers, body, tell)
 
-    def _federate(self, grid: Grid, folder: RunFolder, config: RunConfig, initial: Weights | None) -> Weights:
+    def _federate(self, engine: Engine, folder: RunFolder, config: RunConfig, initial: Weights | None) -> Weights:
         with ClientProgress("training", quiet=self.echo is None) as progress:
             note = ""
 
@@ -179,8 +171,8 @@ class Simulation:
                     note += f" (round {line['round']})"
                 progress.update(line["round"], config.rounds, note)
 
-            config = settle_vocabulary(grid, config, folder)
-            run = Federation(grid, config, folder, show)
+            config = settle_vocabulary(engine, config, folder)
+            run = Federation(engine, config, folder, show)
             before = run.start(resume=self.resume)
             if self.echo and before and before[-1]["round"] >= config.rounds:
                 self.echo(f"nothing is left to train: the run has {before[-1]['round']} rounds, rounds={config.rounds}")

@@ -123,7 +123,7 @@ def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[i
     if not took_part:
         return latest, -1, "the client never took part; only evaluation figures are rewritten"
     first = min(took_part)
-    if config.privacy.on and config.privacy.mechanism.name == "adaptive":
+    if config.privacy.traits.moves_norm:
         return (
             0,
             first,

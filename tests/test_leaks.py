@@ -11,7 +11,7 @@ from flwr.common.serde import message_to_proto
 
 from fedlm.config import RunConfig
 from fedlm.vault.keys import KeySource
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 from server.run.federation import Federation
 from server.store.run_folder import RunFolder
@@ -19,7 +19,7 @@ from tests.support.leak_markers import Needle, keys_of, search
 from tests.support.leaks import SETTINGS, Stage, play_short
 
 
-class RecordingGrid(LocalGrid):
+class RecordingGrid(LocalEngine):
     """Keeps the bytes of every message, in both directions."""
 
     messages: list[bytes]

@@ -48,8 +48,8 @@ def train_chunk(
       The exact sum of the updates, and the sums of the training loss of the clients in it: what `LocalTrainer.train` and
       `ExactSum.add` give client by client, with the same bits of the sum.
     """
-    if trainer.config.client_patience or trainer.config.drift:  # a client may end early, or its direction is measured
-        total, metrics, apart = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics(), shards
+    if trainer.config.client_patience:  # a client may end early
+        total, metrics, apart = ExactSum.zeros_like(weights), TextMetrics(), shards
     else:
         total, metrics, apart = _train_together(trainer, weights, shards, cohort_size, server_round, proximal_mu)
     for shard in apart:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.errors import ConfigError
+from fedlm.privacy.sampling import draw_cohort, scores
 from fedlm.spec import parse_spec
 from fedlm.types import Pseudonyms, TextMetrics
 from fedlm.vault.format import derive
-from server.run.sampling import draw_cohort, scores
 
 
 @dataclass(frozen=True)

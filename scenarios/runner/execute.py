@@ -14,7 +14,7 @@ from scenarios.runner.federation import StudyFederation
 from scenarios.runner.job import Job, plain
 from scenarios.runner.outcome import course, outcome, population
 from scenarios.runner.vaults import Vaults
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import Idle, WorkerCommand
 from server.store.checkpoint import weights_sha256
 from server.store.run_folder import RunFolder
@@ -56,8 +56,8 @@ def run_job(
             raise Stopped("The study was interrupted.")
 
     folder, resume = _folder(out / job.name, job.config)
-    with LocalGrid(WorkerCommand(vault, source.file), job.config.num_workers, idle) as grid:
-        run = StudyFederation(grid, job.config, folder, listen, job.case.draw, people.groups)
+    with LocalEngine(WorkerCommand(vault, source.file), job.config.num_workers, idle) as engine:
+        run = StudyFederation(engine, job.config, folder, listen, job.case.draw, people.groups)
         done = run.start(resume=resume)
         run.figures = folder.last_clients() if done else {}
         for line in done:

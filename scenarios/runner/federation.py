@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from fedlm.config import RunConfig
-from fedlm.messages import wire
-from fedlm.messages.records import arrays_in, config_in
+from fedlm.messages.evaluation import ClientFigures, ReferenceRequest, ScoreRequest
+from fedlm.privacy.sampling import draw_cohort
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from fedlm.vault.format import derive
 from scenarios.runner.cohorts import Population, build_draw
-from server.engines.local import LocalGrid
+from server.engines.base import Engine, ask
+from server.run.chunks import split_chunks
 from server.run.federation import Federation
-from server.run.sampling import draw_cohort, split_chunks
 from server.store.run_folder import RunFolder
 
 
@@ -21,21 +21,21 @@ class StudyFederation(Federation):
     """A federation whose cohorts a study may choose.
 
     Args:
-      grid, config, folder, listener: see `Federation`.
+      engine, config, folder, listener: see `Federation`.
       draw: a spec of `scenarios.runner.cohorts`, or empty.
       groups: each pseudonym's group; the label's values.
     """
 
     def __init__(
         self,
-        grid: LocalGrid,
+        engine: Engine,
         config: RunConfig,
         folder: RunFolder,
         listener: Callable[[dict[str, Any]], None],
         draw: str = "",
         groups: dict[int, str] | None = None,
     ) -> None:
-        super().__init__(grid, config, folder, listener)
+        super().__init__(engine, config, folder, listener)
         self._draw = build_draw(draw) if draw else None
         self._groups = groups or {}
 
@@ -59,21 +59,20 @@ class StudyFederation(Federation):
           pooled: one model of all text, instead of one for each client.
           per_group: so many clients of each group, drawn by hash; 0 for all.
         """
-        nodes = list(self.grid.get_node_ids())
+        nodes = self.engine.nodes
         clients = self._some(per_group) if per_group else self.population.with_held_out
         work = self.population.training(clients, self.config.batch_size, self.config.seq_len)
         chunks = [clients] if pooled else split_chunks(clients, work, len(nodes))
-        questions, initial = [], wire.weights_record(self.initial)
+        questions, initial = [], self.record(self.initial)
         for node, chunk in zip(nodes, chunks, strict=False):
-            content = wire.request(initial, chunk, self.settings, 0, len(clients))
-            config_in(content).update({"passes": passes, "pooled": pooled})
-            questions.append((node, "evaluate.alone", content))
+            request = ReferenceRequest(self.settings, chunk, initial, passes, pooled)
+            questions.append((node, request.kind, request.content()))
         figures: dict[int, TextMetrics] = {}
         weights = None
-        for content in self.ask(questions):
-            figures.update(wire.content_evaluation(content))
-            if pooled:
-                weights = wire.record_weights(arrays_in(content))
+        for content in ask(self.engine, questions, self.config.timeout):
+            found = ClientFigures.read(content)
+            figures.update(found.by_client())
+            weights = found.weights
         return figures, weights
 
     def _some(self, per_group: int) -> Pseudonyms:
@@ -87,14 +86,10 @@ class StudyFederation(Federation):
 
     def held_out(self, weights: Weights) -> dict[int, TextMetrics]:
         """Returns the held-out sums of every client under the weights."""
-        clients = self.population.with_held_out
-        return self.strategy.evaluate(self.grid, self.config.rounds, weights, clients, self.config.timeout)
+        return self.evaluate(self.config.rounds, weights, self.population.with_held_out)
 
     def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
         """Returns the sums of each text under the weights."""
-        node = next(iter(self.grid.get_node_ids()))
-        content = wire.request(wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, 0, 0)
-        config_in(content)["texts"] = list(texts)
-        (reply,) = self.ask([(node, "query.score", content)])
-        figures = wire.content_evaluation(reply)
-        return [figures[i] for i in range(len(texts))]
+        request = ScoreRequest(self.settings, self.record(weights), texts)
+        (content,) = ask(self.engine, [(self.engine.nodes[0], request.kind, request.content())], self.config.timeout)
+        return list(ClientFigures.read(content).metrics)

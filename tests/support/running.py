@@ -17,7 +17,7 @@ from unittest import mock
 
 from fedlm.cli import main
 from server import simulation
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import KeptWorkers
 
 SMALL = ["scrub=patterns", "max_clients=6", "rounds=2", "cohort_size=3", "eval_every=1"]
@@ -54,5 +54,5 @@ def simulate(out: str, cwd: Path, *more: object, corpus: str = "shakespeare", se
 
 @contextlib.contextmanager
 def _lent_workers() -> Iterator[None]:
-    with mock.patch.object(simulation, "LocalGrid", partial(LocalGrid, idle=WORKERS)):
+    with mock.patch.object(simulation, "LocalEngine", partial(LocalEngine, idle=WORKERS)):
         yield

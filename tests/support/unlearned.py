@@ -12,7 +12,7 @@ from fedlm.config import RunConfig
 from fedlm.messages import wire
 from fedlm.prepare.vault import prepare
 from fedlm.vault.keys import KeySource
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import Idle, WorkerCommand
 from server.run.federation import Federation
 from server.store.checkpoint import weights_sha256
@@ -40,7 +40,7 @@ def settings(**more: Any) -> RunConfig:
 class Losing:
     """A grid that loses the training of one client in one round, as a killed worker does."""
 
-    def __init__(self, grid: LocalGrid, client: int, server_round: int) -> None:
+    def __init__(self, grid: LocalEngine, client: int, server_round: int) -> None:
         self._grid, self._client, self._round, self._trained = grid, client, server_round, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -67,7 +67,7 @@ def federation(
 ) -> Iterator[Federation]:
     """Yields the run's federation, new or to be resumed; `lose` is a client and a round."""
     folder = RunFolder.open(run) if run.exists() else RunFolder.create(run, config)
-    with LocalGrid(WorkerCommand(vault, KeySource(vault.with_name("v.db.key")).file), 1, idle) as grid:
+    with LocalEngine(WorkerCommand(vault, KeySource(vault.with_name("v.db.key")).file), 1, idle) as grid:
         yield Federation(Losing(grid, *lose) if lose else grid, config, folder, lambda line: None)  # type: ignore[arg-type]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server.run.sampling import split_packs
 
 from fedlm.text.packing import PACK, sums_by_owner
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import Ids, TextMetrics
-from server.run.sampling import split_packs
 
 
 def score(inputs: Ids, targets: Ids) -> tuple[Any, Any]:

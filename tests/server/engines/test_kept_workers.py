@@ -14,7 +14,7 @@ from fedlm.messages import wire
 from fedlm.prepare.vault import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
-from server.engines.local import LocalGrid, take_identity
+from server.engines.local import LocalEngine, take_identity
 from server.engines.workers import Idle, KeptWorkers, WorkerCommand
 from server.run.federation import Federation
 from server.store.checkpoint import weights_sha256
@@ -30,7 +30,7 @@ def train(tmp_path: Path, name: str, idle: Idle | None, **more: Any) -> str:
     config = RunConfig.checked({**values, "pseudonym_key": "seed", "eval_every": 9, **more})
     vault, key = tmp_path / f"{name}.db", KeySource(tmp_path / f"{name}.key")
     prepare("shakespeare", vault, key, config, lambda done, total: None)
-    with LocalGrid(WorkerCommand(vault, key.file), 1, idle) as grid:
+    with LocalEngine(WorkerCommand(vault, key.file), 1, idle) as grid:
         run = Federation(grid, config, RunFolder.create(tmp_path / name, config), lambda line: None)
         run.start()
         return weights_sha256(run.run())

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Message, MessageType
 
 from fedlm.messages import wire
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 
 pytestmark = pytest.mark.flower
@@ -32,7 +32,7 @@ class Silent(WorkerCommand):
 
 def test_an_interrupt_in_a_round_ends_all_workers_at_once() -> None:
     Silent.started, count = 0, 3
-    grid = LocalGrid(Silent(Path("none")), count)
+    grid = LocalEngine(Silent(Path("none")), count)
     processes: list[subprocess.Popen[bytes]] = [worker.process for worker in grid._workers.values()]
     content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
     messages = [Message(content, node, MessageType.TRAIN) for node in [*grid.get_node_ids()] * 2]
@@ -52,7 +52,7 @@ def test_an_interrupt_in_a_round_ends_all_workers_at_once() -> None:
 
 def test_workers_that_do_not_end_share_the_time_to_do_so() -> None:
     begun = time.monotonic()
-    with LocalGrid(Silent(Path("none")), 3) as grid:
+    with LocalEngine(Silent(Path("none")), 3) as grid:
         workers = list(grid._workers.values())
         time.sleep(0.5)
     assert time.monotonic() - begun < 9.0
@@ -71,7 +71,7 @@ class Dying(WorkerCommand):
 
 def test_a_lost_worker_is_told_and_counted() -> None:
     said: list[str] = []
-    with LocalGrid(Dying(Path("none")), 1, tell=said.append) as grid:
+    with LocalEngine(Dying(Path("none")), 1, tell=said.append) as grid:
         assert grid.faults == {}
         content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
         (reply,) = grid.send_and_receive([Message(content, 2, MessageType.TRAIN)])
@@ -82,7 +82,7 @@ def test_a_lost_worker_is_told_and_counted() -> None:
 
 def test_a_worker_that_takes_too_long_is_told() -> None:
     said: list[str] = []
-    with LocalGrid(Silent(Path("none")), 1, tell=said.append) as grid:
+    with LocalEngine(Silent(Path("none")), 1, tell=said.append) as grid:
         content = wire.request(None, np.zeros(1, np.uint64), "{}", 1, 1)
         (reply,) = grid.send_and_receive([Message(content, 2, MessageType.TRAIN)], timeout=0.5)
     assert reply.has_error()

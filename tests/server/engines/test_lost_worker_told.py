@@ -31,7 +31,7 @@ def test_a_lost_worker_is_told_unless_the_run_is_private(
         tell("lost")
         raise InterruptedError
 
-    monkeypatch.setattr(simulation, "LocalGrid", lose)
+    monkeypatch.setattr(simulation, "LocalEngine", lose)
     config, source = RunConfig.checked(settings), KeySource(tmp_path / "k")
     run = simulation.Simulation(
         "shakespeare", tmp_path / "run", None, [], False, None, False, lambda _: source, lambda *_: None, said.append

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedlm.privacy.sampling import _BLOCK, cohort_key, draw_cohort, scores, split_chunks
 from server.run.population import Population
-from server.run.sampling import _BLOCK, cohort_key, draw_cohort, scores, split_chunks
 
 KEY = cohort_key(7)
 
