@@ -9,7 +9,7 @@ from typing import Any
 from flwr.app import Error, Message, MessageType
 
 from fedlm.config import RunConfig
-from fedlm.messages import wire
+from fedlm.messages.training import TrainRequest
 from fedlm.prepare.vault import prepare
 from fedlm.vault.keys import KeySource
 from server.engines.local import LocalEngine
@@ -58,7 +58,7 @@ class Losing:
 
 
 def _clients(message: Message) -> set[int]:
-    return set(map(int, wire.bytes_pseudonyms(message.content.config_records["config"]["clients"])))
+    return set(map(int, TrainRequest.read(message.content).clients))
 
 
 @contextmanager
