@@ -27,7 +27,7 @@ check: .venv/ready
 # The site, into site/: pages that follow from the code are written first; a dead link or anchor fails.
 docs: .venv/ready .venv-docs/ready
 	$(BIN)/python docs/generate.py
-	.venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 # The exact versions, without hashes of one platform and without an index address; the fuzzer's compiler stays out of it.
 lock: .venv/ready

@@ -1,5 +1,7 @@
 """Writes the pages that follow from the code: the configuration, the command line, the Python interface.
 
+Usage:
+
     python docs/generate.py            # writes docs/configuration.md, docs/command-line.md and docs/api.md
     python docs/generate.py --check    # exits with 1 and names each page that differs from the code
 """
@@ -8,7 +10,7 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def cell(text: str) -> str:
     return re.sub(r"docs/([\w-]+)\.md", r"[\1](\1.md)", text)
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Returns a Markdown table."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "".join(f"| {' | '.join(cell(c) for c in line)} |\n" for line in lines)
@@ -98,7 +100,7 @@ def configuration() -> str:
         '```\nfedlm simulate mine.db --set rounds=200 --set "model=lstm(units=128)"\n```\n',
     ]
     for group, keys in groups().items():
-        rows = []
+        rows = list[tuple[str, ...]]()
         for key in keys:
             info = RunConfig.model_fields[key]
             rows.append((f"`{key}`", value(info), bounds(info), sentence(info.description or "")))
