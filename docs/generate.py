@@ -19,12 +19,8 @@ import typer.main
 from pydantic.fields import FieldInfo
 
 import fedlm
+from fedlm.cli.main import app
 from fedlm.config import RunConfig
-
-try:
-    from fedlm.cli.main import app
-except ModuleNotFoundError:  # the layout before fedlm/cli was a folder
-    from fedlm.cli import app
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code. Edit the code, then run: make docs -->\n"
