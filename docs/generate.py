@@ -134,8 +134,8 @@ def parameter(item: click.Parameter) -> tuple[str, ...]:
     if isinstance(item, click.Argument):
         written = f"`{metavar}`"
     else:
-        names = ", ".join(f"`{name}`" for name in [*item.opts, *item.secondary_opts])
-        written = names if getattr(item, "is_flag", False) else f"{names} `{item.metavar or metavar}`"
+        names = ", ".join([*item.opts, *item.secondary_opts])
+        written = f"`{names}`" if getattr(item, "is_flag", False) else f"`{names} {item.metavar or metavar}`"
     return written, "required" if item.required else default(item.default), help_text
 
 
