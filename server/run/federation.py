@@ -132,7 +132,8 @@ class Federation:
         self.ledger.start(self.vaults, init=initial is not None)
         if initial is not None and self.private is not None:
             self.private.ledger.starts_from_another_run()
-        self._report(0, weights, {"round": 0, "cohort": 0, "failed": 0, "tokens": 0, "seconds": 0.0})
+        line = {"round": 0, "cohort": 0, "failed": 0, "tokens": 0, "seconds": 0.0}
+        self._report(0, weights, line | ({"kernels": self.kernels} if self.kernels else {}))
         return weights
 
     def cohort(self, server_round: int) -> Pseudonyms:
