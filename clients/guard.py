@@ -1,7 +1,6 @@
 """What a node still lets leave, message by message: its owner's policy, and the privacy budget of its vocabularies."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.messages.records import config_in
 from fedlm.privacy.vocabulary import check_private
+from fedlm.system.files import write_atomic
 
 _ROUNDING = 1e-9  # of a limit, so that ten times 0.1 is no more than 1
 
@@ -41,12 +41,7 @@ class Allowance:
                     f"This node's policy lets vocabularies cost {name} {limit:g} in all (vocabulary_{name}), of which "
                     f"{spent[name]:g} is spent; this one asks for {costs[name]:g}."
                 )
-        beside = self._path.with_name(f".{self._path.name}.new")
-        with beside.open("w") as out:
-            json.dump({name: spent[name] + cost for name, cost in costs.items()}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(self._path)
+        write_atomic(self._path, json.dumps({name: spent[name] + cost for name, cost in costs.items()}))
 
     def _spent(self) -> dict[str, float]:
         """Returns the sums; a file of before deltas were counted has none, and its vocabularies count as 0."""

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import socket
 import ssl
-import sys
 import tomllib
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from clients.deploy.keys import create_node_key, load_certificate
 from clients.policy import Policy
 from fedlm.errors import ConfigError, VaultError
 from fedlm.system.files import is_private
+from fedlm.system.processes import module_command
 from fedlm.text.presets import PRESETS
 
 _FILES = ("node.key", "node.key.pub", "ca.pem", "policy.toml", "vault.db")
@@ -78,24 +78,26 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [sys.executable, "-P", "-m", "clients.deploy.supernode", *(w for o in options.items() for w in o)]
+        return module_command("clients.deploy.supernode", *(word for pair in options.items() for word in pair))
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""
-        words = [sys.executable, "-P", "-m", "clients.worker", "--socket", str(self.socket)]
-        words += ["--policy", str(self.path / "policy.toml"), "--vault", str(self.path / "vault.db")]
-        return [*words, "--key-file", str(self.path / "vault.db.key")]
+        options = {
+            "--socket": self.socket,
+            "--policy": self.path / "policy.toml",
+            "--vault": self.path / "vault.db",
+            "--key-file": self.path / "vault.db.key",
+        }
+        return module_command("clients.worker", *(word for pair in options.items() for word in pair))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SuperNode and the worker get besides this process' own variables."""
+        """What the SuperNode and the worker find in their environment besides `child_environment`."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
             "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home, and so does
             "MPLCONFIGDIR": str(self.path / "flwr"),  # the plotting library that it loads
             PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
 
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedlm.errors import ConfigError
-from fedlm.system.files import write_private
+from fedlm.system.files import write_atomic
 
 
 def load_certificate(path: Path) -> x509.Certificate:
@@ -31,11 +31,10 @@ def create_node_key(folder: Path) -> Path:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    write_private(folder / "node.key", private)
+    write_atomic(folder / "node.key", private, private=True)
     public = folder / "node.key.pub"
-    public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n"
-    )
+    encoded = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_atomic(public, encoded + b"\n")
     return public
 
 

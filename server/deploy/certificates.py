@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.deploy.keys import load_certificate
 from fedlm.errors import ConfigError
-from fedlm.system.files import write_private
+from fedlm.system.files import write_atomic
 
 CA_DAYS, SERVER_DAYS = 3650, 397
 
@@ -31,8 +31,8 @@ def create_authority(folder: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA384())
     )
-    write_private(folder / "ca.key", _pem(key))
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomic(folder / "ca.key", _pem(key), private=True)
+    write_atomic(folder / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
@@ -61,8 +61,8 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
         .sign(authority, hashes.SHA384())
     )
-    write_private(folder / "server.key", _pem(key))
-    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomic(folder / "server.key", _pem(key), private=True)
+    write_atomic(folder / "server.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def server_names(certificate: Path) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from clients.deploy.keys import load_certificate, load_public_key
 from fedlm.errors import ConfigError
 from fedlm.system.files import is_private
+from fedlm.system.processes import child_environment, module_command
 from server.deploy.control import Control
 from server.deploy.gateway import Proxy
 
@@ -63,18 +64,14 @@ class ServerFolder:
             "--ssl-ca-certfile": str(self.path / "ca.pem"),
             "--database": str(self.path / "state.db"),
         }
-        words = [sys.executable, "-P", "-m", "server.deploy.superlink", *(w for o in options.items() for w in o)]
-        return [*words, "--enable-supernode-auth", "--disable-runtime-dependency-installation"]
+        flags = ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
+        return module_command("server.deploy.superlink", *(word for pair in options.items() for word in pair), *flags)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SuperLink gets besides this process' own variables; its executor looks commands up on PATH."""
-        return {
-            "FLWR_HOME": str(self.path / "flwr"),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-        }
+        """The SuperLink's variables; its executor looks Flower's commands up on PATH."""
+        path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+        return child_environment({"FLWR_HOME": str(self.path / "flwr"), "PATH": path})
 
     def admits(self) -> dict[bytes, str]:
         """Returns the public keys of the nodes to admit, those in `nodes/`, and the name of each file."""

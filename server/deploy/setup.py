@@ -13,7 +13,7 @@ from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError, CorpusError
 from fedlm.prepare.vault import prepare
-from fedlm.system.files import write_private
+from fedlm.system.files import write_atomic
 from fedlm.vault.keys import KeySource
 from server.deploy.certificates import create_authority, create_server_certificate
 from server.deploy.coordinator import open_port
@@ -85,7 +85,7 @@ def with_pseudonym_key(path: Path, corpus: str, config: RunConfig) -> RunConfig:
     """Makes the federation's key for private corpora; a built-in corpus keeps the seed's, so that runs repeat."""
     if config.pseudonym_key or is_public(corpus):
         return config
-    write_private(path, secrets.token_hex(32).encode())
+    write_atomic(path, secrets.token_hex(32), private=True)
     return RunConfig.checked({**config.model_dump(), "pseudonym_key": str(path)})
 
 

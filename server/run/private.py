@@ -1,7 +1,6 @@
 """The server's side of differential privacy: secret cohorts, a charge before every noise, a fixed denominator."""
 
 import math
-import os
 import secrets
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from fedlm.privacy.mechanisms.gaussian import noise_source
 from fedlm.privacy.mechanisms.local import Local
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.vocabulary import charged_before, ledger_release
+from fedlm.system.files import write_atomic
 from fedlm.types import Pseudonyms, Weights
 from server.run.sampling import cohort_key, poisson_cohort
 
@@ -138,13 +138,7 @@ def _secret_key(folder: Path, begun: bool) -> bytes:
         raise FedLMError(f"The cohort key {path} is gone; restore it, or start the run anew.")
     if not path.is_file():
         folder.mkdir(exist_ok=True, mode=0o700)
-        beside = folder / f".cohort.key.{os.getpid()}"
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(secrets.token_bytes(_KEY_BYTES))
-            out.flush()
-            os.fsync(out.fileno())
-        beside.rename(path)
+        write_atomic(path, secrets.token_bytes(_KEY_BYTES), private=True)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:  # a short key could be guessed, and the sampling would hide nobody
         raise FedLMError(f"The cohort key {path} is damaged; restore it, or start the run anew.")
