@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import tomli_w
 from flwr.app import Message, MessageType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -79,7 +80,7 @@ class Policy(BaseModel):
 
     def to_toml(self) -> str:
         """Returns the policy as TOML."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
+        return tomli_w.dumps(self.model_dump())
 
     def refusal(self, bundle: str, size_bytes: int) -> str:
         """Returns why a message is not handed to the worker at all; empty if it is.

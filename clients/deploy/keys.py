@@ -1,4 +1,4 @@
-"""Keys and certificates as Flower's SuperNodes want them."""
+"""Keys and certificates in the formats of Flower's SuperNodes."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         raise ConfigError(
-            f"{path} is no certificate, or damaged: get it again, a ca.pem from the coordinator."
+            f"{path} is no certificate, or it is damaged: get it again (a ca.pem from the coordinator)."
         ) from None
 
 
@@ -46,7 +46,7 @@ def load_public_key(path: Path) -> bytes:
     """
     try:
         key = serialization.load_ssh_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):  # the last of a private key
+    except (OSError, ValueError, UnsupportedAlgorithm):  # UnsupportedAlgorithm: a private key
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ConfigError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")

@@ -85,7 +85,7 @@ def test_what_stands_between_a_node_and_its_coordinator_is_said(folder: Path, tm
     create_authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server" / "server.pem", folder / "server" / "server.key")
-    for authority, problem in ((ours, ""), (theirs, "it must be of the authority in")):
+    for authority, problem in ((ours, ""), (theirs, "it must be signed by the authority in")):
         for port in served(context):
             assert problem in (said := problem_with(f"localhost:{port}", authority)) and bool(said) == bool(problem)
     for port in served(None):
@@ -139,12 +139,12 @@ def test_a_deployment_that_could_never_train_is_not_made(tmp_path: Path) -> None
     assert not (tmp_path / "d").exists()
 
 
-def test_a_policy_that_does_not_do_says_which_value(node: Path) -> None:
+def test_an_invalid_policy_says_which_value(node: Path) -> None:
     (node / "policy.toml").write_text("smallest_cohort = 0")
     assert "smallest_cohort=0 does not do" in refused("node", node)
 
 
-def test_a_node_folder_that_does_not_do(node: Path, folder: Path) -> None:
+def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> None:
     assert NodeFolder(node).superlink == "localhost:9"
     assert "leave --corpus" in refused("node", node, "--corpus", "shakespeare")
     assert "change it in" in refused("node", node, "--superlink", "other:9") and "node.toml" in refused(
@@ -156,7 +156,7 @@ def test_a_node_folder_that_does_not_do(node: Path, folder: Path) -> None:
     with pytest.raises(VaultError, match="Others may read the node's key"):
         NodeFolder(node)
     (node / "node.toml").write_text("superlink = 3\nport = 'x'")
-    with pytest.raises(ConfigError, match=r"node\.toml does not do"):
+    with pytest.raises(ConfigError, match=r"node\.toml is invalid"):
         NodeFolder(node)
 
 
@@ -189,7 +189,7 @@ def test_a_port_that_another_process_has_is_named(folder: Path) -> None:
         open_port("no host", 1)
     settings = folder / "server" / "server.toml"
     settings.write_text(settings.read_text().replace("superlink_port = ", "superlink_port = 1000000"))
-    assert "server.toml does not do" in refused("server", folder)
+    assert "server.toml is invalid" in refused("server", folder)
 
 
 def test_a_renewed_certificate_keeps_its_names(folder: Path) -> None:
