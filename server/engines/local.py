@@ -13,8 +13,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from clients.ipc.channel import Places
-from clients.ipc.shared_memory import Room
+from clients.ipc.channel import Placement
+from clients.ipc.shared_memory import Segment
 from fedlm.system.memory import keep_memory
 from server.engines.workers import STOP_SECONDS, Idle, Worker, WorkerCommand
 
@@ -50,9 +50,9 @@ class LocalGrid(Grid):
     ) -> None:
         take_identity()
         keep_memory()
-        take: Callable[[WorkerCommand, Room | None], Worker] = Worker if idle is None else idle.take
+        take: Callable[[WorkerCommand, Segment | None], Worker] = Worker if idle is None else idle.take
         self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
-        self._weights = Room.made()
+        self._weights = Segment.create()
         self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
         self._replies: dict[str, Message] = {}
@@ -64,7 +64,7 @@ class LocalGrid(Grid):
         """Ends all workers at once; one that still works for a round which nobody waits for any more is killed."""
         self._closing = True
         for worker in self._workers.values():
-            worker.channel.hang_up()
+            worker.channel.shut_down()
         self._pool.shutdown(cancel_futures=True)
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
@@ -117,19 +117,19 @@ class LocalGrid(Grid):
         for place, message in enumerate(sent):
             by_node.setdefault(message.metadata.dst_node_id, []).append(place)
         replies: dict[int, Message] = {}
-        is_free = all(worker.channel.has_let_go for worker in self._workers.values())
-        places = Places(sent, self._weights if is_free else None)
+        is_free = all(worker.channel.has_released for worker in self._workers.values())
+        placement = Placement(sent, self._weights if is_free else None)
 
         def serve(node: int) -> None:
             for place in by_node[node]:
-                replies[place] = self._serve(self._workers[node], sent[place], places, deadline)
+                replies[place] = self._serve(self._workers[node], sent[place], placement, deadline)
 
         list(self._pool.map(serve, by_node))
         return [replies[place] for place in range(len(sent))]
 
-    def _serve(self, worker: Worker, message: Message, places: Places, deadline: float | None) -> Message:
+    def _serve(self, worker: Worker, message: Message, placement: Placement, deadline: float | None) -> Message:
         for _ in range(2):
-            reply = worker.call(message, places, deadline)
+            reply = worker.call(message, placement, deadline)
             if reply is not None:
                 return reply
             how = worker.end()

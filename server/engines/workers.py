@@ -12,8 +12,8 @@ from typing import Protocol
 
 from flwr.app import Message
 
-from clients.ipc.channel import Channel, Places
-from clients.ipc.shared_memory import Room
+from clients.ipc.channel import Channel, Placement
+from clients.ipc.shared_memory import Segment
 from fedlm.system.processes import Process, child_environment, end, module_command, start
 
 STOP_SECONDS = 5.0
@@ -49,10 +49,10 @@ class Worker:
 
     Args:
       command: what it opens.
-      weights: the room from which it reads weights.
+      weights: the shared-memory segment from which it reads weights.
     """
 
-    def __init__(self, command: WorkerCommand, weights: Room | None) -> None:
+    def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
         self._command, self._weights = command, weights
         self.start()
 
@@ -76,11 +76,11 @@ class Worker:
             return f"ended with exit code {code}"
         return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
-    def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
+    def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
             timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-            return self.channel.ask(message, places, timeout)
+            return self.channel.request(message, placement, timeout)
         except OSError:
             return None
 
@@ -88,8 +88,8 @@ class Worker:
 class Idle(Protocol):
     """Workers that outlive a grid."""
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
-        """Returns a worker that has opened what the command says, and reads weights from a room."""
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
+        """Returns a worker that has opened what the command says, and reads weights from a segment."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
@@ -101,7 +101,7 @@ class KeptWorker(Worker):
     process: Process | None = None  # type: ignore[assignment]
     _control: socket.socket | None = None
 
-    def open(self, command: WorkerCommand, weights: Room | None) -> None:
+    def open(self, command: WorkerCommand, weights: Segment | None) -> None:
         """Hands it another vault; the one before is closed."""
         self._command, self._weights = command, weights
         self.start()
@@ -157,7 +157,7 @@ class KeptWorkers:
                 worker.stop()
             self._idle.clear()
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
         """Returns an idle worker with the command's vault open, or a new one."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
