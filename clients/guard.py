@@ -1,7 +1,6 @@
 """What a node still lets leave, message by message: its owner's policy, and the privacy budget of its vocabularies."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fedlm.messages.delivery import Delivery
 from fedlm.messages.fields import Malformed
 from fedlm.messages.vocabulary import VocabularyRequest
 from fedlm.privacy.vocabulary import check_private
+from fedlm.system.files import write_atomic
 
 _ROUNDING = 1e-9  # of a limit, so that ten times 0.1 is no more than 1
 
@@ -43,12 +43,7 @@ class VocabularyBudget:
                     f"This node's policy allows vocabularies to cost {name} {limit:g} in total (vocabulary_{name}), of which "
                     f"{spent[name]:g} is spent; this one would cost {costs[name]:g}."
                 )
-        beside = self._path.with_name(f".{self._path.name}.new")
-        with beside.open("w") as out:
-            json.dump({name: spent[name] + cost for name, cost in costs.items()}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(self._path)
+        write_atomic(self._path, json.dumps({name: spent[name] + cost for name, cost in costs.items()}))
 
     def _spent(self) -> dict[str, float]:
         """Returns the sums. A file from before deltas were counted has none: its vocabularies count as delta 0."""

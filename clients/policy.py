@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import tomli_w
 from flwr.app import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -92,7 +93,7 @@ class Policy(BaseModel):
 
     def to_toml(self) -> str:
         """Returns the policy as TOML."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.model_dump().items())
+        return tomli_w.dumps(self.model_dump())
 
     def refusal(self, bundle: str, size_bytes: int) -> str:
         """Returns why a message is not handed to the worker at all; empty if it is.

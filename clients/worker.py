@@ -48,7 +48,7 @@ def serve(
 
     source = KeySource(key_file, passphrase_env, key_provider)
     with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
-        client_app.use_node(Node(opened, allocate=channel.space, before=client_app.own_node()))
+        client_app.use_node(Node(opened, allocate=channel.allocate, before=client_app.own_node()))
         while (answer := reply()) is not None:
             channel.send(answer)
 
@@ -154,7 +154,7 @@ def main() -> None:
     vault.add_argument("--key-provider")
     parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.", parents=[vault])
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and memory to share")
+    where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and shared memory")
     where.add_argument("--control", type=int, help="file descriptor of a socket that brings vaults and their channels")
     where.add_argument("--socket", type=Path, help="Unix socket to listen on")
     parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")

@@ -6,7 +6,6 @@ noise and charged a second time.
 
 import json
 import math
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fedlm.privacy.guarantee import assumptions
 from fedlm.privacy.mechanisms.registry import mechanism_traits
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.spec import Spec
+from fedlm.system.files import write_atomic
 
 FILE = "ledger.json"
 _COUNT = "checkpoint/ledger.count"
@@ -153,7 +153,7 @@ class Ledger:
         if self._path is not None:
             path = self._path.parent / _COUNT
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            _write_through(path, str(len(self.releases)))
+            write_atomic(path, str(len(self.releases)))
 
     def _write(self) -> None:
         if self._path is None:
@@ -162,22 +162,7 @@ class Ledger:
         lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in content.items() if k != "releases"]
         rows = ",\n  ".join(json.dumps(r) for r in content["releases"])
         text = "{\n" + ",\n".join([*lines, f'"releases": [\n  {rows}\n]']) + "\n}\n"
-        _write_through(self._path, text)
-
-
-def _write_through(path: Path, text: str) -> None:
-    """Writes a file whole, and to the disk itself: the rename too must be there before noise is drawn."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        write_atomic(self._path, text)  # durable, name and all, before noise is drawn
 
 
 def _finite(value: float) -> float | str:

@@ -12,6 +12,7 @@ from fedlm.errors import ConfigError
 from fedlm.measure.fairness import gini, jain, standard_deviation, tenths
 from fedlm.report.plots import curve, histogram
 from fedlm.scrub.kinds import readable
+from fedlm.system.files import write_atomic
 
 
 def write_report(run: Path, *, samples: bool = False) -> Path:
@@ -36,9 +37,8 @@ def write_report(run: Path, *, samples: bool = False) -> Path:
     context["curves"] = [Markup(c) for c in context["curves"]]  # noqa: S704 - our own SVG
     if context["clients"]:
         context["clients"]["plot"] = Markup(context["clients"]["plot"])  # noqa: S704
-    path, beside = run / "report.html", run / ".report.html.new"
-    beside.write_text(environment.get_template("run.html.jinja").render(context), encoding="utf-8")
-    beside.replace(path)
+    path = run / "report.html"
+    write_atomic(path, environment.get_template("run.html.jinja").render(context))
     return path
 
 

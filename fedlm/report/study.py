@@ -7,6 +7,7 @@ from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.report.figures import line, render, spread, trade
+from fedlm.system.files import write_atomic
 
 _HETEROGENEITY = {
     "clients": "clients",
@@ -43,9 +44,8 @@ def write_study_report(study: Path) -> Path:
         "heterogeneity": _heterogeneity(content["data"]),
         "all_clear": not content["failed"],
     }
-    path, beside = study / "report.html", study / ".report.html.new"
-    beside.write_text(environment.get_template("study.html.jinja").render(context), encoding="utf-8")
-    beside.replace(path)
+    path = study / "report.html"
+    write_atomic(path, environment.get_template("study.html.jinja").render(context))
     return path
 
 

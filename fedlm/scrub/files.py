@@ -1,7 +1,6 @@
 """Scrubs a JSONL file line by line, the other keys of a line staying as they are; scores one that has gold spans."""
 
 import json
-import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +13,8 @@ from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.score import Score, Span
 from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.system.files import replacing
 from fedlm.system.threads import in_groups, in_order
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # it holds what scrubbing misses
 
 
 def scrub_file(
@@ -48,7 +44,6 @@ def scrub_file(
         raise ConfigError(f"{target} is there already: name another place, or remove it first.")
     scrubber, counts = Scrubber(profile), Counter[str]()
     key = key or secrets.token_bytes(32)
-    beside = target.with_name(f".{target.name}.new")
 
     def fill(record: dict[str, Any], text: str, findings: list[Finding]) -> None:
         if spans:
@@ -65,17 +60,14 @@ def scrub_file(
         return records, Counter(f.kind.name for findings in found for f in findings)
 
     lines, size = _size(source)
-    try:
-        with open(beside, "wb", opener=_private) as out, scrubber.spread(size) as threads:
-            done = 0
-            for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
-                counts.update(found)
-                for record in records:
-                    out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-                progress(done := done + len(records), lines)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    # Private: the file holds what scrubbing misses.
+    with replacing(target, private=True) as beside, beside.open("wb") as out, scrubber.spread(size) as threads:
+        done = 0
+        for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
+            counts.update(found)
+            for record in records:
+                out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            progress(done := done + len(records), lines)
     return counts
 
 

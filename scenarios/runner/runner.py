@@ -15,6 +15,7 @@ from typing import Any
 
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.report.study import write_study_report
+from fedlm.system.files import replacing, write_atomic
 from fedlm.system.terminal import ClientProgress
 from scenarios.runner.analysis import answer, data_table, defaults, further, label_of, method, table, with_central_gap
 from scenarios.runner.engines import Engine, LocalEngine
@@ -184,9 +185,7 @@ class Runner:
             "run_seconds": round(sum(r["seconds"] for r in results), 1),
         }
         _write_results(self.out / "results.parquet", self.study.name, results)
-        beside = self.out / ".study.json.new"
-        beside.write_text(json.dumps(plain(content), indent=1) + "\n")
-        beside.replace(self.out / "study.json")
+        write_atomic(self.out / "study.json", json.dumps(plain(content), indent=1) + "\n")
         return write_study_report(self.out)
 
 
@@ -221,9 +220,8 @@ def _write_results(path: Path, name: str, results: Sequence[Mapping[str, Any]]) 
         + [("x", pa.float64()), ("seed", pa.int64()), ("client", pa.int64()), ("group", pa.string())]
         + [("metric", pa.string()), ("value", pa.float64())]
     )
-    beside = path.with_name(f".{path.name}.new")
-    parquet.write_table(pa.Table.from_pylist(rows, schema), beside)
-    beside.replace(path)
+    with replacing(path) as beside:
+        parquet.write_table(pa.Table.from_pylist(rows, schema), beside)
 
 
 def run_study(

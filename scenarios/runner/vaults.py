@@ -1,6 +1,5 @@
 """The sealed data that runs of a study share, and what is the same for all runs on it."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedlm.prepare.vault import prepare
+from fedlm.system.files import write_atomic
+from fedlm.system.locks import one_at_a_time
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from scenarios.runner.job import fingerprint, hash_of
@@ -74,9 +75,7 @@ class Vaults:
         with self._one(name):
             if not file.is_file():
                 content = json.dumps({client: astuple(sums) for client, sums in train().items()})
-                beside = file.with_suffix(".new")
-                beside.write_text(content)
-                beside.replace(file)
+                write_atomic(file, content)
             found = json.loads(file.read_text())
         return {int(client): TextMetrics(*sums) for client, sums in found.items()}
 
@@ -87,8 +86,7 @@ class Vaults:
     def _one(self, name: str) -> Iterator[None]:
         """Lets one run at a time make what has this name, of whatever process."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._folder / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with one_at_a_time(self._folder / f"{name}.lock"):
             yield
 
     def remove(self) -> None:

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from flwr.app import Error, Message
 from flwr.supercore.task_identity import TaskIdentity
 
-from clients.ipc.channel import Places
-from clients.ipc.shared_memory import Room
+from clients.ipc.channel import Placement
+from clients.ipc.shared_memory import Segment
 from fedlm.system.memory import keep_memory
 from server.engines.base import Engine, Result, Tell
 from server.engines.workers import STOP_SECONDS, Idle, Worker, WorkerCommand
@@ -52,9 +52,9 @@ class LocalEngine:
     ) -> None:
         take_identity()
         keep_memory()
-        take: Callable[[WorkerCommand, Room | None], Worker] = Worker if idle is None else idle.take
+        take: Callable[[WorkerCommand, Segment | None], Worker] = Worker if idle is None else idle.take
         self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
-        self._weights = Room.made()
+        self._weights = Segment.create()
         self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
         self._pool = ThreadPoolExecutor(workers)
 
@@ -65,7 +65,7 @@ class LocalEngine:
         """Ends all workers at once; one that still works for a round which nobody waits for any more is killed."""
         self._closing = True
         for worker in self._workers.values():
-            worker.channel.hang_up()
+            worker.channel.shut_down()
         self._pool.shutdown(cancel_futures=True)
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
@@ -93,13 +93,13 @@ class LocalEngine:
         by_node: dict[int, list[int]] = {}
         for place, message in enumerate(messages):
             by_node.setdefault(message.metadata.dst_node_id, []).append(place)
-        is_free = all(worker.channel.has_let_go for worker in self._workers.values())
-        places = Places(messages, self._weights if is_free else None)
+        is_free = all(worker.channel.has_released for worker in self._workers.values())
+        placement = Placement(messages, self._weights if is_free else None)
 
         def serve(node: int) -> None:
             for place in by_node[node]:
                 try:
-                    reply = self._serve(self._workers[node], messages[place], places, deadline)
+                    reply = self._serve(self._workers[node], messages[place], placement, deadline)
                     futures[place].set_result(reply)
                 except BaseException as error:  # noqa: BLE001 - it is raised again where the future is read
                     futures[place].set_exception(error)
@@ -108,9 +108,9 @@ class LocalEngine:
             self._pool.submit(serve, node)
         return futures
 
-    def _serve(self, worker: Worker, message: Message, places: Places, deadline: float | None) -> Message:
+    def _serve(self, worker: Worker, message: Message, placement: Placement, deadline: float | None) -> Message:
         for _ in range(2):
-            reply = worker.call(message, places, deadline)
+            reply = worker.call(message, placement, deadline)
             if reply is not None:
                 return reply
             how = worker.end()

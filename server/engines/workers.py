@@ -3,8 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,9 +12,9 @@ from typing import Protocol
 
 from flwr.app import Message
 
-from clients.ipc.channel import Channel, Places
-from clients.ipc.shared_memory import Room
-from fedlm.system.memory import worker_environment
+from clients.ipc.channel import Channel, Placement
+from clients.ipc.shared_memory import Segment
+from fedlm.system.processes import Process, child_environment, end, module_command, start
 
 STOP_SECONDS = 5.0
 
@@ -32,7 +30,7 @@ class WorkerCommand:
 
     def arguments(self, channel: Sequence[int]) -> list[str]:
         """Returns the worker's command line; a channel is its descriptors."""
-        return [sys.executable, "-P", "-m", "clients.worker", "--channel", *map(str, channel), *self.options()]
+        return module_command("clients.worker", "--channel", *channel, *self.options())
 
     def options(self) -> list[str]:
         """Returns the part of it that says what to open."""
@@ -51,50 +49,38 @@ class Worker:
 
     Args:
       command: what it opens.
-      weights: the room from which it reads weights.
+      weights: the shared-memory segment from which it reads weights.
     """
 
-    def __init__(self, command: WorkerCommand, weights: Room | None) -> None:
+    def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
         self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
         """Starts the process anew."""
         with Channel.opened(self._weights) as (self.channel, theirs):
-            self.process = subprocess.Popen(
-                self._command.arguments(theirs),
-                pass_fds=theirs,
-                stdin=subprocess.DEVNULL,
-                env=worker_environment(),
-                start_new_session=True,
-            )
+            command, environment = self._command.arguments(theirs), child_environment(huge_pages=True)
+            self.process = start(command, environment, pass_fds=theirs)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
         self.channel.close()
-        try:
-            self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, seconds)
 
     def end(self) -> str:
         """Ends a process that gave no reply; returns what became of it."""
-        try:
-            code = self.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        code = end(self.process, 1.0)
+        if code is None:
             return "took too long and was ended"
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
-    def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
+    def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
             timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-            return self.channel.ask(message, places, timeout)
+            return self.channel.request(message, placement, timeout)
         except OSError:
             return None
 
@@ -102,8 +88,8 @@ class Worker:
 class Idle(Protocol):
     """Workers that outlive a grid."""
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
-        """Returns a worker that has opened what the command says, and reads weights from a room."""
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
+        """Returns a worker that has opened what the command says, and reads weights from a segment."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
@@ -112,10 +98,10 @@ class Idle(Protocol):
 class KeptWorker(Worker):
     """A worker that is handed one vault after the other, each with a channel of its own, over a control socket."""
 
-    process: subprocess.Popen[bytes] | None = None  # type: ignore[assignment]
+    process: Process | None = None  # type: ignore[assignment]
     _control: socket.socket | None = None
 
-    def open(self, command: WorkerCommand, weights: Room | None) -> None:
+    def open(self, command: WorkerCommand, weights: Segment | None) -> None:
         """Hands it another vault; the one before is closed."""
         self._command, self._weights = command, weights
         self.start()
@@ -146,13 +132,8 @@ class KeptWorker(Worker):
             self._control.close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "clients.worker", "--control", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=worker_environment(),
-                start_new_session=True,
-            )
+            command = module_command("clients.worker", "--control", theirs.fileno())
+            self.process = start(command, child_environment(huge_pages=True), pass_fds=[theirs.fileno()])
 
 
 class KeptWorkers:
@@ -176,7 +157,7 @@ class KeptWorkers:
                 worker.stop()
             self._idle.clear()
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
         """Returns an idle worker with the command's vault open, or a new one."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None

@@ -21,7 +21,7 @@ from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.sampling import cohort_key
 from fedlm.privacy.vocabulary import charged_before, ledger_release
-from fedlm.system.files import replacing, write_private
+from fedlm.system.files import write_atomic
 from fedlm.types import Pseudonyms, Weights
 
 _NOISE = 4  # the purpose, where noise is seeded
@@ -229,8 +229,7 @@ def _secret_key(folder: Path, *, begun: bool) -> bytes:
         raise FedLMError(f"The cohort key {path} is gone: restore it, or start a new run.")
     if not path.is_file():
         folder.mkdir(exist_ok=True, mode=0o700)
-        with replacing(path) as beside:
-            write_private(beside, secrets.token_bytes(_KEY_BYTES))
+        write_atomic(path, secrets.token_bytes(_KEY_BYTES), private=True)
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:  # a short key could be guessed, and the sampling would hide nobody
         raise FedLMError(f"The cohort key {path} is damaged: restore it, or start a new run.")

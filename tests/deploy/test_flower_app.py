@@ -45,4 +45,4 @@ def test_bundle_holds_code_only(tmp_path: Path) -> None:
     code = {n for n in code if n.endswith(".py")}
     assert code <= names
     assert {Path(n).suffix for n in names} <= {".py", ".toml", ".md", ""}
-    assert not any("runs" in n or "vault.db" in n or n.endswith(".key") for n in names)
+    assert not any(n.startswith("runs/") or "vault.db" in n or n.endswith(".key") for n in names)

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.flower]
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_open_door_passes_the_fleet_api_only(place: Place) -> None:
+def test_the_gateway_passes_the_fleet_api_only(place: Place) -> None:
     address = f"127.0.0.1:{place.server.port}"
     context = ssl.create_default_context(cafile=str(place.server.path / "ca.pem"))
     with httpx.Client(verify=context, base_url=f"https://{address}", timeout=60) as client:
@@ -71,9 +71,9 @@ def listening(process: int) -> set[str]:
     return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
-def test_every_port_but_the_door_is_on_loopback_only(place: Place) -> None:
+def test_every_port_but_the_gateways_is_on_loopback_only(place: Place) -> None:
     found = set().union(*map(listening, processes(place.folder)))
-    assert found == {"0100007F"}  # 127.0.0.1; `init` binds the door there too
+    assert found == {"0100007F"}  # 127.0.0.1; `init` binds the open port there too
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

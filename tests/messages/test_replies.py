@@ -11,7 +11,6 @@ from fedlm.aggregation.exact import ExactSum
 from fedlm.messages import wire
 from fedlm.messages.records import as_array
 from fedlm.types import TextMetrics
-from server.deploy.gateway import check_request
 
 pytestmark = pytest.mark.flower
 WEIGHTS = (np.zeros((2, 3), np.float32), np.zeros(4, np.float32))
@@ -131,25 +130,6 @@ def test_a_small_group_has_no_histogram() -> None:
     assert "histogram" not in wire.group_content(figures, 4).metric_records["metrics"]
     counts = wire.group_content(figures, 3).metric_records["metrics"]["histogram"]
     assert isinstance(counts, list) and counts[8] == 3 and sum(counts) == 3  # 2 nats lie in the bin from 2.0 to 2.25
-
-
-@pytest.mark.parametrize(
-    ("head", "problem"),
-    [
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5", ""),
-        (b"POST /v1/control/start-run HTTP/1.1\r\nContent-Length: 5", "403"),
-        (b"POST /v1/fleet/../control/start-run HTTP/1.1\r\nContent-Length: 5", "403"),
-        (b"POST /v1/fleet/get-run?x HTTP/1.1\r\nContent-Length: 5", "403"),
-        (b"POST http://h/v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5", "403"),
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6", "400"),
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "400"),
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 5\r\n folded: x", "400"),
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length : 5", "400"),
-        (b"POST /v1/fleet/get-run HTTP/1.1\r\nContent-Length: 99", "413"),
-    ],
-)
-def test_the_proxy_takes_one_plain_request_only(head: bytes, problem: str) -> None:
-    assert check_request(head, 10)[0].startswith(problem) and bool(check_request(head, 10)[0]) == bool(problem)
 
 
 def test_a_census_comes_out_as_it_went_in_with_or_without_counts() -> None:
