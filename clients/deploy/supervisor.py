@@ -178,7 +178,8 @@ class NodeProcess:
         if not found:
             return
         key = load_ssh_private_key((self._folder.path / "node.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            return  # Flower takes no other kind, so no SuperNode of this key was ever signed on
         auth = NodeAuthHttpInterceptor(key, key.public_key())
         version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
         address, certificate = self._folder.superlink, str(self._folder.path / "ca.pem")

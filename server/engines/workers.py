@@ -1,4 +1,4 @@
-"""Worker processes of this machine: one that ends with its grid, and those that outlive a run, for a study of many short ones."""
+"""Worker processes of this machine: one that ends with its engine, and those that outlive a run, for a study of many short ones."""
 
 import json
 import signal
@@ -74,7 +74,7 @@ class Worker:
             return "took too long and was ended"
         if code >= 0:
             return f"ended with exit code {code}"
-        return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+        return f"was killed by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
     def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
@@ -86,10 +86,10 @@ class Worker:
 
 
 class Idle(Protocol):
-    """Workers that outlive a grid."""
+    """Workers that outlive an engine."""
 
     def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
-        """Returns a worker that has opened what the command says, and reads weights from a segment."""
+        """Returns a worker that has opened what the command names, and reads weights from a segment."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
@@ -98,8 +98,9 @@ class Idle(Protocol):
 class KeptWorker(Worker):
     """A worker that is handed one vault after the other, each with a channel of its own, over a control socket."""
 
-    process: Process | None = None  # type: ignore[assignment]
-    _control: socket.socket | None = None
+    def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
+        self._launch()
+        super().__init__(command, weights)
 
     def open(self, command: WorkerCommand, weights: Segment | None) -> None:
         """Hands it another vault; the one before is closed."""
@@ -108,28 +109,28 @@ class KeptWorker(Worker):
 
     def start(self) -> None:
         """Starts the process unless it runs, and opens a channel to it for the vault."""
-        if self.process is None or self.process.poll() is not None:
-            self._launch()
+        if self.process.poll() is not None:
+            self._relaunch()
         try:
             self._hand_over()
-        except OSError:  # it died unseen
-            self._launch()
+        except OSError:  # it died unnoticed
+            self._relaunch()
             self._hand_over()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ends the process; it is killed if that takes longer than `seconds`."""
-        assert self._control is not None
         self._control.close()
         super().stop(seconds)
 
     def _hand_over(self) -> None:
-        assert self._control is not None
         with Channel.opened(self._weights) as (self.channel, theirs):
             socket.send_fds(self._control, [json.dumps(self._command.options()).encode()], theirs)
 
+    def _relaunch(self) -> None:
+        self._control.close()
+        self._launch()
+
     def _launch(self) -> None:
-        if self._control is not None:
-            self._control.close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = module_command("clients.worker", "--control", theirs.fileno())
@@ -137,7 +138,10 @@ class KeptWorker(Worker):
 
 
 class KeptWorkers:
-    """The workers of a study, lent to one grid at a time; any thread may ask."""
+    """The workers of a study, leased to one engine at a time; any thread may ask.
+
+    A study of many short runs loads TensorFlow and compiles its model once per core.
+    """
 
     def __init__(self) -> None:
         self._idle: list[KeptWorker] = []
@@ -145,7 +149,7 @@ class KeptWorkers:
 
     @property
     def waiting(self) -> tuple[KeptWorker, ...]:
-        """The workers that no grid has."""
+        """The workers that no engine has."""
         return tuple(self._idle)
 
     def __enter__(self) -> "KeptWorkers":
@@ -158,7 +162,7 @@ class KeptWorkers:
             self._idle.clear()
 
     def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
-        """Returns an idle worker with the command's vault open, or a new one."""
+        """Leases an idle worker with the command's vault open, or a new one."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
@@ -167,8 +171,9 @@ class KeptWorkers:
         return worker
 
     def give(self, worker: Worker) -> None:
-        """Takes a worker back; its vault is closed."""
-        assert isinstance(worker, KeptWorker)
+        """Takes a released worker back; its vault is closed."""
+        if not isinstance(worker, KeptWorker):
+            raise TypeError(f"Expected a KeptWorker, not a {type(worker).__name__}.")
         worker.channel.close()
         with self._lock:
             self._idle.append(worker)
