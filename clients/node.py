@@ -109,9 +109,9 @@ class Node:
                 except VaultError:
                     failed += 1
                     continue
-                tokens = trainer.num_tokens(documents)
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
-                yield Shard(documents, [trainer.config.seed, SHUFFLE, server_round, client], weight)
+                prepared = trainer.prepare(documents)
+                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), prepared.num_tokens)
+                yield Shard(prepared, [trainer.config.seed, SHUFFLE, server_round, client], weight)
 
         cohort_size = int(str(config["cohort"]))
         total, metrics = train_chunk(trainer, weights, shards(), cohort_size, server_round, proximal_mu)
@@ -125,14 +125,14 @@ class Node:
         clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
         proximal_mu = float(str(config.get("proximal-mu", 0))) or None
         settings.check_told_norm(clip_norm)
+        start = trainer.begin(weights)
         for client in map(int, wire.bytes_pseudonyms(config["clients"])):
             update, figures, weight = None, TextMetrics(), 0
             with contextlib.suppress(VaultError):
-                documents = self._vault.documents(client)
+                prepared = trainer.prepare(self._vault.documents(client))
                 rng = np.random.default_rng([place[0], SHUFFLE, place[1], client])
-                tokens = trainer.num_tokens(documents)
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
-                update, figures = trainer.train(weights, documents, rng, place[1], proximal_mu)
+                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), prepared.num_tokens)
+                update, figures = trainer.train(start, prepared, rng, place[1], proximal_mu)
             if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
                 metrics += figures
         return wire.sum_content(total, metrics, self._allocate)
