@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from flwr.app import Message, RecordDict
 
-from fedlm.aggregation.exact import client_weight
 from fedlm.aggregation.registry import build_aggregation
 from fedlm.algorithms.base import ClientStates
 from fedlm.algorithms.registry import build_algorithm
@@ -31,8 +30,7 @@ from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
-from fedlm.training.chunk import Shard
-from fedlm.training.cohort import CohortClient, CohortTask, train_cohort
+from fedlm.training.cohort import SHUFFLE, CohortClient, CohortTask, train_cohort
 from fedlm.training.evaluate import scorer, train_alone
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
@@ -40,7 +38,7 @@ from fedlm.types import Pseudonyms, Weights
 from fedlm.vault.format import Part
 from fedlm.vault.reader import Vault
 
-SHUFFLE, SAMPLE, NOISE = 1, 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
+SAMPLE, NOISE = 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
 
 
 class Node:
@@ -123,22 +121,18 @@ class Node:
             {name: record_weights(record) for name, record in request.vectors.items()},
             lambda client: noise_source(config.reproducible, NOISE, config.seed, request.server_round, client),
         )
-        clients = self._clients(trainer, request.clients, request.server_round)
+        clients = self._clients(request.clients)
         total, metrics = train_cohort(trainer, algorithm, mechanism, task, clients, self._states)
         payload = build_aggregation(config.spec("aggregation")).payload(total, metrics)
         return payload_content(payload, self._allocate)
 
-    def _clients(self, trainer: LocalTrainer, clients: Pseudonyms, server_round: int) -> Iterator[CohortClient]:
-        """Yields the clients of a chunk, each opened when it is its turn."""
-        weighting = trainer.config.spec("weighting")
+    def _clients(self, clients: Pseudonyms) -> Iterator[CohortClient]:
+        """Yields the clients of a chunk, each opened when it is its turn; None for text that does not open."""
         for client in map(int, clients):
-            shard = None
+            documents = None
             with contextlib.suppress(VaultError):  # what fails in one client touches no other
                 documents = self._vault.documents(client)
-                tokens = trainer.num_tokens(documents)
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), tokens)
-                shard = Shard(documents, [trainer.config.seed, SHUFFLE, server_round, client], weight)
-            yield CohortClient(client, shard)
+            yield CohortClient(client, documents)
 
     def evaluate(self, request: EvaluateRequest) -> RecordDict:
         """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""

@@ -174,10 +174,3 @@ def _moved(start: npt.NDArray[np.float32], total: npt.NDArray[np.int64], denomin
         block += starts[at : at + _BLOCK]
         ends[at : at + _BLOCK] = block
     return moved
-
-
-def client_weight(weighting: str, cap: int, num_tokens: int) -> int:
-    """Returns a client's whole-number weight: its tokens, min(tokens, cap), or 1."""
-    if weighting == "uniform":
-        return 1
-    return min(num_tokens, cap) if weighting == "capped" else num_tokens

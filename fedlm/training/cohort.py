@@ -5,19 +5,20 @@
 Where both do nothing special, the clients of a chunk go through one compiled program (`chunk.py`), with the same bits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.algorithms.base import Algorithm, Arrays, ClientStates, LocalResult, LocalTask
 from fedlm.errors import ConfigError
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
+from fedlm.spec import Spec
 from fedlm.training.chunk import Shard, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
+
+SHUFFLE = 1  # the purpose of a client's stream in a round: order of rows, dropout
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class CohortClient:
 
     Attributes:
       pseudonym: who.
-      shard: its text and weight; None if the text did not open.
+      documents: its training text; None if it did not open.
     """
 
     pseudonym: int
-    shard: Shard | None
+    documents: list[str] | None = field(repr=False)
 
 
 def train_cohort(
@@ -81,66 +82,84 @@ def train_cohort(
         raise ConfigError("The algorithm keeps state per client, which this node does not store.")
     if algorithm.is_plain and mechanism.is_plain:
         return _plain(trainer, task, clients)
-    total, metrics = ExactSum.zeros_like(task.weights, further=algorithm.sends), TextMetrics()
-    for client in clients:
-        state = states.load(client.pseudonym) if algorithm.keeps_state and states is not None else {}
-        result = _trained(trainer, algorithm, task, client, state)
-        if not _add(total, mechanism, task, client, result):
-            continue
-        if result is not None:
-            metrics += result.metrics
-            if algorithm.keeps_state and states is not None:
-                states.save(client.pseudonym, result.state)
-    return total, metrics
+    return _one_by_one(trainer, algorithm, mechanism, task, clients, states)
+
+
+def client_weight(weighting: Spec, num_tokens: int) -> int:
+    """Returns a client's whole-number weight in the mean: its tokens, min(tokens, cap), or 1."""
+    if weighting.name == "uniform":
+        return 1
+    return min(num_tokens, weighting.options["tokens"]) if weighting.name == "capped" else num_tokens
+
+
+def _shard(trainer: LocalTrainer, task: CohortTask, client: CohortClient) -> Shard | None:
+    """Returns a client prepared for training; None if its text did not open."""
+    if client.documents is None:
+        return None
+    prepared = trainer.prepare(client.documents)
+    weight = client_weight(trainer.config.spec("weighting"), prepared.num_tokens)
+    return Shard(prepared, [trainer.config.seed, SHUFFLE, task.server_round, client.pseudonym], weight)
 
 
 def _plain(trainer: LocalTrainer, task: CohortTask, clients: Iterable[CohortClient]) -> tuple[ExactSum, TextMetrics]:
     failed = 0
 
-    def shards() -> Iterable[Shard]:
+    def shards() -> Iterator[Shard]:
         nonlocal failed
         for client in clients:
-            if client.shard is None:
+            if (shard := _shard(trainer, task, client)) is None:
                 failed += 1
             else:
-                yield client.shard
+                yield shard
 
     total, metrics = train_chunk(trainer, task.weights, shards(), task.cohort, task.server_round, task.proximal_mu)
     total.failed += failed
     return total, metrics
 
 
-def _trained(
-    trainer: LocalTrainer, algorithm: Algorithm, task: CohortTask, client: CohortClient, state: Arrays
-) -> LocalResult | None:
-    """Returns what a client computed; None if its text did not open."""
-    if client.shard is None:
-        return None
-    rng = np.random.default_rng(client.shard.seed)
-    local = LocalTask(
-        trainer,
-        task.weights,
-        client.shard.documents,
-        rng,
-        task.server_round,
-        task.proximal_mu,
-        task.vectors,
-        state,
-    )
-    return algorithm.train(local)
+def _one_by_one(
+    trainer: LocalTrainer,
+    algorithm: Algorithm,
+    mechanism: Mechanism,
+    task: CohortTask,
+    clients: Iterable[CohortClient],
+    states: ClientStates | None,
+) -> tuple[ExactSum, TextMetrics]:
+    total, metrics = ExactSum.zeros_like(task.weights, further=algorithm.sends), TextMetrics()
+    for client in clients:
+        shard, result = _shard(trainer, task, client), None
+        if shard is not None:
+            state = states.load(client.pseudonym) if algorithm.keeps_state and states is not None else {}
+            result = algorithm.train(_local_task(trainer, task, shard, state))
+        added = _add(total, mechanism, task, client, shard, result)
+        if added and result is not None:
+            metrics += result.metrics
+            if algorithm.keeps_state and states is not None:
+                states.save(client.pseudonym, result.state)
+    return total, metrics
+
+
+def _local_task(trainer: LocalTrainer, task: CohortTask, shard: Shard, state: Arrays) -> LocalTask:
+    round_, mu = task.server_round, task.proximal_mu
+    return LocalTask(trainer, task.weights, shard.client, shard.rng, round_, mu, task.vectors, state)
 
 
 def _add(
-    total: ExactSum, mechanism: Mechanism, task: CohortTask, client: CohortClient, result: LocalResult | None
+    total: ExactSum,
+    mechanism: Mechanism,
+    task: CohortTask,
+    client: CohortClient,
+    shard: Shard | None,
+    result: LocalResult | None,
 ) -> bool:
     """Adds a client to the sum; returns whether it is in it."""
+    weight, update = (0, None) if shard is None or result is None else (shard.weight, result.update)
     if not mechanism.is_plain:
-        update, weight = (None, 0) if result is None or client.shard is None else (result.update, client.shard.weight)
         return mechanism.contribute(total, update, weight, task.noise(client.pseudonym))
-    if result is None or client.shard is None:
+    if update is None or result is None:
         total.failed += 1
         return False
-    return total.add(result.update, client.shard.weight, task.cohort, result.further)
+    return total.add(update, weight, task.cohort, result.further)
 
 
 def _no_noise(count: int) -> bytes:

@@ -14,7 +14,7 @@ from flwr.app import Message
 
 from clients.ipc.channel import Channel, Placement
 from clients.ipc.shared_memory import Segment
-from fedlm.system.processes import Process, child_environment, end, module_command, start
+from fedlm.system.processes import child_environment, end, module_command, start
 
 STOP_SECONDS = 5.0
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.scrub.kinds import Kind
+from fedlm.text.preset_vocabulary import BytePairs, WordPieces, word_pieces
 from fedlm.text.presets import PRESETS, _read, open_preset
-from fedlm.text.pretrained import BytePairs, WordPieces, word_pieces
 from fedlm.text.rows import hide, num_hidden, whole_rows
 from fedlm.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN
 from tests.support.presets import POSITIONS, save_bert, save_gpt2
@@ -59,7 +59,7 @@ def test_byte_pairs_give_every_text_back_and_count_its_characters(text: str) -> 
 
 def _letters() -> BytePairs:
     from fedlm.text.learned import byte_of
-    from fedlm.text.pretrained import byte_pairs
+    from fedlm.text.preset_vocabulary import byte_pairs
 
     return byte_pairs({t: i for i, t in enumerate([*byte_of(), "<|endoftext|>", "th", "the"])}, ["t h", "th e"])
 
@@ -90,7 +90,7 @@ def test_masks_follow_the_rules(bert: Path) -> None:
     np.testing.assert_array_equal(shown[~at], inputs[~at])
     lengths = (targets > 0).sum(1)
     assert [int(n) for n in at.sum(1)] == [max(1, round(0.15 * int(n))) for n in lengths]
-    assert at.sum() == num_hidden(documents, vocab, 34)
+    assert at.sum() == num_hidden(targets)
     share = (shown[at] == vocab.mask).mean()
     assert abs(share - 0.8) < 4 * np.sqrt(0.16 / at.sum())  # four standard deviations
     again, other = (hide(inputs, targets, vocab, np.random.default_rng(s))[0] for s in (0, 1))
