@@ -112,11 +112,11 @@ class Node:
             raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
         algorithm = build_algorithm(config.spec("algorithm"), measures_drift=config.drift)
         mechanism = build_mechanism(config.privacy, sum(w.size for w in weights))
-        mechanism.hear(request.mechanism)
         task = CohortTask(
             request.server_round,
             weights,
             request.cohort,
+            request.mechanism,
             algorithm.proximal_mu(request.strategy),
             {name: record_weights(record) for name, record in request.vectors.items()},
             lambda client: noise_source(config.reproducible, NOISE, config.seed, request.server_round, client),

@@ -7,10 +7,12 @@ all of them, where a client may stop early; and those whose update the program's
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
+from fedlm.spec import Spec
 from fedlm.training import program
 from fedlm.training.batches import PreparedClient
 from fedlm.training.program import BlockResult, Piece
@@ -32,10 +34,27 @@ class Shard:
     seed: Sequence[int]
     weight: int
 
+    @classmethod
+    def of(cls, trainer: LocalTrainer, documents: list[str], seed: Sequence[int]) -> Self:
+        """Prepares a client's text for training, and weighs the client as the run's configuration says."""
+        prepared = trainer.prepare(documents)
+        return cls(prepared, seed, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
+
     @property
     def rng(self) -> np.random.Generator:
         """A new generator of the client's seed."""
         return np.random.default_rng(self.seed)
+
+
+def client_weight(weighting: Spec, num_tokens: int) -> int:
+    """Returns a client's whole-number weight in the mean: its tokens, min(tokens, cap), or 1.
+
+    >>> client_weight(Spec("capped", {"tokens": 100}), 250)
+    100
+    """
+    if weighting.name == "uniform":
+        return 1
+    return min(num_tokens, weighting.options["tokens"]) if weighting.name == "capped" else num_tokens
 
 
 def train_chunk(

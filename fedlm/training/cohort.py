@@ -13,7 +13,6 @@ from fedlm.algorithms.base import Algorithm, Arrays, ClientStates, LocalResult, 
 from fedlm.errors import ConfigError
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
-from fedlm.spec import Spec
 from fedlm.training.chunk import Shard, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -29,6 +28,7 @@ class CohortTask:
       server_round: the round, from 1.
       weights: the global weights.
       cohort: clients drawn in the whole round; it bounds each contribution.
+      told: what the mechanism's server half told its nodes.
       proximal_mu: FedProx' mu, if not the configuration's.
       vectors: what the algorithm's server half sent beside the weights.
       noise: of a client by its pseudonym, where the node draws noise.
@@ -37,6 +37,7 @@ class CohortTask:
     server_round: int
     weights: Weights
     cohort: int
+    told: Mapping[str, float]
     proximal_mu: float | None = None
     vectors: Mapping[str, Weights] = field(default_factory=dict)
     noise: Callable[[int], Source] = field(default=lambda client: _no_noise, repr=False)
@@ -76,29 +77,23 @@ def train_cohort(
       The exact sum, and the training figures of the clients in it.
 
     Raises:
-      ConfigError: the algorithm keeps state per client, and this node has no place for it.
+      ConfigError: the algorithm keeps state per client, and this node has no place for it; or the mechanism was told
+        what the run's noise and statement are not for.
     """
     if algorithm.keeps_state and states is None:
         raise ConfigError("The algorithm keeps state per client, which this node does not store.")
+    mechanism.hear(task.told)
     if algorithm.is_plain and mechanism.is_plain:
         return _plain(trainer, task, clients)
     return _one_by_one(trainer, algorithm, mechanism, task, clients, states)
-
-
-def client_weight(weighting: Spec, num_tokens: int) -> int:
-    """Returns a client's whole-number weight in the mean: its tokens, min(tokens, cap), or 1."""
-    if weighting.name == "uniform":
-        return 1
-    return min(num_tokens, weighting.options["tokens"]) if weighting.name == "capped" else num_tokens
 
 
 def _shard(trainer: LocalTrainer, task: CohortTask, client: CohortClient) -> Shard | None:
     """Returns a client prepared for training; None if its text did not open."""
     if client.documents is None:
         return None
-    prepared = trainer.prepare(client.documents)
-    weight = client_weight(trainer.config.spec("weighting"), prepared.num_tokens)
-    return Shard(prepared, [trainer.config.seed, SHUFFLE, task.server_round, client.pseudonym], weight)
+    seed = [trainer.config.seed, SHUFFLE, task.server_round, client.pseudonym]
+    return Shard.of(trainer, client.documents, seed)
 
 
 def _plain(trainer: LocalTrainer, task: CohortTask, clients: Iterable[CohortClient]) -> tuple[ExactSum, TextMetrics]:
