@@ -1,4 +1,4 @@
-"""How different the clients' data is, before anything is trained: so that a result can be carried to other data."""
+"""How different the clients' data is, before anything is trained: a result holds for data of similar heterogeneity."""
 
 import math
 from collections import Counter
@@ -8,8 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.measure.fairness import effective_number, gini
+from fedlm.measure.metric import Metric
 from fedlm.text.vocabulary import UNKNOWN, Vocabulary
 
+LABEL_ENTROPY = "label_entropy:"  # before the label's name
+METRICS = (
+    Metric("clients", "clients", describes_data=True),
+    Metric("tokens", "training tokens", describes_data=True),
+    Metric("size_gini", "Gini coefficient of client sizes", describes_data=True),
+    Metric("size_effective_number", "effective number of clients", describes_data=True),
+    Metric("ngram_distance", "Jensen-Shannon distance of trigrams", "0 to 1", describes_data=True),
+    Metric("unknown_share", "out-of-vocabulary symbols", "fraction", describes_data=True),
+    Metric(LABEL_ENTROPY, "entropy of {} within a client", "bits", describes_data=True),
+)
 NGRAM = 3
 
 

@@ -1,7 +1,7 @@
-"""The runs of a study as tasks of Ray, one each: on this machine, or on a cluster whose machines all see the study's folder.
+"""The runs of a study as tasks of Ray: on this machine, or on a cluster whose machines all see the study's folder.
 
-A task does what a thread of the local engine does, with worker processes of its own that outlive a run, so that results have
-the same bits. What it leaves is in the study's folder; a task that is lost goes on from its run's checkpoint.
+A task does what a thread of the local engine does, with worker processes that outlive a run, so the results have the same
+bits. All that it leaves is in the study's folder; a lost task resumes from its run's checkpoint.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from typing import Any, Self
 from fedlm import errors
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.system.terminal import quiet_stderr
-from scenarios.runner.engines import Result
-from scenarios.runner.execute import run_job
+from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
+from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
 from server.engines.workers import KeptWorkers
@@ -38,7 +38,7 @@ class RayEngine:
 
     Args:
       out: the study's folder.
-      address: of a cluster that runs, as `ray.init` takes it; empty is a Ray of this machine and this study alone.
+      address: of a running cluster, as `ray.init` takes it; empty starts Ray on this machine, for this study only.
       cores: of that Ray; 0 is all.
 
     Raises:
@@ -85,13 +85,13 @@ class RayEngine:
         with _undisturbed():
             self._ray.shutdown()
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job as a task with a processor for each of its workers."""
         task = self._remote.options(num_cpus=job.config.num_workers, name=job.name).remote(
             job, str(self._out), str(Path.cwd())
         )
         self._tasks[task] = job
-        found: Future[Result] = Future()
+        found: Future[RunRecord] = Future()
         task.future().add_done_callback(lambda done: _settle(found, done))
         return found
 
@@ -115,13 +115,11 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
       here: the folder that the study was started in; a corpus may be named from there.
 
     Returns:
-      `result`, or `failed` with a sentence and `kind`, the class of our error: the text of any other exception may quote a
-      document, and Ray writes it into its log.
+      `result`, or `failed` with a sentence and `kind`, the class of our error. Of any other exception only the type is
+      returned: its text may quote a document, and Ray writes it into its log.
     """
-    folder, vaults = (
-        Path(out),
-        Vaults(Path(out) / "vaults" / platform.node()),
-    )  # SQLite wants a file system of one machine
+    folder = Path(out)
+    vaults = Vaults(folder / "vaults" / platform.node())  # one a machine: SQLite wants a local file system
     if not (folder / "runs").is_dir():
         where = f"The machine {platform.node()} does not see {folder}"
         return {"failed": f"{where}: let --out name a folder that all machines of the cluster share."}
@@ -129,7 +127,8 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
         os.chdir(here)
     take_identity()
     try:
-        return {"result": run_job(job, folder / "runs", vaults, threading.Event(), _say_nothing, _workers())}
+        place = Workplace(folder / "runs", vaults, threading.Event(), _say_nothing, _workers())
+        return {"result": run_job(job, place)}
     except FedLMError as error:
         return {"failed": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 - the border of the task
@@ -146,11 +145,13 @@ def _say_nothing(line: Mapping[str, Any]) -> None:
     """The runner reads the rounds from the run's folder."""
 
 
-def _settle(found: Future[Result], done: Future[dict[str, Any]]) -> None:
-    """Passes on what a task came to."""
+def _settle(found: Future[RunRecord], done: Future[dict[str, Any]]) -> None:
+    """Passes the result or the failure of a task on to the future that the runner holds."""
     error = done.exception()
     if error is not None:
-        found.set_exception(FedLMError(f"Its Ray task was lost ({type(error).__name__}); the same command goes on."))
+        found.set_exception(
+            FedLMError(f"The Ray task was lost ({type(error).__name__}); the same command resumes the run.")
+        )
     elif "failed" in done.result():
         kind = getattr(errors, done.result().get("kind", ""), FedLMError)
         found.set_exception(kind(done.result()["failed"]))
