@@ -35,7 +35,7 @@ def settings_of(name: str, *, remedies: bool = False) -> dict[str, object]:
 
 
 def study(options: Options) -> Study:
-    """Returns the grid: where the text lies, by architecture."""
+    """Returns the grid: location of the text, by architecture."""
     clients = 20 if options.quick else ROLES
     documents = DOCUMENTS * clients // ROLES
     per_role: dict[str, object] = {"max_clients": clients}
@@ -53,7 +53,7 @@ def study(options: Options) -> Study:
             **SETTINGS,
             "scrub": "full" if options.corpus else "none",
             "rounds": rounds,
-            "cohort_size": clients // 10,  # two passes in all (quick: one), as many as the centralised run makes
+            "cohort_size": clients // 10,  # rounds x cohort / clients: two passes (quick: one), as many as centralised
             "eval_every": rounds,
         },
         cases=tuple(
@@ -65,7 +65,7 @@ def study(options: Options) -> Study:
         baseline="LSTM",
         table=TABLE,
         figures=(Figure("line", "bits_per_char"), Figure("line", "worst_tenth")),
-        x_label="where the text lies",
+        x_label="location of the text",
         limits=(
             "One size, one learning rate for each architecture and few tokens: larger models and longer runs may change the order.",
             "Under IID the held-out text differs from that of the other conditions: compare architectures within a condition.",

@@ -36,6 +36,7 @@ def study(options: Options) -> Study:
             f"dose {dose}",
             algorithm="FedAvg, heavy writers" if heavy > 1 else "FedAvg, equal writers",
             x=dose,
+            # A heavy writer writes four times as much of everything, real text and stereotypes alike.
             corpus=f"biased(corpus={inner!r}, clients={clients}, dose={dose}, heavy={heavy}, sentences=40, seed={{seed}})",
         )
         for dose in ((0.0, 0.5, 1.0) if options.quick else (0.0, 0.1, 0.25, 0.5, 1.0))

@@ -22,6 +22,7 @@ def study(options: Options) -> Study:
     clients, documents, rounds = (20, 30, 15) if options.quick else (50, 40, 60)
     label = options.group or "play"
     alphas = (0.05, 5.0) if options.quick else (0.05, 1.0)
+    # Every dealt split has clients x documents speeches in clients of one size: only the mixture of labels differs.
     splits = {"IID": f"quantity(gini=0.0, clients={clients}, documents={clients * documents})"}
     splits |= {
         f"Dirichlet {a}": f"topics(by={label!r}, alpha={a}, clients={clients}, documents={documents})" for a in alphas
@@ -40,7 +41,7 @@ def study(options: Options) -> Study:
         settings={
             "scrub": "full" if options.corpus else "none",
             **SMALL,
-            "drift": True,
+            "drift": True,  # a second exact sum a round, for the cosine of updates to their mean
             "rounds": rounds,
             "eval_every": rounds,
         },

@@ -40,6 +40,7 @@ def study(options: Options) -> Study:
     """Returns the grid: share of the minority by weighting."""
     clients, rounds, characters = (20, 15, 6000) if options.quick else (200, 30, 6000)
     shares = (0.5, 0.2, 0.1) if options.quick else (0.5, 0.2, 0.1, 0.05, 0.01)
+    # The number of clients stays: the majority gains the clients that the minority loses.
     cases = [
         Case(f"minority {100 * s:g} %", {"partition": split(options, s, clients, characters)}, "FedAvg", s)
         for s in shares

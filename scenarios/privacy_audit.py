@@ -36,6 +36,7 @@ def study(options: Options) -> Study:
     mechanisms = {
         claimed: {"clip_norm": CLIP, "noise_multiplier": z},
         "no noise": {"clip_norm": CLIP, "noise_multiplier": 0.0},
+        # noise std = multiplier * clip norm: this is the claimed std, beside a norm that clips nothing
         f"{claimed}, clip missing": {"clip_norm": NO_CLIP, "noise_multiplier": z * CLIP / NO_CLIP},
     }
     if not options.quick:
@@ -49,7 +50,7 @@ def study(options: Options) -> Study:
             "model": "lstm(units=16, layers=1)",
             "mechanism": "gaussian",
             "weighting": "uniform",
-            "sampling_rate": 1.0,
+            "sampling_rate": 1.0,  # no amplification by sampling: the coins decide who takes part
             "delta": DELTA,
             "strategy": "FedAvgM(server_learning_rate=5.0, server_momentum=0.0)",
             "local_epochs": 20,  # an update many times the clip norm, so that a missing clip matters

@@ -18,7 +18,7 @@ from scenarios.runner.study import Case, Figure, Options, Study
 QUESTION = "What does differential privacy cost the model, and does it cost the worst-served clients more?"
 TABLE = ("accuracy", "worst_tenth_perplexity", "perplexity", "small_clients", "group_gap")
 EPSILONS = (8.0, 2.0, 0.5)
-RATE, COHORT, DELTA, CLIP = 0.01, 100, 1e-6, 0.5
+RATE, COHORT, DELTA, CLIP = 0.01, 100, 1e-6, 0.5  # of the federation whose guarantee is simulated
 _noise = cache(plan)
 
 
@@ -34,6 +34,7 @@ def study(options: Options) -> Study:
     }
     cases = [Case("no privacy"), Case("epsilon infinite", {**private, "noise_multiplier": 0.0})]
     for epsilon in EPSILONS:
+        # The noise multiplier that spends epsilon over all rounds at this sampling rate (dp-accounting).
         z = _noise(target=epsilon, delta=DELTA, rounds=rounds, sampling_rate=RATE)
         cases.append(Case(f"epsilon {epsilon:g}", {**private, "noise_multiplier": z, "epsilon_budget": epsilon}))
     return Study(
@@ -45,7 +46,7 @@ def study(options: Options) -> Study:
             "max_clients": 40 if options.quick else 100,
             "model": "lstm(units=24, layers=1)" if options.quick else "lstm(units=32, layers=1)",
             "strategy": "FedAvgM(server_momentum=0.9)",
-            "weighting": "uniform",
+            "weighting": "uniform",  # the sensitivity of a mean weighted by tokens would depend on the data
             "rounds": rounds,
             "cohort_size": 5 if options.quick else 10,
             "batch_size": 8,

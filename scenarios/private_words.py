@@ -19,7 +19,7 @@ DELTA = 1e-6
 
 
 def population(clients: int, words: int, length: int, seed: int) -> Iterator[list[str]]:
-    """Yields the text of clients who each draw `length` words from Zipf's law over `words` words."""
+    """Yields each client's text: `length` words sampled from Zipf's law over `words` words."""
     chances = 1 / np.arange(1, words + 1)
     rng = np.random.default_rng(seed)
     names = np.array([f"w{i}" for i in range(words)])

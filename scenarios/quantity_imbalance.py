@@ -32,6 +32,7 @@ def study(options: Options) -> Study:
         for weighting in ("tokens", "uniform"):
             settings = {"partition": split, "weighting": weighting}
             cases.append(Case(f"Gini {gini}", settings, f"FedAvg, {weighting} weights", gini))
+    # Trained on the text of Gini 0.0, so its difference from that condition is the cost of federation.
     even = f"quantity(gini=0.0, clients={clients}, documents={documents})"
     cases.append(Case("centralised", {"partition": even}, "centralised", centralised=True))
     return Study(
@@ -49,6 +50,7 @@ def study(options: Options) -> Study:
         table=TABLE,
         figures=(Figure("line", "bits_per_char"), Figure("line", "worst_tenth"), Figure("spread", "bits_per_char")),
         x_label="Gini coefficient of client sizes",
+        # Passes without a search: more of them overfit a client with one speech, fewer leave a large one undertrained.
         local_passes=2 if options.quick else 10,
         local_clients=8,
         limits=(

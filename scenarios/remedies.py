@@ -45,7 +45,7 @@ def study(options: Options) -> Study:
     cases = [
         Case(name, {**settings, **remedy}, algorithm, grouped=settings is minority)
         for name, settings in conditions.items()
-        for algorithm, remedy in REMEDIES.items()
+        for algorithm, remedy in REMEDIES.items()  # groups exist in the first condition only
     ]
     cases += [Case("minority 10 %", minority, name, sampling=sampling) for name, sampling in SAMPLING.items()]
     return Study(
@@ -56,7 +56,7 @@ def study(options: Options) -> Study:
             "scrub": "full" if options.corpus else "none",
             **SMALL,
             "rounds": rounds,
-            "eval_every": 5,
+            "eval_every": 5,  # agnostic sampling reads the last evaluation
         },
         cases=tuple(cases),
         control="",

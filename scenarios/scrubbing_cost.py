@@ -23,6 +23,7 @@ EXPOSURE = exposure_of(lambda seed: planted_secrets(SECRETS, seed))
 def study(options: Options) -> Study:
     """Returns the grid: the profile of scrubbing."""
     clients, rounds = (20, 20) if options.quick else (60, 80)
+    # The secrets are of the kinds that scrubbing finds, in text whose other personal data is generated.
     inner = options.corpus or f"synthetic(clients={clients}, messages=20)"
     profiles = ("none", "patterns", "full")
     return Study(

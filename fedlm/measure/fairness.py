@@ -1,4 +1,4 @@
-"""How the loss is spread over clients: who is served well, and who is not."""
+"""How the loss is spread over clients: best-served and worst-served tenth, deviation, inequality."""
 
 import math
 

@@ -71,7 +71,7 @@ def label_entropy(labels: Iterable[str]) -> float:
 
 
 def describe_sizes(tokens: npt.ArrayLike) -> dict[str, float]:
-    """Returns what the clients' training targets alone say: how many there are, and how unevenly they lie."""
+    """Returns what follows from the clients' training targets: the number of clients, and how uneven their sizes are."""
     sizes = np.asarray(tokens, np.float64)
     return {
         "clients": float(len(sizes)),
@@ -125,8 +125,8 @@ class LabelEntropies:
         """Returns, for each label that two clients or more have, the mean over them of a client's entropy in bits.
 
         Args:
-          named: by the labels' names; otherwise by their place in alphabetical order, for the name of a private corpus'
-            label can tell something too.
+          named: by the labels' names; otherwise by their place in alphabetical order, because the label names of
+            a private corpus may be private too.
         """
         keys = sorted(key for key in self._sums if self._clients[key] > 1)
         return {

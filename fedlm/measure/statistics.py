@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
-DRAWS = 2000
+RESAMPLES = 2000
 _SEED = 20_260
 _TAIL = 0.025  # of the resamples, left off at each end
 
@@ -61,21 +61,22 @@ class Difference:
         return self.interval.low > 0 or self.interval.high < 0
 
 
-def _resampled(count: int, draws: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng([_SEED, count]).integers(0, count, (draws, count))
+def _resampled(count: int, resamples: int) -> npt.NDArray[np.int64]:
+    """Places of the values in each resample, (resamples, count): the same for the same count, so that reports repeat."""
+    return np.random.default_rng([_SEED, count]).integers(0, count, (resamples, count))
 
 
-def bootstrap_mean(values: Sequence[float] | Values, draws: int = DRAWS) -> Interval:
+def bootstrap_mean(values: Sequence[float] | Values, resamples: int = RESAMPLES) -> Interval:
     """Returns the mean of values (over seeds, for example) with its percentile interval; NaN for none."""
     known = np.asarray(values, np.float64)
     if len(known) < 2:
         return Interval(float(known[0]) if len(known) else math.nan, math.nan, math.nan, len(known))
-    means = known[_resampled(len(known), draws)].mean(axis=1)
+    means = known[_resampled(len(known), resamples)].mean(axis=1)
     low, high = np.percentile(means, [100 * _TAIL, 100 * (1 - _TAIL)])
     return Interval(float(known.mean()), float(low), float(high), len(known))
 
 
-def bootstrap_ratio(numerators: Values, denominators: Values, draws: int = DRAWS) -> Interval:
+def bootstrap_ratio(numerators: Values, denominators: Values, resamples: int = RESAMPLES) -> Interval:
     """Returns sum / sum with its interval over clients, whole clients resampled (a loss per token, for example).
 
     Args:
@@ -86,7 +87,7 @@ def bootstrap_ratio(numerators: Values, denominators: Values, draws: int = DRAWS
         return Interval(math.nan, math.nan, math.nan, count)
     if count == 1:
         return Interval(float(numerators[0] / total), math.nan, math.nan, 1)
-    chosen = _resampled(count, draws)
+    chosen = _resampled(count, resamples)
     below = denominators[chosen].sum(axis=1)
     ratios = numerators[chosen].sum(axis=1)[below > 0] / below[below > 0]
     low, high = np.percentile(ratios, [100 * _TAIL, 100 * (1 - _TAIL)])

@@ -51,6 +51,7 @@ Sampling = Callable[[Population, int, int], Pseudonyms]
 
 def available(population: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
     """Clients of a group are available in a share of the rounds only, the others in all; the cohort comes from the available."""
+    # Each client has a probability of its own a round, independent of the sampling below: the purposes differ.
     there = (population.chance("available", server_round) < share) | ~population.of_group(group)
     return draw_cohort(population.key, server_round, population.clients[there], size)
 
@@ -68,7 +69,7 @@ def dropout(population: Population, server_round: int, size: int, *, rate: float
 
 
 def _by_share(population: Population, server_round: int, size: int, shares: Mapping[str, float]) -> Pseudonyms:
-    """Draws from each group its share of the cohort; every group with a share above 0 has at least one client in it."""
+    """Samples each group's share of the cohort, at least one client of every group with a share."""
     parts = []
     for group, share in sorted(shares.items()):
         inside = population.clients[population.of_group(group)]
@@ -92,7 +93,7 @@ def agnostic(population: Population, server_round: int, size: int, *, step: floa
     for group in sorted(set(population.groups.values())):
         total = sum((m for c, m in population.figures.items() if population.groups.get(c) == group), TextMetrics())
         losses[group] = total.loss_sum / max(total.tokens, 1)
-    worst = max(losses.values(), default=0.0)
+    worst = max(losses.values(), default=0.0)  # subtracted before exp: a large loss would overflow
     weights = {g: math.exp(step * (loss - worst)) for g, loss in losses.items()}
     return _by_share(population, server_round, size, {g: w / sum(weights.values()) for g, w in weights.items()})
 

@@ -7,9 +7,9 @@ On disk, below the study's folder:
     runs/NAME-KEY/                 a run's folder: config.toml, metrics.jsonl, checkpoint/
     runs/NAME-KEY/result.json      its result; written last, whole or not at all
 
-A killed study resumes from these files alone. A run with a result.json of its key is done. One with a checkpoint goes on
-from it: cohorts, batches and initial weights are functions of the seed, so it ends in the same bits. One without either
-is started anew. `vaults/` is removed once all runs have ended well.
+A killed study resumes from these files alone. A run whose result.json has its key is done. A run with a checkpoint resumes
+from it: cohorts, batches and initial weights are functions of the seed, so it ends in the same bits. A run
+with neither starts anew. `vaults/` is removed once all runs have ended well.
 """
 
 import shutil
@@ -36,7 +36,7 @@ from server.store.run_folder import RunFolder
 
 
 class Stopped(FedLMError):
-    """The study was interrupted; the run goes on next time."""
+    """The study was interrupted; the same command resumes the run."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Trained:
 
 
 def run_job(job: Job, place: Workplace) -> RunRecord:
-    """Runs a job, or goes on with it; returns its result, which result.json holds then.
+    """Runs a job, or resumes it; writes result.json and returns its content.
 
     Raises:
       Stopped: the study was interrupted.
@@ -126,7 +126,7 @@ def _open_folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:
 def _resume(federation: StudyFederation, folder: RunFolder, place: Workplace, *, resume: bool) -> None:
     """Starts the federation; the rounds that a killed study had done are told again, so that progress counts them."""
     done = federation.start(resume=resume)
-    federation.figures = folder.last_clients() if done else {}
+    federation.figures = folder.last_clients() if done else {}  # which agnostic sampling reads
     for line in done:
         place.listener(line)
 

@@ -82,7 +82,7 @@ class StudyFederation(Federation):
         for node, chunk in zip(self.grid.get_node_ids(), chunks, strict=False):
             content = wire.request(initial, chunk, self.settings, 0, clients)
             config_in(content).update({"passes": passes, "pooled": pooled})
-            questions.append((node, "evaluate.alone", content))
+            questions.append((node, "evaluate.alone", content))  # the message's name, of an earlier version
         return self.ask(questions)
 
     def _some_of_each_group(self, number: int) -> Pseudonyms:
@@ -105,5 +105,6 @@ class StudyFederation(Federation):
         content = wire.request(wire.weights_record(weights), np.zeros(0, np.uint64), self.settings, 0, 0)
         config_in(content)["texts"] = list(texts)
         (reply,) = self.ask([(node, "query.score", content)])
+        # The reply is that of an evaluation, with the texts' places for pseudonyms.
         figures = wire.content_evaluation(reply)
         return [figures[i] for i in range(len(texts))]

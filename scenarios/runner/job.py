@@ -66,7 +66,7 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
     own = [source for measure in study.measures if (source := _own_source(measure))]
     return {
         "config": {k: v for k, v in settings.items() if k not in ("workers", "timeout")},
-        "corpus": fingerprint(corpus),
+        "corpus": fingerprint(corpus),  # names and hashes of files, and versions of the packages that bring text
         "draw": case.sampling,
         "pooled": case.centralised,
         "alone": [study.local_passes, study.local_clients],

@@ -44,6 +44,7 @@ def profile_vault(path: Path, source: KeySource, job: Job) -> Profile:
     tokens = {c: vault.tokens(c) for c in clients}
     texts = [vault.documents(c) for c in clients]
     labels = [labels for _, labels in vault.names()]
+    # Counted while the text was sealed, over the labels of single documents.
     entropies = {f"{LABEL_ENTROPY}{k}": float(v) for k, v in vault.about.get("label_entropy", {}).items()}
     vault.close()
     data = describe(texts, [tokens[c] for c in clients], job.config.vocab) | entropies

@@ -30,7 +30,7 @@ from server.engines.local import take_identity
 from server.engines.workers import KeptWorkers
 
 _STORE_BYTES = 2**27  # for objects in transit; ours are small
-_PATIENCE_SECONDS = 20.0  # for tasks to end after their round, when the study is interrupted
+_PATIENCE_SECONDS = 20.0  # that an interrupted study gives its tasks to end their round
 
 
 class RayEngine:
@@ -77,7 +77,7 @@ class RayEngine:
                 ray.init(address="local", **own, **quiet)
         machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
         self.cores, self.most = max(sum(machines), 1), max(machines, default=1)
-        self._remote = ray.remote(max_retries=1)(run_task)
+        self._remote = ray.remote(max_retries=1)(run_task)  # a lost task starts once more, from its checkpoint
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,19 +100,19 @@ class RayEngine:
         return sum(_rounds_of(self._out / "runs" / job.name) for job in self._tasks.values())
 
     def stop(self) -> None:
-        """Interrupts the tasks and waits a little for them to leave their round."""
+        """Interrupts the tasks, and gives them a short time to end their round."""
         for task in self._tasks:
             self._ray.cancel(task)
         self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_PATIENCE_SECONDS)
 
 
 def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
-    """Runs a job in a process of Ray's.
+    """Runs a job in a Ray worker process.
 
     Args:
       job: the run.
       out: the study's folder, the same on every machine.
-      here: the folder that the study was started in; a corpus may be named from there.
+      here: the folder in which the study was started; relative corpus paths start there.
 
     Returns:
       `result`, or `failed` with a sentence and `kind`, the class of our error. Of any other exception only the type is
@@ -121,8 +121,8 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
     folder = Path(out)
     vaults = Vaults(folder / "vaults" / platform.node())  # one a machine: SQLite wants a local file system
     if not (folder / "runs").is_dir():
-        where = f"The machine {platform.node()} does not see {folder}"
-        return {"failed": f"{where}: let --out name a folder that all machines of the cluster share."}
+        where = f"The machine {platform.node()} cannot read {folder}"
+        return {"failed": f"{where}: set --out to a folder that all machines of the cluster share."}
     with contextlib.suppress(OSError):
         os.chdir(here)
     take_identity()
@@ -137,12 +137,12 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
 
 @cache
 def _workers() -> KeptWorkers:
-    """The worker processes of this process of Ray's; they end with it."""
+    """The training processes of this Ray worker process; they end with it."""
     return KeptWorkers()
 
 
 def _say_nothing(line: Mapping[str, Any]) -> None:
-    """The runner reads the rounds from the run's folder."""
+    """Ignores a line: the runner reads the rounds from the run's folder."""
 
 
 def _settle(found: Future[RunRecord], done: Future[dict[str, Any]]) -> None:
@@ -168,7 +168,7 @@ def _rounds_of(run: Path) -> int:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nothing listens at HOST:PORT: Ray would try for many minutes."""
+    """Raises OSError if nothing listens at HOST:PORT; Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -176,7 +176,7 @@ def _knock(address: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps Ray's start and end off the terminal, and what SIGTERM does as it was."""
+    """Hides what Ray prints when it starts and ends, and restores the SIGTERM handler that it replaces."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:

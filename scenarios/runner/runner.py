@@ -140,7 +140,7 @@ class Runner:
             progress.update(min(self.engine.rounds(), rounds), rounds, note)
 
     def _collect(self, job: Job, future: Future[RunRecord]) -> None:
-        """Keeps a run's result, or why it failed; an interrupt goes on to the study."""
+        """Keeps a run's result, or why it failed; an interrupt is raised again."""
         error = future.exception()
         if error is None:
             self.done[job.name] = future.result()

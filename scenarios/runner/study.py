@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fedlm.errors import ConfigError
+from fedlm.report.legacy import current_format
 from scenarios.runner.catalog import build_study
 from scenarios.runner.design import SMALL, Case, Design, Figure, Options
 from scenarios.runner.engines import Engine
@@ -89,11 +90,11 @@ class Study(Design):
     ) -> "StudyResult":
         """Runs what is not done yet in the folder; returns the results.
 
-        Interrupt it, and call it again with the same folder: finished runs are kept, a run that was cut off goes on.
+        After an interrupt, call it again with the same folder: finished runs are kept, and an unfinished run resumes.
 
         Args:
           out: the study's folder.
-          seeds: how many (0, 1, ...), or which; 0 is five, or two for the small version.
+          seeds: their number (the seeds are then 0, 1, ...), or a list; 0 means five, or two for the small version.
           quick: run the small version of a study that was loaded in full.
           engine: where the runs go; by default worker processes of this machine, one a core.
           echo: prints a line; by default nothing is shown.
@@ -128,9 +129,8 @@ class StudyResult:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The content of study.json."""
-        content: dict[str, Any] = json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
-        return content
+        """The content of study.json, in the current format."""
+        return current_format(json.loads((self.folder / "study.json").read_text(encoding="utf-8")))
 
     @property
     def answer(self) -> str:

@@ -109,7 +109,7 @@ def table(study: Design, records: Sequence[RunRecord]) -> list[Row]:
 def _cell(own: Mapping[int, float], control: Mapping[int, float]) -> Cell:
     """Summarises a metric by seed; the difference is paired: the seed's split, weights and cohorts are the same in both."""
     over_seeds = bootstrap_mean(list(own.values()))
-    seeds = sorted(own.keys() & control.keys())
+    seeds = sorted(own.keys() & control.keys())  # a failed run takes its pair out, not its case
     if not seeds:
         return Cell(**asdict(over_seeds))
     found = paired_difference([own[s] for s in seeds], [control[s] for s in seeds])
@@ -159,6 +159,7 @@ def with_central_gap(study: Design, records: Sequence[RunRecord]) -> list[RunRec
     figures = {(r.condition, r.algorithm, r.seed): r.figures for r in records}
     found = []
     for record in records:
+        # Bits per character over other text, or of another model, would not be comparable.
         ceiling = ceiling_of.get((record.condition, record.algorithm))
         reference = figures.get((*ceiling.name, record.seed)) if ceiling else None
         more = compare(record.figures, reference) if reference else {}

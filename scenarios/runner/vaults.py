@@ -60,7 +60,7 @@ class Vaults:
         path = self._folder / f"{name}.db"
         source = KeySource(file=self._folder / f"{name}.key")
         with self._locked(name):
-            if not path.exists():
+            if not path.exists():  # `prepare` renames a finished file there: what exists is whole
                 prepare(job.corpus, path, source, job.config, lambda done, total: None)
         return path, source
 

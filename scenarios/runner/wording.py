@@ -7,7 +7,7 @@ from typing import Any
 from fedlm.config import RunConfig
 from fedlm.measure.metric import Better, Metric
 from fedlm.measure.registry import find_metric
-from fedlm.measure.statistics import DRAWS, is_range
+from fedlm.measure.statistics import RESAMPLES, is_range
 from scenarios.runner.design import Design
 from scenarios.runner.table import FEWEST_SEEDS, Difference, Row
 
@@ -35,9 +35,9 @@ def answers(study: Design, rows: Sequence[Row]) -> list[str]:
 
 
 def _sentence(study: Design, metric: Metric, row: Row, difference: Difference) -> str:
-    mean, unit = row.cells[metric.name].mean, f" {metric.unit}" if metric.unit else ""
-    levels = f"{mean:.3f}{unit} against {mean - difference.mean:.3f} with {study.baseline or study.control}"
-    words = f"{row.condition}, {row.algorithm}: {metric.label} {levels}, the largest difference ({difference.mean:+.3f}"
+    mean = row.cells[metric.name].mean
+    levels = f"{mean:.3f} against {mean - difference.mean:.3f} with {study.baseline or study.control}"
+    words = f"{row.condition}, {row.algorithm}: {metric.title} {levels}, the largest difference ({difference.mean:+.3f}"
     if difference.count < FEWEST_SEEDS:
         seeds = f"{_count(difference.count, 'seed')} {'is' if difference.count == 1 else 'are'} too few to decide"
         return f"{words}); {seeds}."
@@ -104,7 +104,7 @@ def _statistics(seeds: int) -> str:
     spread = (
         f"Brackets are the range over {_count(seeds, 'seed')}, from the smallest to the largest"
         if is_range(seeds)
-        else f"Brackets are percentile bootstrap 95 % intervals over {seeds} seeds ({DRAWS:,} resamples)"
+        else f"Brackets are percentile bootstrap 95 % intervals over {seeds} seeds ({RESAMPLES:,} resamples)"
     )
     return (
         f"Figures are over held-out text: sums over tokens first, ratios last. {spread}. Differences from the control are "

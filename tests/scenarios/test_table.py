@@ -57,7 +57,7 @@ def test_the_verdict_follows_what_is_better() -> None:
         study = made(table=("own",), measures=(own,))
         results = [record(c, s, own=1.0 + (c.condition == "skewed")) for c in study.cases for s in range(3)]
         (sentence,) = answers(study, table(study, results))
-        assert f"; {word} in 3 of 3 seeds." in sentence and "own figure 2.000 units against 1.000" in sentence
+        assert f"; {word} in 3 of 3 seeds." in sentence and "own figure (units) 2.000 against 1.000" in sentence
 
 
 def test_undefined_figures_are_left_out() -> None:
