@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="The study, or a FILE.py of your own; --list shows all.")] = "",
+    name: Annotated[str, typer.Argument(help="The study; --list shows all.")] = "",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -33,8 +33,7 @@ def study(
     list_all: Annotated[bool, typer.Option("--list", help="Show the studies and their questions.")] = False,
 ) -> None:
     """Runs a study: many runs and one question; leaves a report, a table and figures."""
-    from scenarios.runner.catalog import load_scenario, scenario_names
-    from scenarios.runner.runner import run_study
+    from scenarios.runner.runner import load_scenario, run_study, scenario_names
     from scenarios.runner.study import Options
 
     if list_all:
@@ -46,7 +45,7 @@ def study(
     if seeds < 0:
         raise ConfigError(f"--seeds {seeds} does not do: 1 or more.")
     load_scenario(name)
-    folder = out or Path("runs") / f"study-{Path(name).stem}{'-quick' if quick else ''}"
+    folder = out or Path("runs") / f"study-{name}{'-quick' if quick else ''}"
     command = shlex.join(["fedlm", *[a for a in sys.argv[1:] if a != "--debug"]])
     where = _engine(engine, address, folder)
     options = Options(quick, corpus, group)

@@ -20,7 +20,7 @@ from pathlib import Path
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.report.study import write_study_report
 from fedlm.system.terminal import ClientProgress
-from scenarios.runner.catalog import build_study
+from scenarios.runner.catalog import build_study, load_scenario, scenario_names
 from scenarios.runner.design import Design, Options
 from scenarios.runner.engines import Engine, LocalEngine
 from scenarios.runner.execute import Stopped
@@ -29,6 +29,7 @@ from scenarios.runner.output import Ended, write_results
 from scenarios.runner.record import RunRecord, read_record
 from scenarios.runner.vaults import Vaults
 
+__all__ = ["Runner", "grid", "load_scenario", "run_study", "scenario_names"]  # all that a command line needs
 _POLL_SECONDS = 0.5  # between two looks at the progress
 
 
