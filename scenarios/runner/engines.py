@@ -1,4 +1,4 @@
-"""Where the runs of a study go. The local engine: threads of this process over worker processes that outlive a run."""
+"""What executes the runs of a study. The local engine: threads of this process over worker processes that outlive a run."""
 
 import os
 import threading
@@ -8,13 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from scenarios.runner.execute import run_job
+from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
+from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
 from server.engines.workers import KeptWorkers
-
-Result = dict[str, Any]
 
 
 class Engine(Protocol):
@@ -34,14 +33,14 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None:
         """Ends what it started."""
 
-    def submit(self, job: Job) -> Future[Result]:
-        """Runs a job when there is room for it; the future holds its result, or why it failed."""
+    def submit(self, job: Job) -> Future[RunRecord]:
+        """Runs a job as soon as processors are free; the future holds its result, or why it failed."""
 
     def rounds(self) -> int:
         """Returns the rounds done so far of the jobs that were submitted."""
 
     def stop(self) -> None:
-        """Starts no further job; those that run end after their round, and go on another time."""
+        """Starts no further job; running ones end after their round and can be resumed."""
 
 
 class LocalEngine:
@@ -66,12 +65,13 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job in a thread."""
-        return self._pool.submit(run_job, job, self._out / "runs", self._vaults, self._stop, self._count, self._workers)
+        place = Workplace(self._out / "runs", self._vaults, self._stop, self._count, self._workers)
+        return self._pool.submit(run_job, job, place)
 
     def rounds(self) -> int:
-        """Returns the rounds that jobs told of."""
+        """Returns the rounds that the jobs have reported."""
         return self._rounds
 
     def stop(self) -> None:
