@@ -113,7 +113,7 @@ def _make_node(
     from clients.deploy.folder import make_node
     from clients.policy import Policy
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.system.terminal import ClientProgress
     from fedlm.vault.keys import KeySource
 

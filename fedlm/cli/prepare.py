@@ -9,7 +9,7 @@ from fedlm.cli.options import KeyFile, KeyProvider, PassphraseEnv, key_source
 
 if TYPE_CHECKING:
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import Preparation
+    from fedlm.preparation.vault import Preparation
     from fedlm.vault.keys import KeySource
 
 
@@ -49,7 +49,7 @@ def prepare(
 
 def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunConfig", *, quiet: bool = False) -> None:
     """Makes a vault, shows progress and says what was found."""
-    from fedlm.prepare.vault import prepare as make_vault
+    from fedlm.preparation.vault import prepare as make_vault
     from fedlm.system.terminal import ClientProgress
 
     new_key = source.file is not None and not source.file.exists()

@@ -73,7 +73,7 @@ def _contents(vault: "Vault") -> dict[str, float]:
     """Returns how much clients differ in content."""
     from fedlm.config import RunConfig
     from fedlm.measure.heterogeneity import describe
-    from fedlm.prepare.split import counting_vocabulary
+    from fedlm.preparation.split import counting_vocabulary
 
     config = RunConfig.checked({k: vault.about[k] for k in ("vocabulary",) if k in vault.about})
     found = describe(_Texts(vault), vault.index["train"], counting_vocabulary(config))
@@ -178,7 +178,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Scrubs a corpus and adds it: new clients, and new documents of old ones."""
-    from fedlm.prepare.add import add as change
+    from fedlm.preparation.add import add as change
     from fedlm.system.terminal import ClientProgress
 
     with ClientProgress("scrubbing and sealing", quiet=as_json) as progress:

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from scenarios.runner.job import fingerprint, hash_of

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from fedlm.cli.main import app
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import check_receipt, forget, rotate

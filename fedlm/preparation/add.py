@@ -7,8 +7,8 @@ from pathlib import Path
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text, is_public, open_corpus
 from fedlm.errors import CorpusError, VaultError
-from fedlm.prepare.split import count_targets, held_out_documents, shared_labels
-from fedlm.prepare.vault import Preparation
+from fedlm.preparation.split import count_targets, held_out_documents, shared_labels
+from fedlm.preparation.vault import Preparation
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.system.threads import in_order
 from fedlm.types import Document

@@ -14,7 +14,7 @@ from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.partition import partition
 from fedlm.errors import ConfigError, CorpusError, VaultError
 from fedlm.measure.heterogeneity import LabelEntropies
-from fedlm.prepare.split import _split
+from fedlm.preparation.split import _split
 from fedlm.scrub.engine import Scrubber
 from fedlm.scrub.surrogates import Pseudonyms
 from fedlm.system.files import is_private
@@ -72,7 +72,7 @@ def prepare(
       VaultError: something stands at `vault`, the key does not do, or the disk is full.
     """
     if vault.exists():
-        raise VaultError(f"{vault} is there already: name another place, or remove it first.")
+        raise VaultError(f"{vault} exists already: name another place, or remove it first.")
     try:
         return _prepare(corpus, vault, source, config, progress, keep)
     except sqlite3.OperationalError as error:  # its text names no data
