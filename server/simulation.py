@@ -53,7 +53,7 @@ class Simulation:
     Attributes:
       corpus: a vault (a SQLite file), or a corpus that is sealed into the run's folder first.
       out: the run's folder.
-      config_file, overrides: the configuration.
+      config_file, overrides: the configuration; the file, or one that is read already.
       resume: go on with `out`.
       init: another run, to start from its weights.
       samples: show sample text of a private corpus in the report.
@@ -61,11 +61,12 @@ class Simulation:
       prepare: makes a vault: corpus, vault, key, configuration.
       echo: prints a line; None shows no progress either.
       engine: local or ray.
+      listener: gets what may be shown of each round's line of metrics.jsonl.
     """
 
     corpus: str
     out: Path
-    config_file: Path | None
+    config_file: Path | RunConfig | None
     overrides: Sequence[str]
     resume: bool
     init: Path | None
@@ -74,6 +75,7 @@ class Simulation:
     prepare: Callable[[str, Path, KeySource, RunConfig], None]
     echo: Callable[[str], object] | None
     engine: str = "local"
+    listener: Callable[[dict[str, Any]], object] | None = None
 
     def run(self) -> dict[str, Any]:
         """Trains; returns the content of summary.json.
@@ -171,6 +173,8 @@ class Simulation:
             def show(line: dict[str, Any]) -> None:
                 nonlocal note
                 events.add(line)
+                if self.listener is not None:
+                    self.listener(folder.public(line))
                 if config.privacy.on:
                     note = "epsilon unbounded" if line["epsilon"] is None else f"epsilon {line['epsilon']:.4g}"
                 elif "eval" in line:
