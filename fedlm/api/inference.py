@@ -67,11 +67,25 @@ def continuation(run: Run, prompt: str, seed: int, options: Mapping[str, Any]) -
     from fedlm.scrub.kinds import readable
     from fedlm.training.generate import generate as symbols
 
-    trainer = run.trainer
-    if trainer.is_masked:
-        raise ConfigError(f"The model of {run.path} predicts masked words; it cannot continue a text.")
-    rng = np.random.default_rng([seed, 3])
+    trainer, rng = _continuing(run), np.random.default_rng([seed, 3])
     try:
         yield from map(readable, symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def suggestions(run: Run, prompt: str, count: int) -> list[tuple[str, float]]:
+    """Returns the `count` most likely next words with their probabilities."""
+    from fedlm.scrub.kinds import readable
+    from fedlm.training.generate import suggest
+
+    trainer = _continuing(run)
+    likely = suggest(trainer.next_logits, trainer.vocab, prompt, count)
+    return [(readable(word), probability) for word, probability in likely]
+
+
+def _continuing(run: Run) -> Any:
+    """Returns a run's trainer, whose model can continue a text."""
+    if run.trainer.is_masked:
+        raise ConfigError(f"The model of {run.path} predicts masked words; it cannot continue a text.")
+    return run.trainer

@@ -173,8 +173,8 @@ class Run:
     def _check_owner(self, what: str) -> None:
         if self.config.privacy.on and not self.is_owner:
             raise ConfigError(
-                f"{self.path} was trained with differential privacy, and its ledger does not cover {what}; they are in "
-                f"{self._folder.figures}, for the run's owner: load_run({str(self.path)!r}, owner=True)."
+                f"{self.path} was trained with differential privacy, and its ledger does not cover {what}. They are for the "
+                f"run's owner only, in {self._folder.figures}; in Python: load_run(path, owner=True)."
             )
 
 

@@ -45,7 +45,7 @@ def scrub_file(
       CorpusError: the file is missing or empty, or a line is not an object with a text.
     """
     if target.exists():
-        raise ConfigError(f"{target} is there already: name another place, or remove it first.")
+        raise ConfigError(f"{target} exists already: name another file, or remove it first.")
     scrubber, counts = Scrubber(profile), Counter[str]()
     key = key or secrets.token_bytes(32)
     beside = target.with_name(f".{target.name}.new")

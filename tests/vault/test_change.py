@@ -207,7 +207,7 @@ def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_canno
     before, receipt = vault.read_bytes(), vault if place == "itself" else tmp_path / place
     words = ["vault", "forget", str(vault), "b", "--key-file", str(source.file), "--receipt", str(receipt)]
     error = CliRunner().invoke(app, words).exception
-    assert isinstance(error, ConfigError) and "nothing was forgotten" in str(error)
+    assert isinstance(error, ConfigError) and "nothing was changed" in str(error)
     assert vault.read_bytes() == before
 
 
