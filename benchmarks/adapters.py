@@ -74,7 +74,7 @@ def peak(pid: int) -> float:
 def trained(folder: Path, rank: int, rounds: int) -> dict[str, Any]:
     """Trains the preset federated; returns what was counted."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
     from server.run.federation import Federation
     from server.store.run_folder import RunFolder

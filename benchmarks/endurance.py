@@ -41,7 +41,7 @@ def slope(megabytes: list[float]) -> float:
 def watched(rounds: int, workers: int) -> dict[str, list[float]]:
     """Trains a small model on many clients; returns each process' memory after each round."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
     from server.engines.local import LocalEngine
     from server.engines.workers import WorkerCommand

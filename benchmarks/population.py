@@ -26,7 +26,7 @@ MODEL = "lstm"
 def prepared(folder: Path, clients: int) -> dict[str, float]:
     """Seals a corpus in this process; returns seconds and peak memory in megabytes."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
 
     corpus = folder / "corpus.jsonl"

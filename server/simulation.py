@@ -50,7 +50,7 @@ class Simulation:
     Attributes:
       corpus: a vault (a SQLite file), or a corpus that is sealed into the run's folder first.
       out: the run's folder.
-      config_file, overrides: the configuration.
+      config_file, overrides: the configuration; the file, or one that is read already.
       resume: continue the run in `out`.
       init: another run, to start from its weights.
       samples: show sample text of a private corpus in the report.
@@ -58,11 +58,12 @@ class Simulation:
       prepare: makes a vault: corpus, vault, key, configuration.
       echo: prints a line; None shows no progress either.
       engine: a file of `server/engines/`.
+      listener: gets what may be shown of each round's line of metrics.jsonl.
     """
 
     corpus: str
     out: Path
-    config_file: Path | None
+    config_file: Path | RunConfig | None
     overrides: Sequence[str]
     resume: bool
     init: Path | None
@@ -71,6 +72,7 @@ class Simulation:
     prepare: Callable[[str, Path, KeySource, RunConfig], None]
     echo: Callable[[str], object] | None
     engine: str = "local"
+    listener: Callable[[dict[str, Any]], object] | None = None
 
     def run(self) -> dict[str, Any]:
         """Trains; returns the content of summary.json.
@@ -161,7 +163,9 @@ class Simulation:
         tell = self._say if not asked.config.privacy.on else lambda _: None
 
         def body(engine: Engine) -> Weights:
-            return train_and_export(engine, asked.config, folder, asked.initial, resume=self.resume, echo=self.echo)
+            return train_and_export(
+                engine, asked.config, folder, asked.initial, resume=self.resume, echo=self.echo, listener=self.listener
+            )
 
         return run_on(self.engine, command, asked.config.num_workers, body, tell)
 

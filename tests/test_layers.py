@@ -24,13 +24,14 @@ LAYERS = [
         "fedlm.algorithms",
         "fedlm.artifacts",
         "fedlm.config",
+        "fedlm.config_checks",
         "fedlm.messages",
     },
-    {"fedlm.training", "fedlm.prepare", "fedlm.report"},
+    {"fedlm.training", "fedlm.preparation", "fedlm.report"},
     {"clients"},
     {"server"},
     {"scenarios"},
-    {"fedlm.cli", "fedlm.__main__"},
+    {"fedlm.cli", "fedlm.api", "fedlm.__main__"},
 ]
 FLWR = ("fedlm/messages/", "clients/", "server/", "fedlm/cli/")
 TENSORFLOW = ("fedlm/layers/", "fedlm/models/", "fedlm/training/", "fedlm/algorithms/")

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import work
 from benchmarks.measure import round_report
 from fedlm.config import RunConfig
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.system.files import write_atomic
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource

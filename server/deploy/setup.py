@@ -13,7 +13,7 @@ from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError, CorpusError
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.system.files import write_atomic
 from fedlm.vault.keys import KeySource
 from server.deploy.certificates import create_authority, create_server_certificate

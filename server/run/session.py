@@ -23,6 +23,7 @@ def train_and_export(
     *,
     resume: bool,
     echo: Echo | None,
+    listener: Callable[[dict[str, Any]], object] | None = None,
 ) -> Weights:
     """Trains all rounds that are left and writes `model.keras` and `sample.txt`; returns the final weights.
 
@@ -32,11 +33,18 @@ def train_and_export(
       initial: other first weights than the seed's.
       resume: continue from the folder's checkpoint, if there is one.
       echo: prints a line; None shows no progress either.
+      listener: gets what may be shown of each round's line of metrics.
     """
     config = settle_vocabulary(engine, config, folder)
     with ClientProgress("training", quiet=echo is None) as progress:
         display = _Display(config, progress)
-        run = Federation(engine, config, folder, display.show)
+
+        def show(line: dict[str, Any]) -> None:
+            display.show(line)
+            if listener is not None:
+                listener(folder.public(line))
+
+        run = Federation(engine, config, folder, show)
         before = run.start(resume=resume)
         if echo and before and before[-1]["round"] >= config.rounds:
             echo(f"Nothing is left to train: the run has {before[-1]['round']} rounds, and rounds={config.rounds}.")

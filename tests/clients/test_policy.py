@@ -14,7 +14,7 @@ from clients.policy import ANSWERED, Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
 from server.engines.local import take_identity

@@ -11,7 +11,7 @@ from flwr.app import ConfigRecord, Message
 from clients.node import Node
 from fedlm.config import RunConfig
 from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.training.trainer import LocalTrainer
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault

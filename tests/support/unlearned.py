@@ -10,7 +10,7 @@ from flwr.app import Error, Message, MessageType
 
 from fedlm.config import RunConfig
 from fedlm.messages.training import TrainRequest
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from server.engines.local import LocalEngine
 from server.engines.workers import Idle, WorkerCommand

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from fedlm.errors import VaultError
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault import tables
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fedlm.cli.main import app
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate

@@ -11,7 +11,7 @@ from flwr.app import Message
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError
 from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
 from server.engines.local import LocalEngine, take_identity

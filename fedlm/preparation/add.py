@@ -1,4 +1,4 @@
-"""New text for a vault that is there: scrubbed, joined to each client's old text, split anew and sealed under a new key."""
+"""New text for an existing vault: scrubbed, joined to each client's text, split again and sealed under a new key."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from pathlib import Path
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text, is_public, open_corpus
 from fedlm.errors import CorpusError, VaultError
-from fedlm.prepare.split import count_targets, held_out_documents, shared_labels
-from fedlm.prepare.vault import Preparation
+from fedlm.preparation.split import count_targets, held_out_documents, shared_labels
+from fedlm.preparation.vault import Preparation
 from fedlm.scrub.engine import ScrubbedText, Scrubber
 from fedlm.system.threads import in_order
 from fedlm.types import Document
@@ -16,17 +16,17 @@ from fedlm.vault.editor import VaultEditor
 from fedlm.vault.keys import KeySource
 from fedlm.vault.spool import Spool
 
-_FROM_VAULT = ("scrub", "holdout_fraction", "min_documents", "vocabulary")
+_FROM_VAULT = ("scrub", "holdout_fraction", "min_documents", "vocabulary")  # keys that were fixed when it was prepared
 
 
 def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, int], None]) -> Preparation:
     """Adds a corpus to a vault: all of it, or nothing.
 
-    The vault's own rules hold (scrubbing, split, fewest documents of a new client), so that text that comes in two
-    parts is sealed as if it had come at once. Clients that were forgotten are left out.
+    The vault's own settings hold (scrubbing, split, fewest documents of a new client), so that text which arrives in two
+    parts is sealed as if it had arrived at once. Clients that were forgotten are left out.
 
     Returns:
-      What was added; `clients` counts the clients that got text.
+      What was added; `clients` counts the clients that received text.
 
     Raises:
       CorpusError: the corpus is missing, empty or malformed.
@@ -48,7 +48,7 @@ def add(corpus: str, vault: Path, source: KeySource, progress: Callable[[int, in
                 for place, documents in enumerate(map(spool.read, users), 1):
                     _add_client(editor, documents, scrubber, threads, config, done)
                     progress(place, len(users))
-            _note(editor, done, corpus)
+            _describe(editor, done, corpus)
             editor.commit()
         return done
     finally:
@@ -63,6 +63,8 @@ def _add_client(
     config: RunConfig,
     done: Preparation,
 ) -> None:
+    """Scrubs one client's new documents and puts them into the vault; counts into `done`."""
+
     def work(document: Document) -> tuple[ScrubbedText, Counter[str]]:
         found = Counter[str]()
         return scrubber.scrub(document.text, found), found
@@ -89,10 +91,11 @@ def _add_client(
     done.findings.update(counts)
 
 
-def _note(editor: VaultEditor, done: Preparation, corpus: str) -> None:
+def _describe(editor: VaultEditor, done: Preparation, corpus: str) -> None:
+    """Updates what the vault's sealed index says of it."""
     about = editor.about
     about["public"] = is_of_public_text(about) and is_public(corpus)
     for key, count in (("documents", done.documents), ("characters", done.characters), ("additions", 1)):
         about[key] = int(about.get(key, 0)) + count
-    about.pop("label_entropy", None)  # of the clients as they were; labels of documents are not kept
+    about.pop("label_entropy", None)  # described the clients before; document labels are not kept
     about["findings"] = dict((Counter(about.get("findings", {})) + done.findings).most_common())

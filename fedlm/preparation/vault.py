@@ -1,4 +1,4 @@
-"""Once, at the owner: documents -> scrub -> split into train and held-out -> seal into a vault."""
+"""Once, at the owner: documents -> scrub -> split into training and held-out text -> seal into a vault."""
 
 import secrets
 import sqlite3
@@ -14,9 +14,9 @@ from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.partition import partition
 from fedlm.errors import ConfigError, CorpusError, VaultError
 from fedlm.measure.heterogeneity import LabelEntropies
-from fedlm.prepare.split import _split
+from fedlm.preparation.split import split
 from fedlm.scrub.engine import Scrubber
-from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.scrub.surrogates import Surrogates
 from fedlm.system.files import is_private
 from fedlm.system.threads import in_order
 from fedlm.types import Document
@@ -29,15 +29,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Preparation:
-    """What preparing did; counts only.
+    """What was prepared; counts only.
 
     Attributes:
-      clients: in the vault.
-      left_out: clients with too few documents, or none left after scrubbing.
+      clients: clients in the vault.
+      left_out: clients with too few documents after scrubbing.
       documents, characters: scrubbed and sealed.
-      findings: personal data found, per kind.
+      findings: pieces of personal data found, per kind.
       entropies: of the labels of each client's documents.
-      train_tokens: of each client, in no order that says whose.
+      train_tokens: training targets of each client; the order does not identify clients.
     """
 
     clients: int = 0
@@ -61,21 +61,21 @@ def prepare(
 
     Args:
       corpus: a name or path, see `open_corpus`.
-      vault: where it will stand; nothing may be there.
-      source: the key; a key file that is missing is made.
+      vault: the file to make; it must not exist.
+      source: the key; a missing key file is made.
       config: `scrub`, `max_clients`, `min_documents`, `holdout_fraction`, `pseudonym_key`, `vocabulary`, `seed`.
-      progress: called with clients done and clients in all.
-      keep: says by a client's name whether it goes into this vault; one client is enough then.
+      progress: called with the clients done and the clients in total.
+      keep: decides by a client's name whether it goes into this vault; then one client is enough.
 
     Raises:
       CorpusError: the corpus is missing, empty, malformed, or leaves fewer than two clients.
-      VaultError: something stands at `vault`, the key does not do, or the disk is full.
+      VaultError: `vault` exists, the key is invalid, or the disk is full.
     """
     if vault.exists():
-        raise VaultError(f"{vault} is there already: name another place, or remove it first.")
+        raise VaultError(f"{vault} exists already: name another place, or remove it first.")
     try:
         return _prepare(corpus, vault, source, config, progress, keep)
-    except sqlite3.OperationalError as error:  # its text names no data
+    except sqlite3.OperationalError as error:  # SQLite's message holds no data
         raise VaultError(f"The vault {vault} could not be written: {error}.") from None
 
 
@@ -103,7 +103,7 @@ def _prepare(
         writer = VaultWriter(vault, source, _pseudonym_key(corpus, config), vault_id)
         done = Preparation()
         try:
-            # of stand-ins, if the profile asks for them
+            # The key of the surrogates, if the profile asks for them.
             key = _pseudonym_key(corpus, config) or secrets.token_bytes(32)
             for place, shard in enumerate(_shards(spool, users, scrubber, key, config, done), 1):
                 if shard is None:
@@ -122,27 +122,27 @@ def _prepare(
 
 @contextmanager
 def _key_file(source: KeySource, vault: Path, vault_id: bytes) -> Iterator[None]:
-    """Makes the key file if it is missing; of a vault that failed the key goes again, and a file that was made for it.
+    """Makes the key file if it is missing. If the vault fails, withdraws its key, and removes a file that was made for it.
 
-    Not the file if another vault has its key in it by then.
+    The file stays if another vault has stored its key in it meanwhile.
     """
     made = False
     try:
         made = source.file is not None and make_key_file(source.file)
         yield
     except BaseException:
-        if not vault.exists():  # interrupted after the rename, the vault stands
-            with suppress(VaultError, OSError):  # the first failure is the one to tell
+        if not vault.exists():  # an interrupt after the final rename leaves a whole vault, which needs its key
+            with suppress(VaultError, OSError):  # the first failure is the one to report
                 source.withdraw(vault_id, unlink=made)
         raise
 
 
 def _documents(corpus: str, config: RunConfig) -> Iterator[Document]:
-    """Yields the corpus' documents, under the names of new clients if a partition is asked for."""
+    """Yields the corpus' documents, assigned to new clients if the configuration asks for a partition."""
     if not config.partition:
         yield from open_corpus(corpus)
         return
-    # a first pass over labels and lengths, never kept text
+    # Two passes: the first reads labels and lengths only, so that no text is kept in memory.
     labels = ({**d.labels, "user": d.user, "characters": str(len(d.text))} for d in open_corpus(corpus))
     for document, part in zip(open_corpus(corpus), partition(config.partition, labels, config.seed), strict=True):
         if part >= 0:
@@ -155,7 +155,7 @@ def _check_enough(corpus: str, config: RunConfig, users: int, fewest: int) -> No
     if users < fewest:
         raise CorpusError(
             f"The corpus {corpus} has one client only with at least {config.min_documents} documents; "
-            "federated training needs two or more."
+            "federated training needs at least two."
         )
 
 
@@ -164,14 +164,15 @@ def _check_left(corpus: str, done: Preparation, fewest: int) -> None:
         raise CorpusError(f"The corpus {corpus} has no text left after scrubbing.")
     if done.clients < fewest:
         raise CorpusError(
-            f"The corpus {corpus} has text of one client only after scrubbing; federated training needs two or more."
+            f"The corpus {corpus} has text of one client only after scrubbing; federated training needs at least two."
         )
 
 
 def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
+    """Returns what the vault's sealed index says of it."""
     return {
         "corpus": corpus if is_public(corpus) else Path(corpus).name,
-        "public": is_public(corpus),  # the name alone does not tell: ./synthetic is a folder of somebody's
+        "public": is_public(corpus),  # the name alone is not enough: ./synthetic is somebody's folder
         "partition": config.partition,
         "scrub": config.scrub,
         "holdout_fraction": config.holdout_fraction,
@@ -188,6 +189,11 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
 
 
 def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
+    """Returns the key of the clients' pseudonyms; None lets the vault draw one.
+
+    Raises:
+      ConfigError: the key file is missing, too short, or readable by others.
+    """
     choice = config.pseudonym_key or ("seed" if is_public(corpus) else "random")
     if choice == "seed":
         return seed_pseudonym_key(config.seed)
@@ -207,13 +213,13 @@ def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
 def _shards(
     spool: Spool, users: list[bytes], scrubber: Scrubber, key: bytes, config: RunConfig, done: Preparation
 ) -> Iterator[ClientShard | None]:
-    """Scrubs client by client, several at a time, in the users' order."""
+    """Yields each client's shard in the users' order, None for a client with too little text; counts into `done`."""
 
     def work(documents: list[Document]) -> tuple[ClientShard | None, Counter[str], list[Document]]:
         counts: Counter[str] = Counter()
-        stand_ins = Pseudonyms(key, documents[0].user) if scrubber.profile.mode == "pseudonym" and documents else None
-        scrubbed = scrubber.scrub_all([d.text for d in documents], counts, stand_ins)
-        return _split(documents, [s for s in scrubbed if s.text.strip()], config), counts, documents
+        surrogates = Surrogates(key, documents[0].user) if scrubber.profile.needs_key and documents else None
+        scrubbed = scrubber.scrub_all([d.text for d in documents], counts, surrogates)
+        return split(documents, [s for s in scrubbed if s.text.strip()], config), counts, documents
 
     with scrubber.spread(spool.characters_of(len(users))) as threads:
         for shard, counts, documents in in_order(work, map(spool.read, users), threads):
