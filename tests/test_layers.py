@@ -131,7 +131,8 @@ def compared(tree: ast.AST) -> list[tuple[int, str]]:
             found += [node.left, *node.comparators]
         elif isinstance(node, ast.MatchValue):
             found.append(node.value)
-    constants = [n for each in found for n in ast.walk(each) if isinstance(n, ast.Constant)]
+    found += [e for each in found if isinstance(each, ast.Tuple | ast.List | ast.Set) for e in each.elts]
+    constants = [n for n in found if isinstance(n, ast.Constant)]
     return [(n.lineno, n.value) for n in constants if isinstance(n.value, str)]
 
 
@@ -154,6 +155,7 @@ OTHER_MEANING = {
     ("fedlm/scrub/files.py", "text"),
     ("fedlm/scrub/engine.py", "none"),
     ("fedlm/scrub/profile.py", "none"),
+    ("scenarios/architectures.py", "centralised"),  # a case's place of training
 }
 REMOTE = ("fedlm/messages/", "fedlm/aggregation/", "clients/", "server/")
 

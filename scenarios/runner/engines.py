@@ -2,12 +2,14 @@
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from fedlm.errors import ConfigError
 from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
 from scenarios.runner.record import RunRecord
@@ -82,3 +84,34 @@ class LocalEngine:
     def _count(self, line: Mapping[str, Any]) -> None:
         with self._lock:
             self._rounds += line["round"] > 0
+
+
+def study_engine(name: str, out: Path, address: str = "") -> Engine:
+    """Returns a study's engine by name.
+
+    Args:
+      name: local, or ray.
+      out: the study's folder.
+      address: of a Ray cluster; by default that of the variable RAY_ADDRESS, or a Ray of this study alone.
+
+    Raises:
+      ConfigError: there is no such engine, or an address goes with one that has none.
+    """
+    if name not in _ENGINES:
+        raise ConfigError(f"There is no engine {name!r}: use {' or '.join(_ENGINES)}.")
+    return _ENGINES[name](out, address)
+
+
+def _local(out: Path, address: str) -> Engine:
+    if address:
+        raise ConfigError("--address names a Ray cluster: use it with --engine ray.")
+    return LocalEngine(out)
+
+
+def _ray(out: Path, address: str) -> Engine:
+    module = import_module("scenarios.runner.ray")  # loads Ray, which a local study does not need
+    made: Engine = module.RayEngine(out, address or os.environ.get("RAY_ADDRESS", ""))
+    return made
+
+
+_ENGINES: dict[str, Callable[[Path, str], Engine]] = {"local": _local, "ray": _ray}
