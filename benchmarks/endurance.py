@@ -62,8 +62,8 @@ def watched(rounds: int, workers: int) -> dict[str, list[float]]:
         lines = [{"user": str(c), "text": t} for c in range(200) for t in work.texts(c, 1)[: 2 + c % 9]]
         corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
         prepare(str(corpus), vault, key, config, lambda done, total: None)
-        with LocalEngine(WorkerCommand(vault, key.file), workers) as grid:
-            run = Federation(grid, config, RunFolder.create(folder / "run", config), note)
+        with LocalEngine(WorkerCommand(vault, key.file), workers) as engine:
+            run = Federation(engine, config, RunFolder.create(folder / "run", config), note)
             run.start()
             run.run()
     return dict(seen)

@@ -54,8 +54,8 @@ def trained(folder: Path, rounds: int) -> dict[str, float]:
     def tick(_: dict[str, Any]) -> None:
         times.append(time.perf_counter())
 
-    with LocalEngine(WorkerCommand(folder / "v.db", KeySource(folder / "v.key").file), 2) as grid:
-        run = Federation(grid, config, RunFolder.create(folder / "run", config), tick)
+    with LocalEngine(WorkerCommand(folder / "v.db", KeySource(folder / "v.key").file), 2) as engine:
+        run = Federation(engine, config, RunFolder.create(folder / "run", config), tick)
         run.start()
         run.run()
     seconds = [b - a for a, b in pairwise(times[2:-1])]  # without the evaluated rounds and the warm-up

@@ -48,8 +48,8 @@ def main(batches: int) -> None:
         def tick(_: dict[str, Any]) -> None:
             times.append(time.perf_counter())
 
-        with LocalEngine(WorkerCommand(vault, key.file), WORKERS) as grid:
-            run = Federation(grid, config, RunFolder.create(folder / "run", config), tick)
+        with LocalEngine(WorkerCommand(vault, key.file), WORKERS) as engine:
+            run = Federation(engine, config, RunFolder.create(folder / "run", config), tick)
             run.start()
             run.run()
     seconds = [b - a for a, b in pairwise(times)]

@@ -38,6 +38,8 @@ class Engine(Protocol):
         """Sends messages, several to one node in turn, and returns a future for each.
 
         Every future is done after `timeout` seconds at the latest: with the node's reply, or with an error reply.
+        What goes wrong in the transport itself is raised by the futures. The next messages may be submitted before
+        these have their replies.
         """
 
 

@@ -21,9 +21,14 @@ _SERVER_NODE = 1
 _WORKER_LOST = 0
 
 
-def run(command: WorkerCommand, workers: int, body: Callable[[Engine], Result], tell: Tell) -> Result:
-    """Runs a server's work over worker processes; see `server.engines.base.run_on`."""
-    with LocalEngine(command, workers, tell=tell) as engine:
+def run(
+    command: WorkerCommand, workers: int, body: Callable[[Engine], Result], tell: Tell, *, idle: Idle | None = None
+) -> Result:
+    """Runs a server's work over worker processes; see `server.engines.base.run_on`.
+
+    `idle` provides workers that outlive the run, where one process starts many runs; see `LocalEngine`.
+    """
+    with LocalEngine(command, workers, idle, tell) as engine:
         return body(engine)
 
 
@@ -56,7 +61,9 @@ class LocalEngine:
         self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
         self._weights = Segment.create()
         self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
-        self._pool = ThreadPoolExecutor(workers)
+        # One thread a worker: what is sent to it waits for what was sent before.
+        self._threads = {node: ThreadPoolExecutor(1) for node in self._workers}
+        self._waiting: set[Future[Message]] = set()
 
     def __enter__(self) -> "LocalEngine":
         return self
@@ -66,7 +73,8 @@ class LocalEngine:
         self._closing = True
         for worker in self._workers.values():
             worker.channel.shut_down()
-        self._pool.shutdown(cancel_futures=True)
+        for thread in self._threads.values():
+            thread.shutdown()
         end = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
             if self._idle is None:
@@ -89,27 +97,21 @@ class LocalEngine:
     def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
         """Sends each message to its worker, several to one worker in turn; see `Engine`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        futures: list[Future[Message]] = [Future() for _ in messages]
-        by_node: dict[int, list[int]] = {}
-        for place, message in enumerate(messages):
-            by_node.setdefault(message.metadata.dst_node_id, []).append(place)
-        is_free = all(worker.channel.has_released for worker in self._workers.values())
+        # The weights' segment is written anew only if no message that waits lies there, and no worker reads there.
+        is_free = all(future.done() for future in tuple(self._waiting))
+        is_free = is_free and all(worker.channel.has_released for worker in self._workers.values())
         placement = Placement(messages, self._weights if is_free else None)
-
-        def serve(node: int) -> None:
-            for place in by_node[node]:
-                try:
-                    reply = self._serve(self._workers[node], messages[place], placement, deadline)
-                    futures[place].set_result(reply)
-                except BaseException as error:  # noqa: BLE001 - it is raised again where the future is read
-                    futures[place].set_exception(error)
-
-        for node in by_node:
-            self._pool.submit(serve, node)
+        futures = [self._threads[m.metadata.dst_node_id].submit(self._serve, m, placement, deadline) for m in messages]
+        self._waiting.update(futures)
+        for future in futures:
+            future.add_done_callback(self._waiting.discard)
         return futures
 
-    def _serve(self, worker: Worker, message: Message, placement: Placement, deadline: float | None) -> Message:
+    def _serve(self, message: Message, placement: Placement, deadline: float | None) -> Message:
+        worker = self._workers[message.metadata.dst_node_id]
         for _ in range(2):
+            if self._is_over(deadline):
+                break
             reply = worker.call(message, placement, deadline)
             if reply is not None:
                 return reply
@@ -120,7 +122,8 @@ class LocalEngine:
             self._tell(f"A worker {how}. It is restarted, and its clients are trained again.")
             worker.channel.close()
             worker.start()
-            # A worker that was started while the engine closes is hung up on by `__exit__`, or is not called any more.
-            if self._closing or (deadline is not None and time.monotonic() >= deadline):
-                break
         return Message(Error(_WORKER_LOST, "The worker process was lost or took too long."), reply_to=message)
+
+    def _is_over(self, deadline: float | None) -> bool:
+        """Returns whether no worker is called any more. One that was started while the engine closes is shut down."""
+        return self._closing or (deadline is not None and time.monotonic() >= deadline)

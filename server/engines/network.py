@@ -1,5 +1,6 @@
 """An engine for real networks: a chunk carries run, name and attempt, is sent again, and its first reply counts."""
 
+import itertools
 import time
 import uuid
 from concurrent.futures import Future
@@ -63,7 +64,8 @@ class NetworkEngine(FlowerEngine):
     def __init__(self, grid: Grid) -> None:
         super().__init__(grid)
         self._session = uuid.uuid4().hex  # a reply to an earlier ServerApp of the same run does not count
-        self._count = self.resent = self.refused = 0
+        self._numbers = itertools.count(1)  # exchanges may run side by side: each name is given once
+        self.resent = self.refused = 0
 
     @property
     def faults(self) -> dict[str, int]:
@@ -89,8 +91,7 @@ class NetworkEngine(FlowerEngine):
         return Delivery(str(self.grid.run.run_id), chunk.name, chunk.attempt)
 
     def _chunk(self, message: Message) -> _Chunk:
-        self._count += 1
-        return _Chunk(f"{self._session}-{self._count}", message)
+        return _Chunk(f"{self._session}-{next(self._numbers)}", message)
 
     def _activations(self) -> dict[int, str]:
         """Returns, for every node that is connected, since when it is."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, MessageType
+from flwr.app import Message
 
 from clients.deploy.bundle import build_bundle
 from clients.deploy.keys import create_node_key, load_public_key
@@ -19,7 +19,8 @@ from clients.ipc.frames import call_worker, unix_path
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from fedlm.messages import wire
+from fedlm.messages.fields import weights_record
+from fedlm.messages.training import TrainRequest
 from server.deploy.certificates import create_authority
 from server.deploy.control import Control
 from server.engines.local import take_identity
@@ -128,8 +129,8 @@ def request(clients: list[int], **settings: object) -> Message:
     """Returns a message as the server would send it, for a node's worker."""
     take_identity()
     config = RunConfig.checked({"model": "lstm(units=8)", **settings})
-    content = wire.request(None, np.array(clients, np.uint64), config.to_settings(), 1, 4, ConfigRecord())
-    return Message(content, 2, MessageType.TRAIN)
+    asked = TrainRequest(config.to_settings(), 1, np.array(clients, np.uint64), 4, weights_record(()))
+    return Message(asked.content(), 2, asked.kind)
 
 
 def test_a_bundle_and_a_message_are_measured_before_the_worker_sees_them() -> None:
