@@ -87,10 +87,9 @@ class Node:
             raise ConfigError(f"A node of fedlm answers no message of type {kind}.")
         request, handle = _HANDLERS[kind]
         try:
-            read = request.read(message.content)
-        except Malformed as error:
+            return handle(self, request.read(message.content))
+        except Malformed as error:  # arrays are read where they are used
             raise ConfigError(f"The message is not laid out as one of fedlm: {error}.") from None
-        return handle(self, read)
 
     def discovery(self, request: DiscoveryRequest) -> RecordDict:
         """Answers the vault's id, pseudonyms, counts of tokens and documents where allowed, and the initial weights."""

@@ -117,6 +117,8 @@ class Policy(BaseModel):
         kind = message.metadata.message_type
         if kind not in REQUESTS:
             raise ConfigError(f"A deployment's node answers no message of type {kind}, only {', '.join(ANSWERED)}.")
+        if not message.has_content():
+            raise Malformed("it has no content")
         request = REQUESTS[kind].read(message.content)
         settings = self._settings(request.settings)
         if settings.privacy.on and self.smallest_cohort > 1:
@@ -138,7 +140,7 @@ class Policy(BaseModel):
         try:
             values = json.loads(text)
             named = [str(values.get(key, "")).partition("(")[0].strip() for key in PLUGINS]
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):  # a stranger's JSON may be nested thousands deep
             raise Malformed("the field 'settings' is wrong: it is not JSON of a configuration") from None
         if foreign := [name for name in named if ":" in name and name not in self.plugins]:
             raise ConfigError(f"This node's owner has not allowed the plug-in {foreign[0]} (plugins of the policy).")

@@ -28,6 +28,8 @@ def direction(update: Weights) -> NamedSum:
 def is_possible(total: ExactSum) -> bool:
     """Returns whether a chunk's sum can be one of unit vectors: each coordinate is at most 1, and was rounded."""
     found = total.further[NAME]
+    if not found.numbers:  # of a chunk in which no client was trained
+        return found.fits(0)
     if set(found.numbers) != {"norms", "clients"}:
         return False
     clients = found.numbers["clients"]

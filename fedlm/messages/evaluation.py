@@ -195,9 +195,9 @@ class GroupFigures:
         """Reads a reply; raises `Malformed`."""
         record = metrics_in(content)
         histogram = record.get("histogram", [])
-        if not isinstance(histogram, list):
-            raise Malformed("the field 'histogram' is wrong")
-        return cls(metrics_of(record), tuple(int(n) for n in histogram))
+        if not isinstance(histogram, list) or not all(type(n) is int and n >= 0 for n in histogram):
+            raise Malformed("the field 'histogram' is wrong: it is not a list of counts")
+        return cls(metrics_of(record), tuple(map(int, histogram)))
 
 
 def read_figures(content: RecordDict, node: int, asked: Pseudonyms) -> Mapping[int, TextMetrics]:

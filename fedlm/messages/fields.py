@@ -106,12 +106,16 @@ def record_weights(record: ArrayRecord) -> Weights:
     """Returns the weights of a record as float32; some of Flower's strategies return float64.
 
     Raises:
-      Malformed: they do not read as arrays.
+      Malformed: they do not read as arrays of numbers.
     """
     try:
-        return tuple(np.asarray(a, np.float32) for a in arrays_of(record))
-    except (ValueError, TypeError):
+        arrays = arrays_of(record)
+    except ValueError:
         raise Malformed("the arrays are wrong: they do not read") from None
+    # The kind is checked first: a cast would read words and dates as numbers, and halve complex ones.
+    if len(arrays) != len(record) or any(a.dtype.kind not in "fiub" for a in arrays):
+        raise Malformed("the arrays are wrong: they do not read as numbers")
+    return tuple(np.asarray(a, np.float32) for a in arrays)
 
 
 def pseudonym_bytes(pseudonyms: Pseudonyms) -> bytes:
@@ -164,8 +168,9 @@ def read_head(content: RecordDict) -> tuple[ConfigRecord, str, int]:
     """
     config = config_in(content)
     version = config.get("version")
-    if version != VERSION:
-        raise Malformed(f"the message has the layout of version {version!r}, not {VERSION}: use one version of fedlm")
+    if type(version) is not int or version != VERSION:
+        named = version if type(version) is int else "unknown"
+        raise Malformed(f"the message has the layout of version {named}, not {VERSION}: use one version of fedlm")
     return config, value_in(config, "settings", str), count_in(config, "round")
 
 

@@ -14,9 +14,12 @@ from flwr.common.serde import message_to_proto
 
 from clients.ipc.channel import Channel, Placement, WorkerChannel
 from clients.ipc.shared_memory import Segment
+from fedlm.aggregation.base import RoundPlan
 from fedlm.aggregation.exact import ExactSum
-from fedlm.messages import wire
-from fedlm.messages.records import LaidArray, arrays_in, arrays_of, as_array, record_of
+from fedlm.aggregation.open import Open, read_sum
+from fedlm.messages.fields import arrays_in, record_weights, weights_record
+from fedlm.messages.records import LaidArray, arrays_of, as_array, record_of, records_in
+from fedlm.messages.training import payload_content, read_payload
 from fedlm.types import TextMetrics, Weights
 from server.engines.local import take_identity
 
@@ -124,7 +127,7 @@ class Talk:
 
     def ask(self, weights: Weights) -> Message:
         """Sends weights; returns the reply."""
-        message = Message(RecordDict({"arrays": wire.weights_record(weights)}), 2, "train")
+        message = Message(RecordDict({"arrays": weights_record(weights)}), 2, "train")
         placement = Placement([message], self.weights if self.channel.has_released else None)
         reply = self.channel.request(message, placement, 5.0)
         assert reply is not None
@@ -147,10 +150,27 @@ def talk() -> Iterator[Callable[..., Talk]]:
         each.thread.join(5.0)
 
 
+def vectors_of(reply: Message) -> ArrayRecord:
+    """Returns the only record of arrays of a reply: sums, or first weights."""
+    (record,) = records_in(reply.content, ArrayRecord).values()
+    return record
+
+
 def is_laid(record: ArrayRecord) -> bool:
     kinds = {isinstance(array, LaidArray) for array in record.values()}
     assert len(kinds) == 1
     return kinds.pop()
+
+
+def summed(total: ExactSum, worker: WorkerChannel) -> RecordDict:
+    """Returns the reply of a node, whose vectors lie in the room if there is space."""
+    return payload_content(Open({}).payload(total, TextMetrics()), worker.space)
+
+
+def sum_of(reply: Message) -> ExactSum:
+    """Returns the sum of a reply, as the server reads it."""
+    plan = RoundPlan(1, WEIGHTS, np.zeros(1, np.uint64))
+    return read_sum(read_payload(reply.content, WEIGHTS), plan)[0]
 
 
 def doubled(message: Message, worker: WorkerChannel) -> RecordDict:
@@ -171,8 +191,8 @@ def test_nothing_goes_through_the_socket_as_long_as_all_is_released(talk: Callab
     for factor in range(5):
         weights = tuple(w * np.float32(factor) for w in WEIGHTS)
         reply = conversation.ask(weights)
-        total, _ = wire.checked_sum(reply.content, weights, 1)
-        assert is_laid(arrays_in(reply.content)) and total.failed == 1
+        total = sum_of(reply)
+        assert is_laid(vectors_of(reply)) and total.failed == 1
         for s, w in zip(total.sums, weights, strict=True):
             np.testing.assert_array_equal(s, 2 * w)
         del reply, total, s
@@ -183,8 +203,8 @@ def test_sums_that_are_held_stay_and_the_next_come_through_the_socket(talk: Call
     for factor in (1, 2, 3):
         weights = tuple(w * np.float32(factor) for w in WEIGHTS)
         reply = conversation.ask(weights)
-        assert is_laid(arrays_in(reply.content)) == (factor == 1)
-        held.append(wire.checked_sum(reply.content, weights, 1)[0])
+        assert is_laid(vectors_of(reply)) == (factor == 1)
+        held.append(sum_of(reply))
     for factor, total in enumerate(held, 1):
         for s, w in zip(total.sums, WEIGHTS, strict=True):
             np.testing.assert_array_equal(s, 2 * factor * w)
@@ -194,13 +214,13 @@ def test_weights_that_a_worker_holds_stay_and_the_next_come_through_the_socket(t
     held: list[Weights] = []
 
     def hold(message: Message, worker: WorkerChannel) -> RecordDict:
-        held.append(wire.record_weights(arrays_in(message.content)))
+        held.append(record_weights(arrays_in(message.content)))
         return doubled(message, worker)
 
     conversation, found = talk(hold), list[int]()
     for factor in (1, 2, 3):
         reply = conversation.ask(tuple(w * np.float32(factor) for w in WEIGHTS))
-        found.append(wire.checked_sum(reply.content, WEIGHTS, 1)[0].failed)
+        found.append(sum_of(reply).failed)
     assert found == [1, 0, 0]
     for factor, weights in enumerate(held, 1):
         for s, w in zip(weights, WEIGHTS, strict=True):
@@ -245,11 +265,11 @@ def test_weights_of_two_messages_of_one_call_are_both_looked_after(talk: Callabl
 
     def hold_first(message: Message, worker: WorkerChannel) -> RecordDict:
         if not held:
-            held.append(wire.record_weights(arrays_in(message.content)))
+            held.append(record_weights(arrays_in(message.content)))
         return doubled(message, worker)
 
     conversation = talk(hold_first)
-    content = RecordDict({"arrays": wire.weights_record(WEIGHTS)})
+    content = RecordDict({"arrays": weights_record(WEIGHTS)})
     messages = [Message(content, 2, "train") for _ in range(2)]
     placement = Placement(messages, conversation.weights)
     for message in messages:
@@ -282,21 +302,21 @@ def test_a_segment_that_cannot_grow_leaves_arrays_to_the_socket(
 
     monkeypatch.setattr(os, "ftruncate", full)
     for _ in range(2):
-        total, _ = wire.checked_sum(conversation.ask(WEIGHTS).content, WEIGHTS, 1)
+        total = sum_of(conversation.ask(WEIGHTS))
         for s, w in zip(total.sums, WEIGHTS, strict=True):
             np.testing.assert_array_equal(s, 2 * w)
 
 
 def test_what_a_worker_did_not_lay_out_goes_through_the_socket(talk: Callable[..., Talk]) -> None:
     """First weights stay with the server for the whole run: the segment is not for them."""
-    conversation = talk(lambda message, worker: RecordDict({"arrays": wire.weights_record(WEIGHTS)}))
+    conversation = talk(lambda message, worker: RecordDict({"arrays": weights_record(WEIGHTS)}))
     reply = conversation.ask(WEIGHTS)
-    assert not is_laid(arrays_in(reply.content))
+    assert not is_laid(vectors_of(reply))
 
 
 def test_flower_reads_a_laid_array_as_any_other(talk: Callable[..., Talk]) -> None:
     reply = talk(doubled).ask(WEIGHTS)
-    record = arrays_in(reply.content)
+    record = vectors_of(reply)
     assert is_laid(record)
     np.testing.assert_array_equal(record["1"].numpy(), 2 * WEIGHTS[1])
     assert len(message_to_proto(reply).SerializeToString()) > 8 * 40_000
@@ -329,7 +349,7 @@ def test_without_files_in_memory_all_goes_through_the_socket(
     conversation = talk(doubled)
     for _ in range(2):
         reply = conversation.ask(WEIGHTS)
-        total, _ = wire.checked_sum(reply.content, WEIGHTS, 1)
-        assert not is_laid(arrays_in(reply.content)) and total.failed == 0
+        total = sum_of(reply)
+        assert not is_laid(vectors_of(reply)) and total.failed == 0
         for s, w in zip(total.sums, WEIGHTS, strict=True):
             np.testing.assert_array_equal(s, 2 * w)

@@ -1,54 +1,19 @@
+"""A cohort over nodes: each client once, balanced by its work, and packs that the number of nodes does not change."""
+
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedlm.privacy.sampling import _BLOCK, cohort_key, draw_cohort, scores, split_chunks
+from fedlm.text.packing import PACK
+from server.run.chunks import split_chunks, split_packs
 from server.run.population import Population
-
-KEY = cohort_key(7)
 
 
 def population(size: int) -> np.ndarray:
     return np.unique(np.random.default_rng(size).integers(0, 2**64, size, np.uint64))
-
-
-@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
-def test_cohort_is_the_smallest_scores(size: int, cohort: int, server_round: int) -> None:
-    everyone = population(size)
-    drawn = draw_cohort(KEY, server_round, everyone, cohort)
-    by_score = sorted(zip(scores(KEY, server_round, everyone), everyone, strict=True))
-    assert drawn.tolist() == [p for _, p in by_score[:cohort]]
-
-
-def test_order_of_the_population_does_not_matter() -> None:
-    everyone = population(500)
-    assert np.array_equal(draw_cohort(KEY, 3, everyone, 20), draw_cohort(KEY, 3, everyone[::-1].copy(), 20))
-
-
-@given(st.integers(0, 99), st.integers(1, 30))
-def test_a_client_that_leaves_changes_only_the_rounds_that_it_was_in(gone: int, server_round: int) -> None:
-    everyone = population(100)
-    before = draw_cohort(KEY, server_round, everyone, 10)
-    after = draw_cohort(KEY, server_round, np.delete(everyone, gone), 10)
-    if everyone[gone] in before:
-        assert len(set(before) - set(after)) == 1
-    else:
-        assert np.array_equal(before, after)
-
-
-def test_everyone_is_drawn_equally_often() -> None:
-    everyone, rounds = population(50), 4000
-    drawn = np.concatenate([draw_cohort(KEY, r, everyone, 5) for r in range(rounds)])
-    counts = np.array([np.sum(drawn == p) for p in everyone])
-    expected = rounds * 5 / 50  # each count is binomial: variance 400 * 0.9
-    chi2 = np.sum((counts - expected) ** 2 / (expected * 0.9)) * 49 / 50
-    assert chi2 < 49 + 5 * np.sqrt(2 * 49)
-
-
-def test_other_key_other_cohort() -> None:
-    everyone = population(1000)
-    assert set(draw_cohort(KEY, 1, everyone, 10)) != set(draw_cohort(cohort_key(8), 1, everyone, 10))
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 5])
@@ -104,13 +69,6 @@ def test_clients_are_found_in_their_vault_as_a_search_through_all_finds_them(oth
     assert found.tolist() == [c for c in clients.tolist() if c in set(held.tolist())]
 
 
-@pytest.mark.parametrize("size", [1, 10, 1000])
-def test_a_cohort_drawn_block_by_block_is_that_of_all_scores(size: int) -> None:
-    everyone = population(3 * _BLOCK + 5)
-    found = scores(KEY, 2, everyone)
-    assert np.array_equal(draw_cohort(KEY, 2, everyone, size), everyone[np.lexsort((everyone, found))[:size]])
-
-
 def test_two_nodes_of_one_vault_are_one_population_and_hold_it_once() -> None:
     held = population(50)
     told = (held, {"train": np.arange(50, dtype=np.uint32)})
@@ -122,3 +80,15 @@ def test_two_nodes_of_one_vault_are_one_population_and_hold_it_once() -> None:
         ((nodes, lies),) = found.vaults
         assert nodes == (2, 3) and np.array_equal(lies, held)
     assert once.pseudonyms is held and once.vaults[0][1] is held
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=100), st.integers(1, 5), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_packs_do_not_depend_on_the_number_of_nodes(clients: list[int], nodes: int, random: Any) -> None:
+    in_order = [sorted(clients)[i : i + PACK] for i in range(0, len(clients), PACK)]
+    random.shuffle(clients)
+    work = np.array([1 + c % 97 for c in clients], np.int64)
+    chunks = split_packs(np.array(clients, np.uint64), work, nodes)
+    assert len(chunks) == nodes
+    packs = [c.tolist()[i : i + PACK] for c in chunks for i in range(0, len(c), PACK)]
+    assert sorted(packs) == in_order
