@@ -1,6 +1,5 @@
 """The sealed data that runs of a study share, and what is the same for all runs on it."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from fedlm.preparation.vault import prepare
 from fedlm.system.files import write_atomic
+from fedlm.system.locks import one_at_a_time
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from scenarios.runner.job import Job, fingerprint, hash_of
@@ -92,6 +92,5 @@ class Vaults:
     def _locked(self, name: str) -> Iterator[None]:
         """Lets one run at a time make what has this name, whatever process it is in."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._folder / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with one_at_a_time(self._folder / f"{name}.lock"):
             yield

@@ -163,8 +163,8 @@ def is_laid(record: ArrayRecord) -> bool:
 
 
 def summed(total: ExactSum, worker: WorkerChannel) -> RecordDict:
-    """Returns the reply of a node, whose vectors lie in the room if there is space."""
-    return payload_content(Open({}).payload(total, TextMetrics()), worker.space)
+    """Returns the reply of a node, whose vectors lie in the segment if there is space."""
+    return payload_content(Open({}).payload(total, TextMetrics()), worker.allocate)
 
 
 def sum_of(reply: Message) -> ExactSum:
@@ -176,14 +176,14 @@ def sum_of(reply: Message) -> ExactSum:
 def doubled(message: Message, worker: WorkerChannel) -> RecordDict:
     """Answers a sum of the weights, and in `failed` whether those lay in the segment."""
     record = arrays_in(message.content)
-    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in wire.record_weights(record))
-    return wire.sum_content(ExactSum(sums, failed=int(is_laid(record))), TextMetrics(), worker.allocate)
+    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in record_weights(record))
+    return summed(ExactSum(sums, failed=int(is_laid(record))), worker)
 
 
 def in_part(message: Message, worker: WorkerChannel) -> RecordDict:
     """Answers as `doubled` does, of arrays that lie in the segment or do not."""
-    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in wire.record_weights(arrays_in(message.content)))
-    return wire.sum_content(ExactSum(sums), TextMetrics(), worker.allocate)
+    sums = tuple(np.asarray(2 * w).astype(np.int64) for w in record_weights(arrays_in(message.content)))
+    return summed(ExactSum(sums), worker)
 
 
 def test_nothing_goes_through_the_socket_as_long_as_all_is_released(talk: Callable[..., Talk]) -> None:
@@ -235,7 +235,7 @@ def test_whatever_either_side_holds_is_never_overwritten(talk: Callable[..., Tal
     of_server: list[tuple[int, Weights]] = []
 
     def answer(message: Message, worker: WorkerChannel) -> RecordDict:
-        weights = wire.record_weights(arrays_in(message.content))
+        weights = record_weights(arrays_in(message.content))
         if rng.random() < 0.3:
             of_worker.append((len(sent), weights))
         if rng.random() < 0.5:
@@ -247,7 +247,7 @@ def test_whatever_either_side_holds_is_never_overwritten(talk: Callable[..., Tal
         sent.append(tuple(w + np.float32(factor) for w in WEIGHTS))
         is_free = conversation.channel.has_released
         reply = conversation.ask(sent[-1])
-        total, _ = wire.checked_sum(reply.content, WEIGHTS, 1)
+        total = sum_of(reply)
         assert total.failed == is_free  # the weights went through the segment if they could
         if rng.random() < 0.3:
             of_server.append((len(sent), total.sums))

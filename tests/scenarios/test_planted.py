@@ -7,10 +7,10 @@ from fedlm.data.corpus import is_public, open_corpus
 from fedlm.data.planted import TEMPLATES, planted_shares, stereotype_sentences
 from fedlm.measure.bias import BiasScore, bias_score
 from fedlm.measure.pairs import template_pairs
-from fedlm.messages import wire
+from fedlm.messages.fields import record_weights, weights_record
 from fedlm.types import TextMetrics
 from server.engines.local import take_identity
-from server.run.strategies import as_reply, build_strategy, told_to_clients
+from server.run.strategies import ServerOptimizer, as_reply, build_strategy
 
 
 @pytest.mark.flower
@@ -19,12 +19,12 @@ def test_q_fedavg_with_q_zero_is_uniform_fedavg() -> None:
     weights = (np.array([1.0, -2.0], np.float32), np.float32([[0.5]]))
     local = [tuple(w + d for w in weights) for d in (np.float32(0.1), np.float32(-0.4), np.float32(0.9))]
     strategy = build_strategy("QFedAvg(client_learning_rate=0.5, q=0.0)")
-    told_to_clients(strategy, 1, wire.weights_record(weights))
+    ServerOptimizer(strategy).begin(1, weights_record(weights))
     losses = (1.0, 2.0, 7.0)  # with q = 0 they do not matter
     replies = [as_reply(w, 10, TextMetrics(loss, 0, 1, 1)) for w, loss in zip(local, losses, strict=True)]
     arrays, _ = strategy.aggregate_train(1, replies)
     assert arrays is not None
-    for found, w in zip(wire.record_weights(arrays), weights, strict=True):
+    for found, w in zip(record_weights(arrays), weights, strict=True):
         np.testing.assert_allclose(found, w + np.float32(0.2), atol=1e-5)  # (0.1 - 0.4 + 0.9) / 3
 
 

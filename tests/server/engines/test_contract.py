@@ -62,7 +62,7 @@ class Tried:
 def local() -> Iterator[Tried]:
     with LocalEngine(EchoCommand(Path("none")), len(NODES)) as engine:
         replies_to(engine, [asks(node, "ready?") for node in NODES], None)
-        yield Tried(engine, (Channel, "ask"))
+        yield Tried(engine, (Channel, "request"))
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_a_lost_worker_is_told_and_counted() -> None:
         (reply,) = replies_to(engine, [asked(2)], None)
         assert reply.has_error() and "lost" in reply.error.reason
         assert engine.faults == {"lost_workers": 2}  # the second one, too
-    assert len(said) == 2 and all("was ended by signal 9 (out of memory?)" in sentence for sentence in said)
+    assert len(said) == 2 and all("was killed by signal 9 (out of memory?)" in sentence for sentence in said)
 
 
 def test_a_worker_that_takes_too_long_is_told() -> None:

@@ -39,5 +39,6 @@ def test_a_lost_worker_is_told_unless_the_run_is_private(
         "shakespeare", tmp_path / "run", None, [], False, None, False, lambda _: source, lambda *_: None, said.append
     )
     with pytest.raises(InterruptedError):
-        run._train(RunFolder.create(tmp_path / "run", config), config, WorkerCommand(tmp_path / "v.db"), None)
+        asked = simulation._Asked(config, tmp_path / "v.db", None)
+        run._train(RunFolder.create(tmp_path / "run", config), asked, WorkerCommand(tmp_path / "v.db"))
     assert said == told
