@@ -21,8 +21,8 @@ _LINES = ("-", "--", "-.", ":")
 _CATEGORY_WIDTH = 20  # characters of a line
 _LEGEND_WIDTH = 52  # characters that fit into the figure's width
 _LEGEND_LINE, _CATEGORY_LINE = 0.21, 0.26  # inches
-_PLOT, _AXES = 3.2, 2.4  # inches: height of a figure without its legend, and of its axes
-_ACROSS = 3.8  # inches: width of the axes
+_PLOT, _AXES = 3.2, 2.1  # inches: height of a figure without its legend, and of its axes
+_ACROSS = 2.6  # inches: width of the axes beside the names of categories
 _SPREAD = 0.5  # of a category's place that its algorithms take
 
 
@@ -167,7 +167,7 @@ def trade(rows: Rows, axes_of: tuple[Axis, Axis], lower: tuple[bool, bool]) -> D
         for axes, (name, own) in zip(all_axes, panels.items(), strict=False):
             _panel(axes, own, axes_of, lower, looks)
             axes.set_title(name if len(panels) > 1 else "", fontsize=11, loc="left")
-            axes.set(ylabel=wrapped(axes_of[1].title, 2.0), xlabel=wrapped(axes_of[0].title, _ACROSS))
+            axes.set(ylabel=wrapped(axes_of[1].title, 1.8), xlabel=wrapped(axes_of[0].title, _ACROSS))
         _legend(figure, algorithms)
 
     return Drawn(draw, 2.9 * max(len(panels), 1) + _legend_height(algorithms))

@@ -22,7 +22,7 @@ from typing import Any
 
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from fedlm.measure.metric import RunEvidence
+from fedlm.measure.metric import ClientSums, RunEvidence
 from fedlm.types import TextMetrics, Weights
 from scenarios.runner.federation import StudyFederation
 from scenarios.runner.job import Job
@@ -91,14 +91,8 @@ def run_job(job: Job, place: Workplace) -> RunRecord:
         federation = StudyFederation(engine, job.config, folder, place.heard, job.case.sampling, profile.groups)
         _resume(federation, folder, place, resume=resume)
         trained = _train_centralised(federation, job) if job.case.centralised else _train_federated(federation)
-        run = RunEvidence(
-            client_sums(profile, trained.held_out, _local_only(federation, job, place.vaults)),
-            profile.minority,
-            folder.metrics(),
-            trained.weights,
-            job.seed,
-            lambda texts: federation.score(trained.weights, texts),
-        )
+        clients = client_sums(profile, trained.held_out, _local_only(federation, job, place.vaults))
+        run = _evidence(job, federation, trained, clients, profile.minority)
         measured = run_metrics(run, profile, job.study.measures)  # inside: a measure may score texts on the workers
     record = RunRecord(
         key=job.key,
@@ -146,6 +140,20 @@ def _train_centralised(federation: StudyFederation, job: Job) -> Trained:
     passes = max(1, round(visits / len(federation.population.pseudonyms)))
     held_out, weights = federation.train_centralised(passes * job.config.local_epochs)
     return Trained(weights, held_out)
+
+
+def _evidence(
+    job: Job, federation: StudyFederation, trained: Trained, clients: tuple[ClientSums, ...], minority: str
+) -> RunEvidence:
+    """Returns what the run's measures may read."""
+    return RunEvidence(
+        clients=clients,
+        minority=minority,
+        rounds=federation.folder.metrics(),
+        weights=trained.weights,
+        seed=job.seed,
+        score=lambda texts: federation.score(trained.weights, texts),
+    )
 
 
 def _local_only(federation: StudyFederation, job: Job, vaults: Vaults) -> dict[int, TextMetrics]:

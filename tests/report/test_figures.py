@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fedlm.report.figures import Axis, line, spread, styles, trade
+from fedlm.measure.registry import known_metrics
+from fedlm.report.figures import Axis, Drawn, line, spread, styles, trade
 from fedlm.report.legacy import current_format
-from fedlm.report.plots import curve, histogram, render, wrapped
+from fedlm.report.plots import STYLE, WIDTH, curve, histogram, render
 from fedlm.report.study import interval_name, write_study_report
 
 ODD = [math.nan, math.inf, -math.inf]
@@ -55,10 +56,44 @@ def test_axes_and_legend_name_what_they_show(x: float | None) -> None:
     assert 'aria-label="a &amp; b"' in svg
 
 
-def test_labels_are_wrapped_to_the_axes() -> None:
-    assert (
-        max(map(len, wrapped("loss of the worst-served tenth of clients (bits per character)", 2.4).splitlines())) <= 33
-    )
+def clipped(drawn: Drawn) -> list[str]:
+    """Returns the texts of a figure that do not lie within it."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, drawn.height), layout="constrained")
+        drawn.draw(figure)
+        FigureCanvasAgg(figure).draw()
+        texts = [
+            t for t in figure.findobj(Text) if any(c.isalpha() for c in t.get_text())
+        ]  # ticks outside are not drawn
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_visible()]
+        page = figure.bbox.padded(1)
+    return [text for text, box in boxes if not (page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1))]
+
+
+TITLES = sorted({m.title.format("a label of some length") for m in known_metrics().values()}, key=len)[-8:]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_nothing_is_clipped(title: str) -> None:
+    axis = Axis("accuracy", title)
+    names = ("FedAvg, 5 local epochs", "FedAvgM(server_momentum=0.7) with capped weights")
+    conditions = ("IID", "claimed 2, clip missing", "minority available 5 %")
+    points = [row(c, a, 1.0 + i) for i, c in enumerate(conditions) for a in names]
+    over_numbers = [{**p, "x": i / 7} for i, p in enumerate(points)]
+    clients = [{"condition": c, "algorithm": "x", "metric": "accuracy", "value": 1.0} for c in conditions]
+    other = Axis("loss", title)
+    for drawn in (
+        line(points, axis, "Gini coefficient of client sizes"),
+        line(over_numbers, axis, "Gini coefficient of client sizes"),
+        spread(clients, axis, "Gini coefficient of client sizes"),
+        trade(points, (axis, other), (True, False)),
+    ):
+        assert clipped(drawn) == []
 
 
 @pytest.mark.parametrize(("seeds", "name"), [(1, "range"), (2, "range"), (3, "range"), (4, "95 %"), (10, "95 %")])
