@@ -13,6 +13,7 @@ from flwr.app import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedlm.config import RunConfig
+from fedlm.config_checks import invalid_value
 from fedlm.errors import ConfigError
 from fedlm.messages.discovery import DiscoveryRequest, ExportRequest
 from fedlm.messages.evaluation import EvaluateRequest, ScoreRequest
@@ -88,8 +89,11 @@ class Policy(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigError(f"Invalid value for {first['loc'][0]}: {first['input']!r}. {first['msg']}.") from None
+            mistake = error.errors()[0]
+            key = ".".join(map(str, mistake["loc"]))
+            if mistake["type"] == "extra_forbidden":
+                raise ConfigError(f"There is no policy key {key!r}.") from None
+            raise invalid_value(key, mistake) from None
 
     def to_toml(self) -> str:
         """Returns the policy as TOML."""

@@ -141,7 +141,7 @@ def test_a_deployment_that_could_never_train_is_not_made(tmp_path: Path) -> None
 
 def test_an_invalid_policy_says_which_value(node: Path) -> None:
     (node / "policy.toml").write_text("smallest_cohort = 0")
-    assert "smallest_cohort=0 does not do" in refused("node", node)
+    assert "Invalid value for smallest_cohort: 0 is below 1" in refused("node", node)
 
 
 def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_new_node_is_checked_before_anything_is_made(folder: Path, tmp_path: P
     words = ["node", tmp_path / "n", "--corpus", "shakespeare", "--prepare-only"]
     assert "HOST:PORT" in refused(*words, "--superlink", "localhost", "--ca", folder / "server" / "ca.pem")
     assert "is no certificate" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
-    assert "smallest_cohort=0 does not do" in refused(
+    assert "Invalid value for smallest_cohort: 0 is below 1" in refused(
         *words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.pem", "--smallest-cohort", 0
     )
     assert not (tmp_path / "n").exists()
