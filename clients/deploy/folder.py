@@ -18,6 +18,7 @@ from clients.deploy.connection import host_and_port
 from clients.deploy.keys import create_node_key, load_certificate
 from clients.policy import Policy
 from fedlm.errors import ConfigError, VaultError
+from fedlm.models.catalog import MODELS
 from fedlm.system.files import is_private
 from fedlm.text.presets import PRESETS
 
@@ -94,6 +95,7 @@ class NodeFolder:
             "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home, and so does
             "MPLCONFIGDIR": str(self.path / "flwr"),  # the plotting library that it loads
             PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
+            MODELS: os.environ.get(MODELS, ""),  # a server names the model: without the owner's word only fedlm's own
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
