@@ -13,8 +13,7 @@ from flwr.app import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedlm.config import RunConfig
-from fedlm.config_checks import invalid_value
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, invalid_value
 from fedlm.messages.discovery import DiscoveryRequest, ExportRequest
 from fedlm.messages.evaluation import EvaluateRequest, ScoreRequest
 from fedlm.messages.fields import Malformed

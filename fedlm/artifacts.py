@@ -1,4 +1,7 @@
-"""What a configuration names that lies in files, pinned by its hash: a learned vocabulary, the preset of a pretrained model."""
+"""Files that a configuration names, and their artifact hashes: a learned vocabulary, the preset of a pretrained model.
+
+A run's configuration holds the SHA-256 of each artifact, so that all who take part use the same one.
+"""
 
 import hashlib
 import os
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import check_model, is_pretrained
+from fedlm.models.catalog import check_model, is_pretrained, preset_kind
 from fedlm.spec import Spec, parse_spec
 from fedlm.text.presets import PRESETS, Preset, open_preset
 from fedlm.text.registry import vocabulary
@@ -16,7 +19,15 @@ VOCABULARY_FILE = "vocabulary.json"
 
 
 def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Reads the file of a learned vocabulary; it is found from `folder`, and must be the one of `sha256` if that is given."""
+    """Returns a configuration's values with the content and the hash of its learned vocabulary, if it names one.
+
+    Args:
+      values: of the configuration.
+      folder: from which the vocabulary's file is found.
+
+    Raises:
+      ConfigError: there is no such file, it holds no vocabulary, or its hash is not the one that the values give.
+    """
     text = values.get("vocabulary", "")
     spec = parse_spec(text) if isinstance(text, str) and text.startswith(("words", "bpe")) else Spec("", {})
     name = spec.options.get("file")
@@ -26,7 +37,7 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         content = (folder / name).read_bytes()
         decoded = content.decode()
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"There is no vocabulary file {folder / name}; make one with fedlm vocabulary.") from None
+        raise ConfigError(f"There is no vocabulary file {folder / name}; make one with `fedlm vocabulary`.") from None
     digest = hashlib.sha256(content).hexdigest()
     if spec.options.get("sha256", digest) != digest:
         raise ConfigError(f"The vocabulary file {folder / name} is not the one that this run was made with.")
@@ -36,9 +47,16 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Pins the preset of a pretrained model by its hash; a preset's folder is found from `folder`.
+    """Returns a configuration's values with the hash of its model's preset, if it is a pretrained one.
 
-    A run that names the hash needs no preset of its own where it is only coordinated: nodes check theirs.
+    Where the values give the hash already, a coordinator needs no preset of its own: nodes check theirs.
+
+    Args:
+      values: of the configuration.
+      folder: from which the preset's folder is found.
+
+    Raises:
+      ConfigError: the preset does not open, see `fedlm.text.presets.open_preset`.
     """
     text = values.get("model")
     spec = check_model(text) if isinstance(text, str) else Spec("", {})
@@ -53,11 +71,11 @@ def with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def is_here(spec: Spec) -> bool:
-    """Returns whether a preset must be on this machine: where only its hash is known, nodes alone have it."""
+    """Returns whether this machine must have the preset; where the spec gives its hash, the nodes' copies are enough."""
     name = str(spec.options.get("preset", ""))
     return "sha256" not in spec.options or Path(name).is_dir() or PRESETS in os.environ
 
 
 def preset_of(spec: Spec, seq_len: int = 1) -> Preset:
     """Opens the preset that a model's spec names."""
-    return open_preset(spec.name, spec.options.get("preset", ""), spec.options.get("sha256", ""), seq_len)
+    return open_preset(preset_kind(spec.name), spec.options.get("preset", ""), spec.options.get("sha256", ""), seq_len)

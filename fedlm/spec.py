@@ -1,4 +1,7 @@
-"""Spec strings: `name` (an import path, or `package.module:Class`), or `name(key=value, ...)` with Python literals, e.g. `dirichlet(alpha=0.1)`."""
+"""Spec strings: `name`, or `name(key=value, ...)` with Python literals, e.g. `dirichlet(alpha=0.1)`.
+
+A name is a plug-in's, or the import path of one's own: `package.module.Name` or `package.module:name`.
+"""
 
 import ast
 import re
@@ -37,22 +40,28 @@ def parse_spec(text: str) -> Spec:
 
     >>> parse_spec("lstm(units=64)")
     Spec(name='lstm', options={'units': 64})
-    >>> parse_spec("mine.rules:Rule(rate=0.1)").name
-    'mine.rules:Rule'
+    >>> parse_spec("mine.models:build(units=8)")
+    Spec(name='mine.models:build', options={'units': 8})
     """
-    module, colon, own = re.match(r"\s*(?:([\w.]+)(:))?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
+    module, rest = _split_module(text.strip())
     try:
         with _ONE_AT_A_TIME:
-            node = ast.parse(own.strip(), mode="eval").body
+            node = ast.parse(rest, mode="eval").body
         if isinstance(node, ast.Name | ast.Attribute):
-            return Spec(f"{module}{colon}{_dotted(node)}", {})
+            return Spec(module + _dotted(node), {})
         if isinstance(node, ast.Call) and not node.args:
             options = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
             if len(options) == len(node.keywords):
-                return Spec(f"{module}{colon}{_dotted(node.func)}", options)
+                return Spec(module + _dotted(node.func), options)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested thousands deep
         pass
     raise ConfigError(f"{text!r} is no name with options: write name, or name(key=value, ...) with plain values.")
+
+
+def _split_module(text: str) -> tuple[str, str]:
+    """Returns `package.module:` and what follows; "" and the text where it does not begin like that."""
+    found = re.match(r"[A-Za-z_][\w.]*:", text)
+    return (found.group(), text[found.end() :]) if found else ("", text)
 
 
 def _dotted(node: ast.expr) -> str:

@@ -1,4 +1,4 @@
-"""What GPT-2 and BERT share: a task of KerasHub, frozen or not, between our ids and its own, and its adapters."""
+"""What models from presets share: a task of KerasHub, frozen or not, between our ids and its tokens, and its adapters."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from fedlm.errors import ConfigError
@@ -22,15 +23,19 @@ class Pretrained(keras.layers.Layer):
 
     Args:
       task: a causal or masked language model of KerasHub.
-      preset: where it came from.
+      preset: where its weights came from.
       adapters: of the frozen kernels; none for full fine-tuning.
+      hides_padding: no place attends to padding. A causal model need not hide it, as padding only follows the text.
 
     Attributes:
       order: the preset's token of each of our ids.
     """
 
-    def __init__(self, task: keras.Model, preset: Preset, adapters: Sequence[Adapter]) -> None:
+    def __init__(
+        self, task: keras.Model, preset: Preset, adapters: Sequence[Adapter], *, hides_padding: bool = False
+    ) -> None:
         super().__init__(name="pretrained")
+        self._hides_padding = hides_padding
         self.task, self.preset, self.adapters = task, preset, list(adapters)
         self.order = preset.vocabulary.order
         self._seeds = [v for v in task.variables if "seed_generator" in v.path]
@@ -63,7 +68,7 @@ class Pretrained(keras.layers.Layer):
         tokens = self.tokens(ids)
         every = {
             "token_ids": tokens,
-            "padding_mask": tf.cast(ids > 0, tf.int32) if self.preset.kind == "bert" else tf.ones_like(ids),
+            "padding_mask": tf.cast(ids > 0, tf.int32) if self._hides_padding else tf.ones_like(ids),
             "segment_ids": tf.zeros_like(ids),
             "mask_positions": tf.zeros_like(ids) + tf.range(tf.shape(ids)[1]),
         }
@@ -119,6 +124,7 @@ def model_of(
     targets: str,
     train_a: bool,
     unfrozen: Sequence[keras.layers.Layer] = (),
+    hides_padding: bool = False,
 ) -> keras.Model:
     """Returns a model from ids (batch, seq_len) int32 to logits (batch, seq_len, vocab_size) float32.
 
@@ -129,6 +135,7 @@ def model_of(
       lora_rank: of the adapters; 0 trains every weight instead.
       lora_alpha, targets, train_a: see `lora.py`.
       unfrozen: layers that are trained besides the adapters, as the preset has no weights for them.
+      hides_padding: see `Pretrained`.
     """
     names = check_targets(targets)
     if lora_rank < 0 or not lora_alpha > 0:
@@ -140,10 +147,45 @@ def model_of(
         kernels = target_kernels(task.backbone.variables, names)
         adapters = [Adapter(k, lora_rank, lora_alpha, train_a=train_a) for k in kernels]
     ids = keras.Input((seq_len,), dtype="int32", name="ids")
-    return keras.Model(ids, Pretrained(task, preset, adapters)(ids))
+    return keras.Model(ids, Pretrained(task, preset, adapters, hides_padding=hides_padding)(ids))
 
 
 def pretrained_part(model: keras.Model) -> Pretrained | None:
     """Returns the pretrained layer of a model, if it is one."""
     last = model.layers[-1]
     return last if isinstance(last, Pretrained) else None
+
+
+class PretrainedSteps:
+    """Reads a causal model of KerasHub one symbol at a time, by KerasHub's own cache.
+
+    A state is (place, cache): the number of symbols read, and keys and values (1, layers, 2, limit, heads, size).
+
+    Args:
+      pretrained: of a causal model.
+      limit: symbols that a state can hold: seq_len.
+
+    Attributes:
+      count: symbols read so far.
+    """
+
+    def __init__(self, pretrained: Pretrained, limit: int) -> None:
+        self.count, self.limit, self._pretrained = 0, limit, pretrained
+        self._run = tf.function(self._step, autograph=False)
+
+    def start(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns an empty cache."""
+        backbone = self._pretrained.task.backbone
+        size = backbone.hidden_dim // backbone.num_heads
+        return tf.constant(0), tf.zeros((1, backbone.num_layers, 2, self.limit, backbone.num_heads, size))
+
+    def step(self, state: Any, symbol: int) -> tuple[npt.NDArray[np.float32], Any]:
+        """Returns the logits (vocab_size,) after a symbol, and the cache with it."""
+        self.count += 1
+        logits, after = self._run(tf.constant([[symbol]], tf.int32), *state)
+        return logits.numpy()[0, 0], after
+
+    def _step(self, ids: tf.Tensor, place: tf.Tensor, cache: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        with self._pretrained.adapted():
+            logits, _, after = self._pretrained.task.call_with_cache(self._pretrained.tokens(ids), cache, place)
+        return reorder(logits, self._pretrained.order), (place + 1, after)

@@ -8,9 +8,11 @@ import keras
 
 from fedlm.layers.pretrained import loading, model_of
 from fedlm.layers.stack import check_rates
-from fedlm.text.presets import open_preset
+from fedlm.text.presets import PresetKind, open_preset
 
-MASKED = True  # it sees both sides of a hidden token, and cannot go on with a text
+MASKED = True  # it sees both sides of a hidden token, and cannot continue a text
+PRESET = {"name": "bert", "backbone": "BertBackbone", "tokenizer": "word pieces"}
+MAY_BE_ZERO = ("lora_rank",)
 
 
 def build(
@@ -27,12 +29,17 @@ def build(
 ) -> keras.Model:
     """Returns a model from ids (batch, seq_len) int32 to logits (batch, seq_len, vocab_size) float32.
 
-    Args: as of `gpt2.py`.
+    Args:
+      vocab_size: follows from the preset.
+      seq_len: at least 3 (a start, a token and an end), at most the preset's positions.
+      preset: a folder, or a name on a hub. sha256: its artifact hash.
+      lora_rank: 0 trains every weight. lora_alpha, targets, train_a: see `fedlm/layers/lora.py`.
+      dropout: of the backbone.
     """
     check_rates(dropout=dropout)
     if seq_len < 3:
         raise ValueError(f"Expected {seq_len=} >= 3: a start, a token and an end.")
-    opened = open_preset("bert", preset, sha256, seq_len)
+    opened = open_preset(PresetKind(**PRESET), preset, sha256, seq_len)
     import keras_hub
 
     with loading(opened):
@@ -50,4 +57,5 @@ def build(
         targets=targets,
         train_a=train_a,
         unfrozen=() if opened.has_head else (task.masked_lm_head,),
+        hides_padding=True,
     )

@@ -5,9 +5,12 @@ Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapte
 
 import keras
 
-from fedlm.layers.pretrained import loading, model_of
+from fedlm.layers.pretrained import PretrainedSteps, loading, model_of, pretrained_part
 from fedlm.layers.stack import check_rates
-from fedlm.text.presets import open_preset
+from fedlm.text.presets import PresetKind, open_preset
+
+PRESET = {"name": "gpt2", "backbone": "GPT2Backbone", "tokenizer": "byte pairs"}
+MAY_BE_ZERO = ("lora_rank",)
 
 
 def build(
@@ -27,12 +30,12 @@ def build(
     Args:
       vocab_size: follows from the preset.
       seq_len: at most the preset's positions.
-      preset: a folder, or a name on a hub. sha256: of its files.
-      lora_rank: 0 trains every weight. lora_alpha, targets, train_a: see `lora.py`.
+      preset: a folder, or a name on a hub. sha256: its artifact hash.
+      lora_rank: 0 trains every weight. lora_alpha, targets, train_a: see `fedlm/layers/lora.py`.
       dropout: of the backbone.
     """
     check_rates(dropout=dropout)
-    opened = open_preset("gpt2", preset, sha256, seq_len)
+    opened = open_preset(PresetKind(**PRESET), preset, sha256, seq_len)
     import keras_hub
 
     with loading(opened):
@@ -46,3 +49,11 @@ def build(
         targets=targets,
         train_a=train_a,
     )
+
+
+def decoder(model: keras.Model) -> PretrainedSteps:
+    """Returns what reads the model symbol by symbol; see `fedlm.training.decoding`."""
+    part = pretrained_part(model)
+    if part is None:
+        raise ValueError("Expected a model of `build`.")
+    return PretrainedSteps(part, int(model.input_shape[1]))

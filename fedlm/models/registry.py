@@ -1,33 +1,47 @@
-"""Models by name: the file's name is the model's name, options stand in the spec string."""
+"""Builds a model from its spec string, and saves it without this package's own layers."""
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
 
 from fedlm.errors import ConfigError
-from fedlm.layers.coupled_lstm import CoupledLSTM
 from fedlm.layers.pretrained import pretrained_part
 from fedlm.models.catalog import check_model
+from fedlm.spec import parse_spec
 
 
 def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> keras.Model:
     """Builds a model with initial weights drawn from `seed`.
 
+    Args:
+      spec: a name of `fedlm models` or an import path, with options: `lstm(units=64)`, `mine.models:build(units=8)`.
+      vocab_size, seq_len: shapes.
+      seed: of the initial weights.
+
+    Returns:
+      A model from ids (batch, seq_len) int32 to logits (batch, seq_len, vocab_size) float32.
+
     Raises:
-      ConfigError: there is no such model, or an option does not do.
+      ConfigError: there is no such model, or an option is invalid.
     """
     parsed = check_model(spec)
+    build = getattr(_module(parsed.name), parsed.name.partition(":")[2] or "build")
     keras.utils.set_random_seed(seed % 2**32)
     try:
-        return import_module(f"fedlm.models.{parsed.name}").build(
-            vocab_size=vocab_size, seq_len=seq_len, **parsed.options
-        )
+        return build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The model {spec!r} does not build: {error}") from None
+
+
+def own_decoder(spec: str, model: keras.Model) -> Any:
+    """Returns what the model's file says reads it symbol by symbol (its `decoder`), or None."""
+    decoder = getattr(_module(parse_spec(spec).name), "decoder", None)
+    return None if decoder is None else decoder(model)
 
 
 def plain_copy(model: keras.Model) -> keras.Model:
@@ -35,7 +49,7 @@ def plain_copy(model: keras.Model) -> keras.Model:
     weights: list[Any] = []
 
     def plain(layer: Any) -> Any:
-        if isinstance(layer, CoupledLSTM):
+        if hasattr(layer, "plain_layer"):  # a layer of other weights than Keras' own
             weights.extend(layer.plain_weights())
             return layer.plain_layer()
         weights.extend(v.numpy() for v in getattr(layer, "trainable_variables", []))  # operations have none
@@ -53,3 +67,9 @@ def save_model(model: keras.Model, path: Path) -> None:
         pretrained.save(path)
     else:
         plain_copy(model).save(path)
+
+
+def _module(name: str) -> ModuleType:
+    """Returns the module of a model; `check_model` has found its source before."""
+    module, colon, _ = name.partition(":")
+    return import_module(module if colon else f"fedlm.models.{module}")

@@ -3,15 +3,23 @@
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in GPT-2 (Radford et al. 2019); rotary positions:
 Su et al. 2021, https://arxiv.org/abs/2104.09864 (halves of a head are rotated, not neighbours).
 
-  x = E[ids] (+ P[positions]);  x += O(attention(norm(x)));  x += D(gelu(U(norm(x))));  logits = L(norm(x))
+  x = E[ids] (+ P[places])
+  x = x + O(attention(norm(x)));  x = x + D(gelu(U(norm(x))))     once a block
+  logits = L(norm(x))
 """
 
+from typing import Any
+
 import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
 from keras import ops
 
 from fedlm.layers.dense import FusedDense
 from fedlm.layers.stack import check_rates, check_sizes
 
+POSITIONS = {"positions": "learned"}  # then P has a vector for each place of a row
 _HIDDEN = -1e9  # a score that no later position passes
 
 
@@ -111,3 +119,77 @@ def rotate(x: keras.KerasTensor, angles: keras.KerasTensor) -> keras.KerasTensor
 
 def _dropped(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
     return keras.layers.Dropout(rate)(x) if rate else x
+
+
+def decoder(model: keras.Model) -> "CachedSteps":
+    """Returns what reads the model symbol by symbol; see `fedlm.training.decoding`."""
+    return CachedSteps(model)
+
+
+class CachedSteps:
+    """Reads a model of `build` one symbol at a time, with the keys and values of all symbols before it.
+
+    A state is (place, keys, values): the number of symbols read, and two arrays (blocks, heads, limit, size).
+
+    Args:
+      model: with its weights.
+
+    Attributes:
+      count: symbols read so far.
+      limit: symbols that a state can hold: seq_len.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.count, self.limit = 0, int(model.input_shape[1])
+        self._layers = {layer.name: layer for layer in model.layers}
+        self._blocks = sum(name.endswith("_query") for name in self._layers)
+        # heads are not in a layer's configuration; they are in the shape after the split
+        split = next(o for o in model.operations if type(o).__name__ == "Reshape").output.shape
+        self._heads, self._size = int(split[2]), int(split[3])
+        self._run = tf.function(self._step, autograph=False)
+
+    def start(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns an empty cache."""
+        empty = tf.zeros((self._blocks, self._heads, self.limit, self._size))
+        return tf.constant(0), empty, empty
+
+    def step(self, state: Any, symbol: int) -> tuple[npt.NDArray[np.float32], Any]:
+        """Returns the logits (vocab_size,) after a symbol, and the cache with it."""
+        self.count += 1
+        logits, after = self._run(tf.constant([[symbol]], tf.int32), *state)
+        return logits.numpy()[0, 0], after
+
+    def _step(self, ids: tf.Tensor, place: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        """Reads ids (1, 1) at a place (); returns logits (1, 1, vocab_size) and the state after it."""
+        layers, places = self._layers, tf.reshape(place, (1, 1))
+        x = layers["symbols"](ids)  # (1, 1, width)
+        if "positions" in layers:
+            x += layers["positions"](places)
+        caches = []
+        for block in range(self._blocks):
+            x, cache = self._block(x, f"block_{block}", place, (keys[block][None], values[block][None]))
+            caches.append(cache)
+        x = layers["norm"](x)
+        logits = layers["logits"](x) if "logits" in layers else layers["symbols"](x, reverse=True)
+        return logits, (place + 1, tf.stack([key for key, _ in caches]), tf.stack([value for _, value in caches]))
+
+    def _block(
+        self, x: tf.Tensor, name: str, place: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns a block's output (1, 1, width), and its keys and values with those of this place."""
+        layers, everywhere = self._layers, tf.range(self.limit)
+        here = tf.reshape(everywhere == place, (1, 1, self.limit, 1))
+        seen = tf.reshape(everywhere <= place, (1, 1, 1, self.limit))  # (batch, heads, to, from)
+        normed = layers[f"{name}_norm_attention"](x)
+        query, key, value = (
+            tf.reshape(layers[f"{name}_{part}"](normed), (1, self._heads, 1, self._size))
+            for part in ("query", "key", "value")
+        )
+        if "positions" not in layers:
+            angles = rotary_angles(tf.reshape(place, (1, 1)), self._size)[:, None]
+            query, key = rotate(query, angles), rotate(key, angles)
+        key, value = tf.where(here, key, cache[0]), tf.where(here, value, cache[1])
+        attended = tf.reshape(attend(query, key, value, seen), (1, 1, -1))
+        x += layers[f"{name}_out"](attended)
+        x += layers[f"{name}_down"](layers[f"{name}_up"](layers[f"{name}_norm_feedforward"](x)))
+        return x, (key[0], value[0])

@@ -1,8 +1,10 @@
-"""Vocabularies learned from a public file (or, `privacy/vocabulary.py`, privately): words, and byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
+"""Vocabularies learned from a public text: words, and byte-pair encoding.
 
-A vocabulary is one JSON file of text (`kind`, `symbols`, `merges`); nothing in it is executed. Ids: four specials, the
-symbols, and last the placeholders that scrubbing leaves. Words carry the blank in front of them, so that decoding gives
-the text again; a word that is not there is unknown, and counts as one character, which never flatters a model.
+Byte pairs: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes as in GPT-2. (`fedlm/privacy/vocabulary.py`
+learns words from private text, with noise.) A vocabulary is one JSON file (`kind`, `symbols`, `merges`); nothing in it is
+executed. Its ids: the four specials, the symbols, and last the placeholders that scrubbing leaves. A word carries the space
+before it, so that decoding gives the text again. A word that is not in the vocabulary is unknown and counts as one
+character, so bits per character never flatter a model.
 """
 
 import json
@@ -24,12 +26,12 @@ KINDS = ("words", "bpe")
 _PLACEHOLDERS = tuple(chr(PLACEHOLDER_BASE + k) for k in range(PLACEHOLDERS))
 _PLACEHOLDER = re.compile(f"([{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}])")
 _WORD = re.compile(rf" ?\w+(?:['’]\w+)*| ?[^\w\s{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}]|.", re.DOTALL)
-_BLANKS = (" ", "\n")  # always there: placeholders and lines have them around
-_BYTE_CHARACTERS = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2 shows these bytes as themselves
+_BLANKS = (" ", "\n")  # always in a vocabulary of words: they stand around placeholders and lines
+_BYTE_CHARACTERS = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2 writes these bytes as themselves
 
 
 class WordVocabulary(Vocabulary):
-    """Words with the blank in front of them, punctuation, and single white space."""
+    """Words with the space before them, punctuation, and single white space."""
 
     @cached_property
     def _table(self) -> dict[str, int]:
@@ -48,7 +50,7 @@ class WordVocabulary(Vocabulary):
 
 
 class PairVocabulary(Vocabulary):
-    """Byte-pair encoding; symbols stand in GPT-2's byte alphabet. Every text has ids."""
+    """Byte-pair encoding; symbols are written in GPT-2's byte alphabet. No text has unknown symbols."""
 
     merges: tuple[tuple[str, str], ...] = ()
 
@@ -73,7 +75,7 @@ class PairVocabulary(Vocabulary):
         return np.array(ids, np.int32)
 
     def piece(self, symbol: int) -> bytes:
-        """Returns the UTF-8 bytes of an id; part of a character, maybe."""
+        """Returns the UTF-8 bytes of an id, perhaps a part of a character."""
         if symbol >= self.size - PLACEHOLDERS:
             return self.symbols[symbol].encode()
         if symbol < SPECIALS:
@@ -90,8 +92,13 @@ class PairVocabulary(Vocabulary):
 def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
     """Returns the vocabulary of a file's content.
 
+    Args:
+      name: spec string, for messages.
+      kind: "words" or "bpe".
+      text: content of the file.
+
     Raises:
-      ConfigError: it is not such a vocabulary.
+      ConfigError: the content is no vocabulary of that kind.
     """
     wrong = ConfigError(f"The vocabulary {name!r} is not a file that `fedlm vocabulary --kind {kind}` has written.")
     try:
@@ -121,8 +128,8 @@ def learn(texts: Iterable[str], kind: str, size: int) -> str:
 
     Args:
       texts: public documents.
-      kind: "words" (the most used ones) or "bpe".
-      size: ids in all, with specials and placeholders.
+      kind: "words" (the most frequent ones) or "bpe".
+      size: number of ids, specials and placeholders included.
 
     Raises:
       ConfigError: there is no such kind, or the size is too small.
@@ -140,17 +147,17 @@ def learn(texts: Iterable[str], kind: str, size: int) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Returns the words and signs of a text that a vocabulary of words can hold; placeholders and blanks always are there."""
+    """Returns the words and punctuation of a text, without placeholders and blanks, which every vocabulary has."""
     return [w for w in _WORD.findall(text) if w not in _PLACEHOLDERS and w not in _BLANKS]
 
 
 def words_content(words: Sequence[str], size: int, **about: object) -> str:
-    """Returns the content of the file of a vocabulary of words, the most used first, of `size` symbols at most.
+    """Returns the content of the file of a vocabulary of words.
 
     Args:
-      words: see `words_of`.
-      size: with specials, blanks and placeholders.
-      about: what else the file shall say.
+      words: of `words_of`, the most frequent first; as many are kept as fit.
+      size: number of ids, specials, blanks and placeholders included.
+      about: further keys of the file.
     """
     room = size - SPECIALS - PLACEHOLDERS - len(_BLANKS)
     content = {"format": FORMAT, "kind": "words", **about, "symbols": [*_BLANKS, *words[:room]]}
@@ -172,6 +179,6 @@ def _learn_pairs(texts: Iterable[str], room: int) -> tuple[list[str], list[list[
 
 @cache
 def byte_of() -> dict[str, int]:
-    """Returns the byte of each character of GPT-2's alphabet, in which every byte can be seen."""
+    """Returns the byte of each character of GPT-2's alphabet, which has a printable character for every byte."""
     others = [b for b in range(256) if b not in _BYTE_CHARACTERS]
     return {chr(b): b for b in _BYTE_CHARACTERS} | {chr(256 + n): b for n, b in enumerate(others)}

@@ -1,7 +1,8 @@
-"""Rows of several clients in batches of one fixed shape: short clients cost no padding, and each keeps its own sums.
+"""Evaluates several clients in batches of one fixed shape: short clients cost no padding, and each keeps its own sums.
 
-A row's figures depend, in their last bits, on its place in a batch and on the batch's shape. Clients are therefore packed in
-packs of `PACK`, and packs are never joined or split: whatever process evaluates a pack, its figures have the same bits.
+A row's figures depend, in their last bits, on its place in a batch and on the batch's shape. Clients are therefore
+evaluated in packs of `PACK`, and packs are never joined or split: whichever process evaluates a pack, its figures have the
+same bits.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from fedlm.types import Ids, TextMetrics
 
-PACK = 16  # clients; a node evaluates those of a message so many at a time, in the order they come
+PACK = 16  # clients; a node evaluates the clients of a message in packs of this size, in the order they come
 RowSums = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Loss in nats (rows,) and [correct, tokens, characters] (rows, 3)."""
 
@@ -24,8 +25,11 @@ def sums_by_owner(
 
     Args:
       owners: inputs and targets of each, (its rows, seq_len); read one after the other, so memory holds a few at a time.
-      score: takes inputs and targets (rows, seq_len); a target 0 is padding.
+      score: returns the figures of each row, from inputs and targets (rows, seq_len); a target 0 is padding.
       rows: of a batch.
+
+    Returns:
+      One `TextMetrics` for each owner, in order. Losses are summed exactly (`math.fsum`), so a row's place does not matter.
     """
     sizes: list[int] = []
     scored = [score(inputs, targets) for inputs, targets in _batches(owners, sizes, rows)]
@@ -42,7 +46,10 @@ def _summed(losses: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> T
 
 
 def _batches(owners: Iterable[tuple[Ids, Ids]], sizes: list[int], rows: int) -> Iterator[tuple[Ids, Ids]]:
-    """Yields all rows in order, `rows` at a time, the last batch filled up with padding; notes each owner's number."""
+    """Yields all rows in order, `rows` at a time, the last batch filled up with padding.
+
+    Appends the number of each owner's rows to `sizes`.
+    """
     waiting: list[tuple[Ids, Ids]] = []
     for pair in owners:
         sizes.append(len(pair[0]))

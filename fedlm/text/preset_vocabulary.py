@@ -1,8 +1,9 @@
-"""Vocabularies of pretrained models: GPT-2's byte pairs and BERT's word pieces, under the ids of `tokens.py`.
+"""Vocabularies of presets: byte pairs as in GPT-2 and word pieces as in BERT, under fedlm's ids.
 
-Padding, start, end and unknown come first, as everywhere; then the preset's other tokens in their own order. `order` says
-which token of the preset an id is. GPT-2 has one special token, <|endoftext|>: it is the end, and read as the start.
-Splitting follows KerasHub, which needs TensorFlow for it; Hugging Face's `tokenizers` gives the same ids without.
+Padding, start, end and unknown come first, as in every vocabulary (`vocabulary.py`); then the preset's other tokens in
+their own order. `order` gives the preset's token of each id. GPT-2 has one special token, <|endoftext|>: it is the end, and
+the model reads it for the start, too. Text is split as KerasHub does; it needs TensorFlow for this, Hugging Face's
+`tokenizers`, with the same ids, does not.
 """
 
 import re
@@ -24,7 +25,7 @@ _BERT_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
 _PLACEHOLDER = re.compile(f"([{chr(PLACEHOLDER_BASE)}-{chr(PLACEHOLDER_BASE + PLACEHOLDERS - 1)}])")
 _BLANK = r"[ \t\n\r\f]|\p{Cc}|\p{Cf}"
 _CJK = r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
-_ALONE = rf"[!-/:-@\[-`{{-~]|\p{{P}}|{_CJK}"  # signs and CJK characters are words by themselves
+_ALONE = rf"[!-/:-@\[-`{{-~]|\p{{P}}|{_CJK}"  # punctuation and CJK characters are words of their own
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class PieceVocabulary(Vocabulary):
 
 @dataclass(frozen=True)
 class BytePairs(PieceVocabulary):
-    """GPT-2's byte-pair encoding; symbols stand in its byte alphabet, and every text has ids."""
+    """GPT-2's byte-pair encoding; symbols are written in its byte alphabet. No text has unknown symbols."""
 
     merges: tuple[tuple[str, str], ...] = ()
 
@@ -59,11 +60,11 @@ class BytePairs(PieceVocabulary):
         return tokenizer
 
     def encode(self, text: str) -> Ids:
-        """Returns the ids of `text`, without start and end; a text that spells a special token is text all the same."""
+        """Returns the ids of `text`, without start and end; a text that spells a special token is still text."""
         return np.array(self._tokenizer.encode(text).ids, np.int32)
 
     def piece(self, symbol: int) -> bytes:
-        """Returns the UTF-8 bytes of an id; part of a character, maybe."""
+        """Returns the UTF-8 bytes of an id, perhaps a part of a character."""
         if symbol < SPECIALS:
             return super().piece(symbol)
         return bytes(byte_of()[c] for c in self.symbols[symbol])
@@ -76,7 +77,7 @@ class BytePairs(PieceVocabulary):
 
 @dataclass(frozen=True)
 class WordPieces(PieceVocabulary):
-    """BERT's words and ends of words (`##ing`). A placeholder of scrubbing takes the slot `[unused...]` of its number."""
+    """BERT's words and ends of words (`##ing`). The k-th placeholder of scrubbing is the token `[unusedk]`."""
 
     lowercase: bool = False
     strip_accents: bool = False
@@ -113,7 +114,7 @@ class WordPieces(PieceVocabulary):
         return text
 
     def piece(self, symbol: int) -> bytes:
-        """Returns the UTF-8 bytes of an id, with a blank before what begins a word."""
+        """Returns the UTF-8 bytes of an id, with a space before a token that begins a word."""
         if symbol < SPECIALS:
             return super().piece(symbol)
         text = self.symbols[symbol]
@@ -121,7 +122,7 @@ class WordPieces(PieceVocabulary):
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters each id stands for, as a target (size,); blanks are none, unknown words one."""
+        """How many characters each id stands for, (size,) int64; spaces count as none, unknown words as one."""
         lengths = np.array([len(s.removeprefix("##")) for s in self.symbols], np.int64)
         lengths[UNKNOWN] = 1
         return lengths
@@ -131,7 +132,7 @@ def byte_pairs(ids: Mapping[str, int], merges: Sequence[str]) -> BytePairs:
     """Returns GPT-2's vocabulary from the content of `vocabulary.json` and the lines of `merges.txt`.
 
     Raises:
-      ValueError, KeyError: they are not such.
+      ValueError, KeyError: they are not a vocabulary and its merges.
     """
     end = ids[END_OF_TEXT]
     tokens = sorted(ids, key=ids.__getitem__)
@@ -154,10 +155,10 @@ def word_pieces(tokens: Sequence[str], *, lowercase: bool, strip_accents: bool) 
     """Returns BERT's vocabulary from the lines of `vocabulary.txt`.
 
     Raises:
-      ValueError: a special token is missing, or a token is there twice.
+      ValueError: a special token is missing, or a token occurs twice.
     """
     if len(set(tokens)) != len(tokens) or "[MASK]" not in tokens:
-        raise ValueError("tokens are there twice, or [MASK] is not")
+        raise ValueError("a token occurs twice, or [MASK] is missing")
     specials = [tokens.index(s) for s in _BERT_SPECIALS]
     others = [i for i in range(len(tokens)) if i not in specials]
     symbols = ("",) * SPECIALS + tuple(tokens[i] for i in others)

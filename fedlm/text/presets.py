@@ -1,7 +1,7 @@
 """Presets of pretrained models, read without Keras: a folder that KerasHub has saved, or a name on a hub.
 
-A preset's hash covers what decides its outputs: configuration, weights and vocabulary. A run pins it, so that every node
-that adds to a sum holds the same frozen weights.
+A preset's artifact hash covers what decides its outputs: configuration, weights and vocabulary. A run's configuration
+holds it, so that every node that adds to a sum has the same frozen weights.
 """
 
 import ast
@@ -17,13 +17,26 @@ from typing import Any
 from fedlm.errors import ConfigError
 from fedlm.text.preset_vocabulary import PieceVocabulary, byte_pairs, word_pieces
 
-BACKBONES = {"gpt2": "GPT2Backbone", "bert": "BertBackbone"}
-"""The pretrained models, and the class that the configuration of their presets names."""
-
 PRESETS = "FEDLM_PRESETS"
-"""The variable with which a node's owner says in which folder presets are; then none is looked for elsewhere."""
+"""The variable in which a node's owner names the folder of its presets; then no preset is looked for elsewhere."""
 
+_WORD_OPTIONS = ("lowercase", "strip_accents")
 _HASHED = ("config.json", "tokenizer.json", "*.weights.h5", "model.weights.json", "assets/tokenizer/*")
+
+
+@dataclass(frozen=True)
+class PresetKind:
+    """The presets that a pretrained model takes; its file states them as `PRESET` (see `fedlm.models.catalog`).
+
+    Attributes:
+      name: of the model, and of KerasHub's folder that lists its built-in presets.
+      backbone: class that a preset's configuration names.
+      tokenizer: "byte pairs" (GPT-2's) or "word pieces" (BERT's).
+    """
+
+    name: str
+    backbone: str
+    tokenizer: str
 
 
 @dataclass(frozen=True)
@@ -32,14 +45,14 @@ class Preset:
 
     Attributes:
       folder: where it is.
-      kind: name of the model.
-      sha256: of its files.
+      kind: which model takes it.
+      sha256: its artifact hash.
       vocab_size, positions: of the backbone's embeddings.
-      has_head: the weights of BERT's masked-token head are there.
+      has_head: it has weights for a language model's head (`task.weights.h5`).
     """
 
     folder: Path
-    kind: str
+    kind: PresetKind
     sha256: str
     vocab_size: int
     positions: int
@@ -52,28 +65,31 @@ class Preset:
         Raises:
           ConfigError: its tokenizer is missing, damaged, or of another size than its embeddings.
         """
-        found = _vocabulary(self.folder, self.kind)
+        found = _vocabulary(self.folder, self.kind.tokenizer)
         if len(found.order) - found.order.count(-1) != self.vocab_size:
             raise ConfigError(f"The preset {self.folder.name} has a tokenizer that does not fit its embeddings.")
         return found
 
 
-def open_preset(kind: str, name: str, sha256: str = "", seq_len: int = 1) -> Preset:
+def open_preset(kind: PresetKind, name: str, sha256: str = "", seq_len: int = 1) -> Preset:
     """Opens a preset.
 
     Args:
-      kind: gpt2 or bert.
+      kind: of the model.
       name: a folder, a built-in name of KerasHub (`gpt2_base_en`), `kaggle://...` or `hf://...`.
-      sha256: the hash that the run asks for; "" takes any.
+      sha256: the artifact hash that the run asks for; "" takes any.
       seq_len: the run's rows, which must fit the model's positions.
 
     Raises:
-      ConfigError: KerasHub is not installed, the preset is missing, of another kind, not the run's, or too short.
+      ConfigError: KerasHub is not installed, or the preset is missing, of another kind, has another hash than the run's,
+        or fewer positions than seq_len.
     """
     if find_spec("keras_hub") is None:
-        raise ConfigError(f"The model {kind} needs KerasHub: pip install fedlm[hub].")
+        raise ConfigError(f"The model {kind.name} needs KerasHub: pip install fedlm[hub].")
     if not name:
-        raise ConfigError(f"The model {kind} needs a preset: {kind}(preset='...'), a folder or a hub's name.")
+        raise ConfigError(
+            f"The model {kind.name} needs a preset: {kind.name}(preset='...'), a folder or the name of one on a hub."
+        )
     preset = _read(kind, name, os.environ.get(PRESETS, ""))
     if sha256 not in ("", preset.sha256):
         raise ConfigError(
@@ -86,7 +102,7 @@ def open_preset(kind: str, name: str, sha256: str = "", seq_len: int = 1) -> Pre
 
 
 @cache
-def _read(kind: str, name: str, owned: str) -> Preset:
+def _read(kind: PresetKind, name: str, owned: str) -> Preset:
     folder = _locate(kind, name, owned)
     try:
         content = json.loads((folder / "config.json").read_text())
@@ -94,34 +110,36 @@ def _read(kind: str, name: str, owned: str) -> Preset:
         sizes = int(config["vocabulary_size"]), int(config["max_sequence_length"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(f"{folder.name} is not a preset's folder: it has no config.json of KerasHub.") from None
-    if class_name != BACKBONES[kind]:
-        raise ConfigError(f"The preset {folder.name} is of a {class_name}; {kind} takes a {BACKBONES[kind]}.")
+    if class_name != kind.backbone:
+        raise ConfigError(f"The preset {folder.name} is of a {class_name}; {kind.name} takes a {kind.backbone}.")
     weights = ("model.weights.h5", "model.weights.json")
     if not any((folder / file).is_file() for file in weights):
         raise ConfigError(f"The preset {folder.name} has no weights (model.weights.h5).")
     return Preset(folder, kind, _sha256(folder), *sizes, has_head=(folder / "task.weights.h5").is_file())
 
 
-def _locate(kind: str, name: str, owned: str) -> Path:
+def _locate(kind: PresetKind, name: str, owned: str) -> Path:
     if owned:
-        folder = Path(owned) / Path(name).name  # whoever names the preset names no path of this machine
+        folder = Path(owned) / Path(name).name  # a server must not choose a path on this machine
         if not folder.is_dir():
-            raise ConfigError(f"This node has no preset {folder.name!r}: its owner puts it into the node's presets.")
+            raise ConfigError(
+                f"This node has no preset {folder.name!r}: its owner must put it into the node's folder of presets."
+            )
         return folder
     if Path(name).is_dir():
         return Path(name)
-    handle = name if "://" in name else _built_in(kind).get(name, "")
+    handle = name if "://" in name else _built_in(kind.name).get(name, "")
     if not handle.startswith(("kaggle://", "hf://")):
         raise ConfigError(
-            f"There is no preset {name!r}: it is no folder here, and no {kind} preset of KerasHub has that name."
+            f"There is no preset {name!r}: it is no folder here, and no {kind.name} preset of KerasHub has that name."
         )
     return _fetch(handle)
 
 
-def _built_in(kind: str) -> dict[str, str]:
-    """Returns the handle of each preset that KerasHub knows by a name, from its own list; importing it loads TensorFlow."""
+def _built_in(model: str) -> dict[str, str]:
+    """Returns the handle of each built-in preset, read from KerasHub's source, since importing it loads TensorFlow."""
     origin = getattr(find_spec("keras_hub"), "origin", None)
-    file = Path(str(origin)).parent / "src" / "models" / kind / f"{kind}_presets.py"
+    file = Path(str(origin)).parent / "src" / "models" / model / f"{model}_presets.py"
     known: dict[str, dict[str, Any]] = {}
     for node in ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []:
         if isinstance(node, ast.Assign):
@@ -143,7 +161,7 @@ def _fetch(handle: str) -> Path:
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = type(error).__name__
         raise ConfigError(
-            f"The preset {handle} could not be fetched ({reason}): is there a network? A folder does as well."
+            f"The preset {handle} could not be downloaded ({reason}): check the network, or name a folder that holds it."
         ) from None
 
 
@@ -157,10 +175,10 @@ def _sha256(folder: Path) -> str:
 
 
 @cache
-def _vocabulary(folder: Path, kind: str) -> PieceVocabulary:
+def _vocabulary(folder: Path, tokenizer: str) -> PieceVocabulary:
     assets = folder / "assets" / "tokenizer"
     try:
-        if kind == "gpt2":
+        if tokenizer == "byte pairs":
             ids = json.loads((assets / "vocabulary.json").read_text(encoding="utf-8"))
             lines = (assets / "merges.txt").read_text(encoding="utf-8").split("\n")
             return byte_pairs(ids, [line for line in lines if line and not line.startswith("#version")])
@@ -168,7 +186,4 @@ def _vocabulary(folder: Path, kind: str) -> PieceVocabulary:
         tokens = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
         return word_pieces([t.rstrip() for t in tokens if t], **{k: bool(config.get(k)) for k in _WORD_OPTIONS})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"The preset {folder.name} has no tokenizer of {kind} in it that opens.") from None
-
-
-_WORD_OPTIONS = ("lowercase", "strip_accents")
+        raise ConfigError(f"The preset {folder.name} has no tokenizer ({tokenizer}) that can be read.") from None

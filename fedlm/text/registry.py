@@ -1,4 +1,4 @@
-"""Vocabularies by their spec string."""
+"""The vocabulary of a spec string: a fixed one, or a learned one from the content of its file."""
 
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ def vocabulary(spec: str, text: str = "") -> Vocabulary:
       text: content of the file of a learned one; this function opens no file.
 
     Raises:
-      ConfigError: there is no such vocabulary, or the content is not one.
+      ConfigError: there is no such vocabulary, or the content is no vocabulary.
 
     >>> vocabulary("chars").size, vocabulary("chars(placeholders=0)").size, vocabulary("bytes").size
     (128, 90, 260)
@@ -28,7 +28,7 @@ def vocabulary(spec: str, text: str = "") -> Vocabulary:
     return _fixed(spec)
 
 
-@lru_cache(maxsize=4)  # a preparation asks for it twice a client
+@lru_cache(maxsize=4)  # preparation asks for it twice a client
 def _fixed(spec: str) -> Vocabulary:
     parsed = parse_spec(spec)
     specials = ("",) * SPECIALS

@@ -1,7 +1,8 @@
-"""Vocabularies: symbols to ids and back. None is learnt from private text; `learned.py` has words and byte pairs.
+"""Fixed vocabularies, characters and bytes: text to ids and back.
 
-`chars` has 86 characters, padding, start, end and unknown (90, as in McMahan et al. 2017), and 38 symbols reserved for
-the placeholders that scrubbing leaves (128 in all). `bytes` is UTF-8 itself.
+Ids 0 to 3 are padding, start, end and unknown in every vocabulary. `chars` has 86 characters besides (90 in all, as in
+McMahan et al. 2017), and 38 symbols reserved for the placeholders that scrubbing leaves (128). `bytes` is UTF-8 itself.
+Words and byte pairs: `learned.py`. Tokens of pretrained models: `preset_vocabulary.py`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ SPECIALS = 4
 # Printable ASCII and the newline, without the ten rarest of English text: \ ^ ` { | } ~ # % @  (96 - 10 = 86).
 CHARACTERS = "\n" + "".join(chr(c) for c in range(32, 127) if chr(c) not in "\\^`{|}~#%@")
 
-# A placeholder of kind k is the private-use character PLACEHOLDER_BASE + k. The order of kinds is append-only.
+# The placeholder of the k-th kind of personal data is the private-use character PLACEHOLDER_BASE + k. The order of kinds is
+# append-only: models and vaults keep their meaning.
 PLACEHOLDER_BASE = 0xE000
 PLACEHOLDERS = 38
 
@@ -29,7 +31,7 @@ class Vocabulary:
     Attributes:
       name: the spec that makes it.
       symbols: text of each id; the four specials are empty.
-      is_bytes: ids stand for UTF-8 bytes.
+      is_bytes: ids are UTF-8 bytes; `symbols` then holds the character of each byte's number.
     """
 
     name: str
@@ -43,7 +45,10 @@ class Vocabulary:
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters of text each id begins, as a target (size,); an unknown character is one."""
+        """How many characters of text begin with each id, (size,) int64; an unknown character is one.
+
+        Bits per character divide by the sum of these over the targets, so they compare between vocabularies.
+        """
         counts = np.arange(self.size) >= UNKNOWN
         if self.is_bytes:
             byte = np.arange(self.size) - SPECIALS
@@ -51,7 +56,7 @@ class Vocabulary:
         return counts.astype(np.int64)
 
     def encode(self, text: str) -> Ids:
-        """Returns the ids of `text`, without start and end."""
+        """Returns the ids of `text`, (symbols,) int32, without start and end."""
         if self.is_bytes:
             return np.frombuffer(text.encode(), np.uint8).astype(np.int32) + SPECIALS
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -59,13 +64,13 @@ class Vocabulary:
         return table[np.minimum(points, len(table) - 1)]
 
     def piece(self, symbol: int) -> bytes:
-        """Returns the UTF-8 bytes of an id; nothing for specials, U+FFFD for unknown. It may be part of a character."""
+        """Returns the UTF-8 bytes of an id, perhaps a part of a character; none for specials, U+FFFD for unknown."""
         if symbol < SPECIALS:
             return "\ufffd".encode() if symbol == UNKNOWN else b""
         return bytes([symbol - SPECIALS]) if self.is_bytes else self.symbols[symbol].encode()
 
     def decode(self, ids: Ids) -> str:
-        """Returns the text of `ids`."""
+        """Returns the text of `ids`; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self.piece(int(i)) for i in ids).decode(errors="replace")
 
 
@@ -73,6 +78,7 @@ _TABLES: dict[tuple[str, ...], Ids] = {}
 
 
 def _lookup(symbols: tuple[str, ...]) -> Ids:
+    """Returns the id of each code point up to the last placeholder; one place more stands for all others."""
     if symbols not in _TABLES:
         table = np.full(PLACEHOLDER_BASE + PLACEHOLDERS + 1, UNKNOWN, np.int32)
         for index, symbol in enumerate(symbols):

@@ -1,6 +1,12 @@
-"""A model read one symbol at a time: state in, state out, so that text costs time linear in its length.
+"""Reads a model one symbol at a time, so that generating a text costs time linear in its length.
 
-Recurrent models keep their states, transformers the keys and values of what they have read.
+A model gives the logits of every place of a whole row. To continue a text symbol by symbol that would be one pass over
+the row a symbol, so a reader keeps what the next symbol needs of those before it:
+
+  logits_t, state_t = step(state_(t-1), symbol_t)
+
+Recurrent layers keep their states h and c (`RecurrentSteps`), attention the keys and values of what was read (the
+`decoder` of the model's own file). A model of other layers is run over its whole row each time (`WindowSteps`).
 """
 
 from collections import OrderedDict
@@ -13,16 +19,14 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from fedlm.layers.pretrained import Pretrained, pretrained_part, reorder
-from fedlm.models.registry import plain_copy
-from fedlm.models.transformer import attend, rotary_angles, rotate
+from fedlm.models.registry import own_decoder, plain_copy
 
 Logits = npt.NDArray[np.float32]
 _KEPT = 64  # states that a reader remembers
 
 
 class Steps(Protocol):
-    """Reads symbols. A state is never changed, so that several texts can go on from one.
+    """Reads symbols. A step leaves the state that it starts from as it is, so several texts can continue one.
 
     Attributes:
       count: symbols read so far, over all texts.
@@ -38,23 +42,34 @@ class Steps(Protocol):
         """Returns the state before any symbol."""
 
     def step(self, state: Any, symbol: int) -> tuple[Logits, Any]:
-        """Returns the logits (vocab_size,) after a symbol, and the state."""
+        """Returns the logits (vocab_size,) after a symbol, and the state after it."""
 
 
-def steps_of(model: keras.Model) -> Steps:
-    """Returns what reads a model; one of unknown layers is run over its whole window for every symbol."""
-    if (pretrained := pretrained_part(model)) is not None:
-        return PretrainedSteps(pretrained, int(model.input_shape[1]))
-    plain = plain_copy(model)
+def steps_of(model: keras.Model, spec: str) -> Steps:
+    """Returns what reads a model.
+
+    Args:
+      model: with its weights.
+      spec: that it was built from; its file may have a decoder of its own.
+    """
+    if (own := own_decoder(spec, model)) is not None:
+        found: Steps = own
+        return found
     kinds = (keras.layers.RNN, keras.layers.Embedding, keras.layers.Dense, keras.layers.Dropout)
-    if all(isinstance(layer, kinds) for layer in plain.layers[1:]):
-        return RecurrentSteps(plain)
-    names = {layer.name for layer in plain.layers}
-    return CachedSteps(plain) if {"symbols", "block_0_query"} <= names else WindowSteps(model)
+    layers = model.layers[1:]  # the first one is the input
+    if all(isinstance(layer, kinds) or hasattr(layer, "plain_layer") for layer in layers):
+        return RecurrentSteps(plain_copy(model))
+    return WindowSteps(model)
 
 
 class RecurrentSteps:
-    """Reads a chain of embedding, recurrent and dense layers."""
+    """Reads a chain of embedding, recurrent and dense layers.
+
+    A state has, for each recurrent layer, what its cell keeps: h, or h and c, each (1, units).
+
+    Args:
+      model: of Keras' own layers.
+    """
 
     limit = None
 
@@ -62,7 +77,7 @@ class RecurrentSteps:
         self.count = 0
         self._layers = [layer for layer in model.layers[1:] if not isinstance(layer, keras.layers.Dropout)]
         if isinstance(self._layers[0], keras.layers.ReversibleEmbedding):
-            self._layers.append(self._layers[0])
+            self._layers.append(self._layers[0])  # tied: the embeddings make the logits, too
         self._run = tf.function(self._step, autograph=False)
 
     def start(self) -> list[list[tf.Tensor]]:
@@ -88,85 +103,12 @@ class RecurrentSteps:
         return x, new
 
 
-class CachedSteps:
-    """Reads a transformer of `transformer.py`; a state is (place, keys, values), each (layers, heads, limit, size)."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self.count, self._model, self.limit = 0, model, int(model.input_shape[1])
-        self._layers = {layer.name: layer for layer in model.layers}
-        self._blocks = sum(name.endswith("_query") for name in self._layers)
-        # heads are not in a layer's configuration; they are in the shape after the split
-        split = next(o for o in model.operations if type(o).__name__ == "Reshape").output.shape
-        self._heads, self._size = int(split[2]), int(split[3])
-        self._run = tf.function(self._step, autograph=False)
-
-    def start(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns an empty cache."""
-        empty = tf.zeros((self._blocks, self._heads, self.limit, self._size))
-        return tf.constant(0), empty, empty
-
-    def step(self, state: Any, symbol: int) -> tuple[Logits, Any]:
-        """Returns the logits after a symbol, and the cache."""
-        self.count += 1
-        logits, after = self._run(tf.constant([[symbol]], tf.int32), *state)
-        return logits.numpy()[0, 0], after
-
-    def _step(self, ids: tf.Tensor, place: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        layers, places = self._layers, tf.reshape(place, (1, 1))
-        here = tf.reshape(tf.range(self.limit) == place, (1, 1, self.limit, 1))
-        seen = tf.reshape(tf.range(self.limit) <= place, (1, 1, 1, self.limit))
-        x = layers["symbols"](ids)
-        if "positions" in layers:
-            x += layers["positions"](places)
-        kept_keys, kept_values = [], []
-        for block in range(self._blocks):
-            name = f"block_{block}"
-            normed = layers[f"{name}_norm_attention"](x)
-            query, key, value = (
-                tf.reshape(layers[f"{name}_{part}"](normed), (1, self._heads, 1, self._size))
-                for part in ("query", "key", "value")
-            )
-            if "positions" not in layers:
-                angles = rotary_angles(places, self._size)[:, None]
-                query, key = rotate(query, angles), rotate(key, angles)
-            key, value = tf.where(here, key, keys[block][None]), tf.where(here, value, values[block][None])
-            kept_keys.append(key[0])
-            kept_values.append(value[0])
-            attended = tf.reshape(attend(query, key, value, seen), (1, 1, -1))
-            x += layers[f"{name}_out"](attended)
-            x += layers[f"{name}_down"](layers[f"{name}_up"](layers[f"{name}_norm_feedforward"](x)))
-        x = layers["norm"](x)
-        logits = layers["logits"](x) if "logits" in layers else layers["symbols"](x, reverse=True)
-        return logits, (place + 1, tf.stack(kept_keys), tf.stack(kept_values))
-
-
-class PretrainedSteps:
-    """Reads GPT-2 by its own cache; a state is (place, keys and values), (1, layers, 2, limit, heads, size)."""
-
-    def __init__(self, pretrained: Pretrained, limit: int) -> None:
-        self.count, self.limit, self._pretrained = 0, limit, pretrained
-        self._run = tf.function(self._step, autograph=False)
-
-    def start(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns an empty cache."""
-        backbone = self._pretrained.task.backbone
-        size = backbone.hidden_dim // backbone.num_heads
-        return tf.constant(0), tf.zeros((1, backbone.num_layers, 2, self.limit, backbone.num_heads, size))
-
-    def step(self, state: Any, symbol: int) -> tuple[Logits, Any]:
-        """Returns the logits after a symbol, and the cache."""
-        self.count += 1
-        logits, after = self._run(tf.constant([[symbol]], tf.int32), *state)
-        return logits.numpy()[0, 0], after
-
-    def _step(self, ids: tf.Tensor, place: tf.Tensor, cache: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        with self._pretrained.adapted():
-            logits, _, after = self._pretrained.task.call_with_cache(self._pretrained.tokens(ids), cache, place)
-        return reorder(logits, self._pretrained.order), (place + 1, after)
-
-
 class WindowSteps:
-    """Runs a model over its whole window; a state is what was read."""
+    """Runs a model over its whole row for each symbol; a state is the symbols read so far.
+
+    Args:
+      model: any, from ids (batch, seq_len) to logits.
+    """
 
     def __init__(self, model: keras.Model) -> None:
         self.count, self._model, self.limit = 0, model, int(model.input_shape[1])
@@ -186,10 +128,10 @@ class WindowSteps:
 
 
 class Reader:
-    """Logits after any text; what it has read it reads only once.
+    """Gives the logits after any text, and reads no beginning twice while it remembers its state.
 
-    Past the limit of a model it goes on with the last half of what the model can hold, so that a symbol costs two
-    readings at most.
+    Past the model's limit it forgets the oldest symbols, half a limit at a time: what remains is read anew, and then as
+    many symbols again until the limit is met. So a symbol is read at most twice on average.
 
     Args:
       steps: reads the model.
@@ -200,20 +142,31 @@ class Reader:
         self._kept: OrderedDict[tuple[int, ...], tuple[Logits, Any]] = OrderedDict()
 
     def logits(self, ids: Sequence[int]) -> Logits:
-        """Returns the logits (vocab_size,) of the symbol after `ids`, of which there is one at least."""
-        known = tuple(ids)
-        limit = self._steps.limit
-        if limit is not None and len(known) > limit:
-            half = max(limit // 2, 1)
-            known = known[(len(known) - limit + half - 1) // half * half :]
-        size = len(known)
-        while size and known[:size] not in self._kept:
+        """Returns the logits (vocab_size,) of the symbol after `ids`, of which there is at least one."""
+        text = self._within_limit(tuple(ids))
+        size = len(text)
+        while size and text[:size] not in self._kept:
             size -= 1
-        found = self._kept[known[:size]] if size else (np.zeros(0, np.float32), self._steps.start())
-        for place in range(size, len(known)):
-            found = self._steps.step(found[1], known[place])
-        self._kept[known] = found
-        self._kept.move_to_end(known)
+        logits, state = self._kept[text[:size]] if size else (np.zeros(0, np.float32), self._steps.start())
+        for symbol in text[size:]:
+            logits, state = self._steps.step(state, symbol)
+        self._remember(text, (logits, state))
+        return logits
+
+    def _within_limit(self, text: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the end of a text that the model can hold.
+
+        Its beginning moves by half a limit at a time, so that the next symbols continue a state that is remembered.
+        """
+        limit = self._steps.limit
+        if limit is None or len(text) <= limit:
+            return text
+        half = max(limit // 2, 1)
+        halves = -(-(len(text) - limit) // half)
+        return text[halves * half :]
+
+    def _remember(self, text: tuple[int, ...], found: tuple[Logits, Any]) -> None:
+        self._kept[text] = found
+        self._kept.move_to_end(text)
         if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return found[0]
+            self._kept.popitem(last=False)  # the one that was read longest ago

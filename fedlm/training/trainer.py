@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
 from fedlm.layers.device import compiled
-from fedlm.models.catalog import is_masked
+from fedlm.models.catalog import model_about
 from fedlm.models.registry import build_model, save_model
 from fedlm.schedules import rate_factor
 from fedlm.text.packing import PACK, RowSums, sums_by_owner
@@ -72,7 +72,7 @@ class LocalTrainer:
     def __init__(self, config: RunConfig) -> None:
         self.config, self.vocab = config, config.vocab
         self.model = build_model(config.model, self.vocab.size, config.seq_len, config.seed)
-        self.is_masked = is_masked(config.spec("model").name)
+        self.is_masked = model_about(config.spec("model").name).is_masked
         self._batching = Batching(config, self.vocab, is_masked=self.is_masked)
         self._characters = tf.constant(self.vocab.characters)
         self._variables = self.model.trainable_variables
@@ -234,7 +234,7 @@ class LocalTrainer:
     def next_logits(self, ids: list[int]) -> npt.NDArray[np.float32]:
         """Returns the logits (vocab_size,) of the symbol after `ids`; the model reads only what it has not read."""
         if self._reader is None:
-            self._reader = Reader(steps_of(self.model))
+            self._reader = Reader(steps_of(self.model, self.config.model))
         return self._reader.logits(ids)
 
     def save(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fedlm.config import PRESET_VOCABULARY, RunConfig
 from fedlm.errors import ConfigError
+from fedlm.models.catalog import has_positions
 from fedlm.privacy.vocabulary import NAME
 from fedlm.types import Weights
 from server.store.run_folder import RunFolder
@@ -54,9 +55,8 @@ def _check_preset(run: Path, first: RunConfig, config: RunConfig) -> None:
 
 def _check_positions(run: Path, first: RunConfig, config: RunConfig) -> None:
     spec = config.spec("model")
-    learned = spec.name == "transformer" and spec.options.get("positions", "learned") == "learned"
-    if learned and first.spec("model") == spec and first.seq_len != config.seq_len:
+    if has_positions(spec) and first.spec("model") == spec and first.seq_len != config.seq_len:
         raise ConfigError(
             f"The model of {run} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}; "
-            f"use seq_len={first.seq_len}, or a model with positions='rotary'."
+            f"use seq_len={first.seq_len}."
         )

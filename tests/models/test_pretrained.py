@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.layers.lora import TARGETS, Adapter
-from fedlm.layers.pretrained import Pretrained, pretrained_part
+from fedlm.layers.pretrained import Pretrained, PretrainedSteps, pretrained_part
 from fedlm.models.registry import build_model, save_model
-from fedlm.training.decoding import PretrainedSteps, Reader, steps_of
+from fedlm.training.decoding import Reader, steps_of
 from fedlm.training.trainer import LocalTrainer
 from tests.support.presets import FEEDFORWARD, POSITIONS, WIDTH, save_bert, save_gpt2
 
@@ -53,7 +53,7 @@ def own_logits(part: Pretrained, task: keras.Model, ids: np.ndarray) -> np.ndarr
     """KerasHub's own logits (batch, steps, preset's tokens) of our ids, written out."""
     order = np.array(part.order)
     inputs = {"token_ids": np.where(order < 0, order[2], order)[ids], "padding_mask": np.ones_like(ids)}
-    if part.preset.kind == "bert":
+    if "mask_positions" in task.input:
         places = np.tile(np.arange(STEPS, dtype=np.int32), (len(ids), 1))
         inputs |= {"segment_ids": np.zeros_like(ids), "mask_positions": places}
     return np.asarray(task(inputs, training=False))
@@ -154,7 +154,7 @@ def test_the_cache_agrees_with_the_whole_model(presets: dict[str, Path]) -> None
     model, part = made("gpt2", presets["gpt2"])
     randomise(part)
     ids = rows(model)[:1]
-    whole, steps = model(ids)[0].numpy(), steps_of(model)
+    whole, steps = model(ids)[0].numpy(), steps_of(model, "gpt2")
     assert isinstance(steps, PretrainedSteps)
     reader = Reader(steps)
     for place in range(STEPS):

@@ -1,17 +1,37 @@
-"""Small instances of every model, and a trainer of one."""
+"""Small instances of every model, and configurations of small shapes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedlm.config import RunConfig
+from fedlm.models.catalog import is_pretrained, model_names, model_options, preset_kind
+from fedlm.spec import Spec
 
-TINY = {
-    "rnn": "rnn(units=16, layers=1)",
-    "gru": "gru(units=12, layers=1)",
-    "lstm": "lstm(units=16, layers=1)",
-    "transformer": "transformer(width=16, layers=2, heads=2)",
-}
+TOY = "tests.support.toys.toy_model:build"  # a model of one's own, in one file outside fedlm
+MODELS = [*model_names(), TOY]
+
+
+def small(name: str) -> str:
+    """Returns the spec of a small instance: widths (8 or more by default) are at most 16, numbers of parts at most 1."""
+    sizes = {k: v for k, v in model_options(name).items() if type(v) is int}
+    return str(Spec(name, {k: min(v, 16 if v >= 8 else 1) for k, v in sizes.items()}))
+
+
+def contract_spec(name: str, presets: Path) -> str:
+    """Returns the spec of a small instance of any model; a pretrained one comes from a random preset, saved in `presets`."""
+    if not is_pretrained(name):
+        return small(name)
+    from tests.support.presets import save_preset
+
+    folder = presets / name
+    if not folder.exists():
+        save_preset(preset_kind(name), folder)
+    return str(Spec(name, {"preset": str(folder), "lora_rank": 2}))
+
+
+TINY = {name: small(name) for name in MODELS if not is_pretrained(name)}
 VARIANTS = [
     *TINY.values(),
     "lstm(units=12, layers=2)",

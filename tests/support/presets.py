@@ -9,6 +9,8 @@ import keras_hub
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from fedlm.text.presets import PresetKind
+
 TEXT = "the cat sat on the mat, isn't it? The dog's bone 1234. thine own and the king's men: go to!"
 WORDS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "and", "##ing", "you"]
 WIDTH, FEEDFORWARD, POSITIONS = 16, 32, 48
@@ -67,3 +69,8 @@ def save_bert(folder: Path, *, head: bool = True, seed: int = 1) -> Path:
     task.save_to_preset(str(folder))
     tokenizer.save_to_preset(str(folder))
     return folder
+
+
+def save_preset(kind: PresetKind, folder: Path) -> Path:
+    """Saves a random preset of a kind."""
+    return {"byte pairs": save_gpt2, "word pieces": save_bert}[kind.tokenizer](folder)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.models.catalog import preset_kind
 from fedlm.scrub.kinds import Kind
 from fedlm.text.preset_vocabulary import BytePairs, WordPieces, word_pieces
 from fedlm.text.presets import PRESETS, _read, open_preset
@@ -44,7 +45,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ids_are_those_of_kerashub(kind: str, gpt2: Path, bert: Path) -> None:
     folder = {"gpt2": gpt2, "bert": bert}[kind]
     own = keras_hub.models.Tokenizer.from_preset(str(folder))
-    vocab = open_preset(kind, str(folder)).vocabulary
+    vocab = open_preset(preset_kind(kind), str(folder)).vocabulary
     for text in TEXTS:
         found = [vocab.order[i] for i in vocab.encode(text)]
         assert found == np.asarray(own(text)).tolist(), text
@@ -80,7 +81,7 @@ def test_word_pieces_by_hand() -> None:
 
 
 def test_masks_follow_the_rules(bert: Path) -> None:
-    vocab = open_preset("bert", str(bert)).vocabulary
+    vocab = open_preset(preset_kind("bert"), str(bert)).vocabulary
     documents = ["the cat and you go to the king. " * 90, "a", ""]
     inputs, targets = whole_rows(documents, vocab, 34)
     assert (inputs[:, 0] == START).all() and set(targets[inputs < UNKNOWN]) == {PAD}
@@ -97,12 +98,14 @@ def test_masks_follow_the_rules(bert: Path) -> None:
     assert np.array_equal(again, shown) and not np.array_equal(other, shown)
 
 
-def test_a_run_pins_its_preset_and_nodes_check_it(gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_holds_the_hash_of_its_preset_and_nodes_check_it(
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(gpt2, folder)
     (tmp_path / "c.toml").write_text("model = \"gpt2(preset='mine', lora_rank=2)\"\nseq_len = 8\n")
     config = RunConfig.load(tmp_path / "c.toml")
-    assert config.spec("model").options["sha256"] == open_preset("gpt2", str(folder)).sha256
+    assert config.spec("model").options["sha256"] == open_preset(preset_kind("gpt2"), str(folder)).sha256
     sent = json.loads(config.to_settings())
     assert RunConfig.checked(sent).vocab.size == config.vocab.size and sent["vocabulary_text"] == ""
     other = tmp_path / "node" / "mine"
@@ -130,7 +133,7 @@ def test_a_coordinator_needs_the_hash_only(tmp_path: Path) -> None:
         ("model=gpt2(preset='nowhere')", "There is no preset 'nowhere'"),
         ("model=gpt2(preset='EMPTY')", "is not a preset's folder"),
         ("model=bert(preset='GPT2')", "takes a BertBackbone"),
-        ("model=gpt2(preset='BARE')", "no tokenizer of gpt2"),
+        ("model=gpt2(preset='BARE')", r"has no tokenizer \(byte pairs\)"),
         ("model=gpt2(preset='LIGHT')", "has no weights"),
         ("model=gpt2(preset='GPT2', rank=8)", "has no option 'rank'; its options are: preset, sha256, lora_rank"),
         ("model=gpt2(preset='GPT2', sha256='00')", "not the run's 00"),
