@@ -9,6 +9,7 @@ state          state(), restore()             what the next round depends on; al
 statement      traits                         neighbours, adversary and assumptions, in words
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -71,9 +72,9 @@ class Mechanism:
         Raises:
           ConfigError: it is not what the run's noise and statement are for.
         """
-        norm = told.get("clip-norm")
-        if norm is None:
-            raise ConfigError("The message names no clip norm, without which nothing bounds an update.")
+        norm = told.get("clip-norm", 0.0)
+        if not (norm > 0 and math.isfinite(norm)):
+            raise ConfigError("The message names no finite clip norm above 0, without which nothing bounds an update.")
         self.settings.check_told_norm(norm)
         self.clip_norm = norm
 
