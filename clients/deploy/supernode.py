@@ -1,10 +1,11 @@
 """Flower's SuperNode as a process that ends when its connection does, so that its supervisor restarts it.
 
 Two faults of Flower 1.41 are mended here:
-- An unexpected answer of the SuperLink (an internal error, say) ends the connection but not the process, which then serves
-  its own port and takes part in nothing.
-- A message whose run ends while it is pulled leaves its task behind. The reply to that task would be sent in place of the
-  next message's reply, and from then on every reply would come one message late.
+- An unexpected answer of the SuperLink (an internal error, say) ends the connection but not the
+  process, which then serves its own port and takes part in nothing.
+- A message whose run ends while it is pulled leaves its task behind. The reply to that task would
+  be sent in place of the next message's reply, and from then on every reply would come one message
+  late.
 """
 
 import os

@@ -3,9 +3,10 @@
     SuperLink <--TLS--> SuperNode <--loopback, a secret--> this process <--Unix socket--> worker: key, vault, model
                         (Flower)    acquire, answer tasks                 messages
 
-The SuperNode runs in Flower's process isolation, so it starts no code itself. This process acquires only ClientApp tasks,
-refuses a bundle that the owner has not allowed, and never runs code of a bundle: the worker runs the installed package.
-A bundle can therefore ask for what the policy allows and for nothing else.
+The SuperNode runs in Flower's process isolation, so it starts no code itself. This process acquires
+only ClientApp tasks, refuses a bundle that the owner has not allowed, and never runs code of a
+bundle: the worker runs the installed package. A bundle can therefore ask for what the policy allows
+and for nothing else.
 """
 
 import argparse
@@ -56,7 +57,8 @@ _POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
 _ADMISSION_SECONDS = 5.0  # between two attempts of a node that is not admitted
 _LOST = 4
 _FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)  # a worker's exit codes that a restart does not mend
-# What one task may raise, here and in Flower's code: the task is dropped, the coordinator sends its message again.
+# What one task may raise, here and in Flower's code: the task is dropped, the coordinator sends its
+# message again.
 _TASK_ERRORS = (
     *(FedLMError, httpx.HTTPError, ProtobufError, ObjectPushError, UnexpectedObjectContentError),
     *(OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError),
@@ -84,7 +86,8 @@ class NodeProcess:
         """Serves until a signal ends the process.
 
         Raises:
-          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or vault.
+          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or
+            vault.
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with supervising(self._folder.path):

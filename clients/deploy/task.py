@@ -1,7 +1,8 @@
 """Takes a task's message from the SuperNode, and gives up when its content does not come.
 
-A SuperNode that learns that a run has ended after it made the task keeps the task without the message's content. It does
-one task at a time, and Flower's own function waits minutes for content: the node's next run would wait behind it.
+A SuperNode that learns that a run has ended after it made the task keeps the task without the
+message's content. It does one task at a time, and Flower's own function waits minutes for content:
+the node's next run would wait behind it.
 """
 
 import hashlib

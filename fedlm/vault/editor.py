@@ -8,9 +8,10 @@
     commit   seal the root of epoch + 1; COMMIT; the provider destroys the old vault key and keeps the epoch
     purge    overwrite freed pages and the WAL                                                        (forget)
 
-Order is what makes this safe. The new vault key is stored before anything is wrapped under it, and the old one destroyed
-after the commit is on the disk, so that a crash between two steps leaves a vault that one of the stored keys opens. The
-epoch reaches the provider last: a vault with a lower epoch than the provider's is an old copy put back.
+Order is what makes this safe. The new vault key is stored before anything is wrapped under it, and
+the old one destroyed after the commit is on the disk, so that a crash between two steps leaves a
+vault that one of the stored keys opens. The epoch reaches the provider last: a vault with a lower
+epoch than the provider's is an old copy put back.
 """
 
 import contextlib
@@ -58,7 +59,8 @@ class VaultEditor:
       source: where its key is.
 
     Raises:
-      VaultError: the vault does not open, a run or a node has it open, or another process is changing it.
+      VaultError: the vault does not open, a run or a node has it open, or another process is
+        changing it.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:
@@ -162,8 +164,9 @@ class VaultEditor:
     def remove(self, name: str, now: int) -> None:
         """Deletes a client's key and text, whatever state they are in, and leaves a tombstone with the time.
 
-        The text is unreadable once the vault key that wraps the deleted data key is destroyed too: `rewrap`, then `commit`.
-        `about` counts what is left; documents and characters of a client whose text does not open stay counted.
+        The text is unreadable once the vault key that wraps the deleted data key is destroyed too:
+        `rewrap`, then `commit`. `about` counts what is left; documents and characters of a client
+        whose text does not open stay counted.
         """
         row_id = self.head.secrets.row_id(name)
         position = self._index.position(row_id)
@@ -187,8 +190,9 @@ class VaultEditor:
     def rewrap(self) -> None:
         """Wraps every data key, and seals the index and the inner keys, under a new vault key; call it last.
 
-        Texts stay as they are: only the keys that wrap them change. One block of the index is in memory at a time. A damaged
-        client stays in the index and is lost for good, because its data key opens under no later vault key.
+        Texts stay as they are: only the keys that wrap them change. One block of the index is in
+        memory at a time. A damaged client stays in the index and is lost for good, because its data
+        key opens under no later vault key.
 
         Raises:
           ConfigError: the provider proposes the key that the vault has already.

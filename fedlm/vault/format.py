@@ -3,8 +3,8 @@
     blob = header (9) || nonce (12) || ciphertext || tag (16)
     header = "FLM1" || part (u8) || sequence (u32);   authenticated: header || vault id (16) || row id (16)
 
-A blob therefore opens only as the part, in the row and in the vault that it was sealed for: one that is moved elsewhere
-fails like one that was altered.
+A blob therefore opens only as the part, in the row and in the vault that it was sealed for: one
+that is moved elsewhere fails like one that was altered.
 """
 
 import os

@@ -34,7 +34,8 @@ def seal_block(keys: VaultKeys, vault_id: bytes, number: int, entries: bytes, na
 def unseal_entries(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> npt.NDArray[np.void]:
     """Returns a block's entries, (clients,) of ENTRY; in a block of format 1 every client has 0 documents (unknown)."""
     plain = unseal(keys.index, Place(vault_id, Part.INDEX, sequence=number), as_bytes(blob))
-    # Entries have 48 bytes (format 1) or 52 (format 2), multiples of 4; a byte with its number precedes those of format 2.
+    # Entries have 48 bytes (format 1) or 52 (format 2), multiples of 4; a byte with its number
+    # precedes those of format 2.
     if len(plain) % 4:
         if plain[0] != FORMAT:
             raise VaultError(DOES_NOT_OPEN)

@@ -18,9 +18,10 @@ __all__ = ["KeyProvider", "KeySource", "create_key_file", "make_key_file", "new_
 class KeyProvider(Protocol):
     """Keeps vault keys. A KMS takes part by implementing these five methods (docs/vault-format.md, "Key providers").
 
-    A key is 32 bytes. A provider that has no answer raises a VaultError with a sentence for the user. `kdf` is the vault's
-    public derivation entry (cost and salt); providers that store keys ignore it. A change of key calls
-    keys -> propose -> (the vault commits) -> settle, and may be killed between any two of them.
+    A key is 32 bytes. A provider that has no answer raises a VaultError with a sentence for the
+    user. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys
+    ignore it. A change of key calls keys -> propose -> (the vault commits) -> settle, and may be
+    killed between any two of them.
     """
 
     def create(self, vault_id: bytes, kdf: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 rotate    rewrap, commit: the old vault key is destroyed, texts and data keys stay.
 forget    remove, rewrap, commit, purge: the client's text was sealed under a data key that was deleted, and copies of that
-          data key open only under a vault key that is destroyed. Everyone else is rewrapped under the new one.
+          data key open only under a vault key that is destroyed. Everyone else is rewrapped under
+          the new one.
 """
 
 import json

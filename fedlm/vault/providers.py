@@ -109,7 +109,8 @@ class Keyring:
 
     Raises:
       ConfigError: the package `keyring` is not installed.
-      VaultError: by each method, if the keyring is locked or missing, or holds something else under the name.
+      VaultError: by each method, if the keyring is locked or missing, or holds something else under
+        the name.
     """
 
     def __init__(self, service: str) -> None:

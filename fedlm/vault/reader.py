@@ -26,12 +26,13 @@ class Vault:
       source: where its key is.
 
     Attributes:
-      index: a record of ENTRY for each client, in the vault's order: pseudonym (u8), training and held-out targets and
-        training documents (u4).
+      index: a record of ENTRY for each client, in the vault's order: pseudonym (u8), training and
+        held-out targets and training documents (u4).
       about: facts noted when it was made or changed; no names, no counts of one client.
 
     Raises:
-      VaultError: the vault is missing, has a newer format, does not open with this key, or is an older copy put back.
+      VaultError: the vault is missing, has a newer format, does not open with this key, or is an
+        older copy put back.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:

@@ -3,9 +3,10 @@
     vault key --HKDF--> wrap key: wraps each client's data key, which seals that client's text
               \\-HKDF--> index key: seals the index, the root and the inner keys
 
-The root is a sealed digest over everything that can be checked without opening a client: meta, the blocks of the index (which
-hold a digest of each wrapped data key), the tombstones and the epoch. One row put back from an older copy fails its digest in
-the index, a block or tombstone fails the root, and a whole older file has an epoch below the one that the provider remembers.
+The root is a sealed digest over everything that can be checked without opening a client: meta, the
+blocks of the index (which hold a digest of each wrapped data key), the tombstones and the epoch.
+One row put back from an older copy fails its digest in the index, a block or tombstone fails the
+root, and a whole older file has an epoch below the one that the provider remembers.
 """
 
 import hashlib
@@ -34,8 +35,8 @@ CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrap
 """
 _ROOT = struct.Struct("<QQ32s")
 
-# What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a ValueError), and a
-# damaged header can make it ask for a cache of any size (a MemoryError).
+# What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a
+# ValueError), and a damaged header can make it ask for a cache of any size (a MemoryError).
 DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
 
 
@@ -182,7 +183,8 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
     """Opens the root and the inner keys with one of the provider's keys.
 
     Raises:
-      VaultError: this is no vault, it has a newer format, another key, or damage, or it is an older copy put back.
+      VaultError: this is no vault, it has a newer format, another key, or damage, or it is an older
+        copy put back.
     """
     try:
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())

@@ -42,7 +42,8 @@ class Deployment:
           say: gets a sentence when something is started, and what a started process says.
 
         Returns:
-          The names of admitted nodes that are not connected: nodes of other machines, which cannot be started here.
+          The names of admitted nodes that are not connected: nodes of other machines, which cannot
+          be started here.
 
         Raises:
           FedLMError: what a process said before it ended, or that a node does not connect in time.
@@ -118,7 +119,8 @@ class Deployment:
         """Ends every process that `up` started and removes the message store; returns how many processes there were.
 
         Raises:
-          ConfigError: a process that `up` did not start serves a folder of the deployment; nothing was ended.
+          ConfigError: a process that `up` did not start serves a folder of the deployment; nothing
+            was ended.
         """
         ours = marked(self.path)
         for folder in [self.server.path, *self.nodes]:
@@ -153,7 +155,8 @@ def _wait(
     """Waits until the condition holds.
 
     Raises:
-      FedLMError: a started process has ended, with its last words; or the problem, after so many seconds.
+      FedLMError: a started process has ended, with its last words; or the problem, after so many
+        seconds.
     """
     end, said = time.monotonic() + seconds, {folder: _last_words(folder) for folder in started}
     while not condition():

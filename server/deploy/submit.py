@@ -47,7 +47,8 @@ def train(
       resume: go on with the run in `out`; if a ServerApp still works on it, follow that one.
 
     Raises:
-      FedLMError: the ServerApp failed (the run's folder stays, and `resume` goes on with it), or no coordinator answers.
+      FedLMError: the ServerApp failed (the run's folder stays, and `resume` goes on with it), or no
+        coordinator answers.
     """
     deployment = Deployment(folder)
     config = resumed_config(out, overrides) if resume else _config(folder, overrides)

@@ -1,6 +1,7 @@
 """Flower's SuperLink with a patient database: SQLite waits a minute for a lock instead of five seconds.
 
-On a busy machine five seconds pass; the SuperLink then answers with an internal error, and the message is lost.
+On a busy machine five seconds pass; the SuperLink then answers with an internal error, and the
+message is lost.
 """
 
 from flwr.supercore import sql_mixin

@@ -85,10 +85,12 @@ Step = Callable[[], object]
 class Saver:
     """Runs the steps that save a round, in order, while the next round is already under way.
 
-    At worst a crash leaves the folder as it was after the round before; rounds that are repeated have the same bits.
+    At worst a crash leaves the folder as it was after the round before; rounds that are repeated
+    have the same bits.
 
     Args:
-      behind: False runs each step at once, where a round must be on the disk before the next one begins.
+      behind: False runs each step at once, where a round must be on the disk before the next one
+        begins.
     """
 
     def __init__(self, *, behind: bool) -> None:

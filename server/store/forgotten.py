@@ -47,7 +47,8 @@ class Forgotten:
     def counted(self, vault: Vault) -> dict[str, Any]:
         """Returns the counts of the text that the run may train on, for its summary.
 
-        Clients that the run has forgotten and the vault still holds do not count. Findings were counted when text was added.
+        Clients that the run has forgotten and the vault still holds do not count. Findings were
+        counted when text was added.
         """
         about = {**vault.about, "clients": len(vault.pseudonyms), "forgotten": vault.forgotten()}
         for client in self.clients & set(map(int, vault.pseudonyms)):

@@ -52,7 +52,8 @@ class RunFolder:
         """Opens the folder of an earlier run; `forgetting` allows for an interrupted deletion, to go on with it.
 
         Raises:
-          ConfigError: this is no run's folder, or files of it still depend on a client that is being forgotten.
+          ConfigError: this is no run's folder, or files of it still depend on a client that is
+            being forgotten.
         """
         if not (path / "config.toml").is_file():
             raise ConfigError(f"{path} is not a run's folder: it has no config.toml.")
@@ -191,7 +192,8 @@ class RunFolder:
         self.start_metrics(kept)
 
 
-# A deployment's run: the number of its nodes, the lock of its ServerApp, the lock of the command that follows it.
+# A deployment's run: the number of its nodes, the lock of its ServerApp, the lock of the command
+# that follows it.
 DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
 LOCK_SECONDS = 60.0  # within which a ServerApp that lost its SuperLink ends
 

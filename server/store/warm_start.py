@@ -12,8 +12,9 @@ from server.store.run_folder import RunFolder
 def initial_weights(run: Path, config: RunConfig) -> Weights:
     """Returns the weights that a run ended with, for a run of `config`.
 
-    Weights whose shapes fit may still mean something else: another vocabulary of the same size assigns their rows to other
-    symbols, and adapters belong to one preset. Shapes are compared later, when the nodes have answered.
+    Weights whose shapes fit may still mean something else: another vocabulary of the same size
+    assigns their rows to other symbols, and adapters belong to one preset. Shapes are compared
+    later, when the nodes have answered.
 
     Raises:
       ConfigError: the runs differ in vocabulary, preset or the model's positions.
