@@ -117,7 +117,8 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     """Makes an owner's folder, without the vault.
 
     Raises:
-      ConfigError: something is there, the address is invalid, or the authority's certificate is missing.
+      ConfigError: something is there, the address is invalid, or the authority's certificate is
+        missing.
     """
     if path.exists():
         raise ConfigError(f"{path} is there already: name another folder.")

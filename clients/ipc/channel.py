@@ -14,17 +14,19 @@ A segment is in one of two states, and its writer has to know which, because the
          +--------------------------------------------------+
                  a flag of the reader, sent with its next message: no lease is left
 
-A lease is released when the reader drops its last view, without a message of its own. The flags lie in the sums segment;
-each is set before a message is sent and read after it has come, so the socket orders them and no exchange is added:
+A lease is released when the reader drops its last view, without a message of its own. The flags lie
+in the sums segment; each is set before a message is sent and read after it has come, so the socket
+orders them and no exchange is added:
 
     server  _SUMS_FREE = it has no lease on the sums;  _WEIGHTS_FREE = 0;  sends the request
     worker  leases the weights and trains;  if _SUMS_FREE, allocates its sums in the segment, otherwise in its own memory
     worker  drops the request;  _WEIGHTS_FREE = it has no lease on the weights;  sends the reply
     server  leases the sums;  rewrites the weights for the next round only if every worker's _WEIGHTS_FREE is set
 
-Two parties never write one flag at the same time: a channel has one request under way. A worker that is killed takes its
-leases with it; its successor gets a new channel, whose flags begin as free. Without shared memory, or where a segment cannot
-grow, the socket carries everything: same messages, same bits, two copies more.
+Two parties never write one flag at the same time: a channel has one request under way. A worker
+that is killed takes its leases with it; its successor gets a new channel, whose flags begin as
+free. Without shared memory, or where a segment cannot grow, the socket carries everything: same
+messages, same bits, two copies more.
 """
 
 import contextlib
@@ -58,7 +60,8 @@ class Channel:
     def opened(cls, weights: Segment | None) -> Iterator[tuple["Channel", list[int]]]:
         """Yields a channel and the descriptors for its worker, which are open until the block ends.
 
-        The descriptors are the socket's and, with shared memory, those of the segments of weights and sums.
+        The descriptors are the socket's and, with shared memory, those of the segments of weights
+        and sums.
         """
         ours, theirs = socket.socketpair()
         sums = None if weights is None else Segment.create()

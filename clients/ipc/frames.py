@@ -1,10 +1,10 @@
 """Length-prefixed Flower protobuf messages over a socket; nothing is pickled.
 
-    length of the rest | length, protobuf message with empty arrays | length, array | length, array | ...
+    length of the rest | length, protobuf message with empty arrays | length, array | length, array
 
-Lengths are u64, little-endian; the arrays come in the message's order. Protobuf itself would copy them six times.
-Between a server and its local workers an array may lie in shared memory instead: the protobuf message then holds its
-reference in place of its bytes, and nothing follows for it.
+Lengths are u64, little-endian; the arrays come in the message's order. Protobuf itself would copy
+them six times. Between a server and its local workers an array may lie in shared memory instead:
+the protobuf message then holds its reference in place of its bytes, and nothing follows for it.
 """
 
 import contextlib
@@ -75,7 +75,8 @@ def receive_message(
 
     Arrays that lie in shared memory are `LaidArray`s in the segment, under one lease.
     """
-    # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in place.
+    # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in
+    # place.
     try:
         with channel.makefile("rb", buffering=1) as file:
             return _read_message(_Frame(file, max_bytes), segment)

@@ -1,7 +1,7 @@
 """A segment of memory that processes of one machine share: arrays lie there instead of passing through a socket.
 
-A segment is a file in memory without a name (memfd): only a process that was handed its descriptor reaches it. One process
-writes it, others read in place, read-only and without a copy:
+A segment is a file in memory without a name (memfd): only a process that was handed its descriptor
+reaches it. One process writes it, others read in place, read-only and without a copy:
 
     0           64                                                         size
     +-----------+---------------+-----+---------------+-----+--------------+
@@ -9,14 +9,16 @@ writes it, others read in place, read-only and without a copy:
     +-----------+---------------+-----+---------------+-----+--------------+
                 each block begins at a multiple of 64 bytes, a cache line
 
-    writer: reset() -> allocate(size) or write(array), for each array -> sends the references (start, size) in a message
-    reader: lease(references) -> reads the blocks -> drops its last view of them: the lease is released
+    writer   reset()  ->  allocate(size) or write(array), each array  ->  sends (start, size) of each
+    reader   lease(references)  ->  reads the blocks  ->  drops its last view: the lease is released
 
-A lease needs no call to end. Every view of a block, and every view of that view, keeps it alive by reference counting, and
-`is_leased` asks whether any is left. What the writer may do meanwhile is the protocol's affair (`clients/ipc/channel.py`).
+A lease needs no call to end. Every view of a block, and every view of that view, keeps it alive by
+reference counting, and `is_leased` asks whether any is left. What the writer may do meanwhile is
+the protocol's affair (`clients/ipc/channel.py`).
 
-A segment grows and never shrinks: touching a page beyond the end of the file would kill the reader (SIGBUS). It grows under
-leases that are held; their old map shows the same pages. The kernel frees the memory once no process has it open or mapped.
+A segment grows and never shrinks: touching a page beyond the end of the file would kill the reader
+(SIGBUS). It grows under leases that are held; their old map shows the same pages. The kernel frees
+the memory once no process has it open or mapped.
 """
 
 import mmap
@@ -138,7 +140,8 @@ class Segment:
         places = [_REFERENCE.unpack(r) for r in references]
         if max(start + size for start, size in places) > len(self._map):
             self._map_again()  # the writer made it grow
-        # All views below have this array as their base, so it lives exactly as long as the last of them.
+        # All views below have this array as their base, so it lives exactly as long as the last of
+        # them.
         whole = np.frombuffer(self._map, np.uint8)
         if any(start < _ALIGNMENT or start + size > len(whole) for start, size in places):
             raise EOFError

@@ -4,8 +4,9 @@ An atomic write goes through a second file in the same folder:
 
     create .NAME.new -> write -> fsync(file) -> rename over NAME -> fsync(folder)
 
-A crash before the rename leaves the old file, a crash after it the new one; the next write of the same name removes what a
-crash left. Without the first fsync a power cut could leave an empty file under the final name, without the second the old one.
+A crash before the rename leaves the old file, a crash after it the new one; the next write of the
+same name removes what a crash left. Without the first fsync a power cut could leave an empty file
+under the final name, without the second the old one.
 """
 
 import contextlib
@@ -45,11 +46,13 @@ def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> 
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yields the name of a file to write, which replaces `path` when the block ends without an error.
 
-    Only one writer at a time may replace a file: callers that share one hold a lock (`fedlm.system.locks`).
+    Only one writer at a time may replace a file: callers that share one hold a lock
+    (`fedlm.system.locks`).
 
     Args:
       path: the file; a link is replaced, not followed.
-      private: mode 0600 instead of the umask's. The yielded file exists then: truncate it, do not replace it.
+      private: mode 0600 instead of the umask's. The yielded file exists then: truncate it, do not
+        replace it.
     """
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)  # of a writer that was killed; perhaps with another mode
@@ -62,7 +65,8 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    # From the rename on, whoever waited for a lock on `path` may write: `beside` is theirs now, and is left alone.
+    # From the rename on, whoever waited for a lock on `path` may write: `beside` is theirs now, and
+    # is left alone.
     sync_folder(path.parent)
 
 
@@ -98,7 +102,8 @@ def sync_folder(folder: Path) -> None:
 def erase_replaced(handle: int) -> None:
     """Overwrites an open file with zeros if no name is left for it: the secret of a file that was just replaced.
 
-    A file that still has a name is someone's copy and stays. See docs/vault-format.md for what a disk may keep all the same.
+    A file that still has a name is someone's copy and stays. See docs/vault-format.md for what a
+    disk may keep all the same.
     """
     status = os.fstat(handle)
     if status.st_nlink == 0:

@@ -1,12 +1,16 @@
 """Locks between processes: one holder, or several that share; the kernel releases them however a process ends.
 
 The only place that calls flock(2). The package `filelock` (4.2) does not fit:
-- its lock on flock is exclusive only, and its shared lock is a SQLite database; readers of a vault and of a key file share;
-- it hides the descriptor; a key file is read through the descriptor that is locked, since it may be replaced meanwhile;
-- where a file system has no flock it falls back to a lock by existence, which a killed process leaves behind.
+- its lock on flock is exclusive only, and its shared lock is a SQLite database; readers of a vault
+  and of a key file share;
+- it hides the descriptor; a key file is read through the descriptor that is locked, since it may be
+  replaced meanwhile;
+- where a file system has no flock it falls back to a lock by existence, which a killed process
+  leaves behind.
 
-A lock belongs to an open file, not to a name. Whoever waits may therefore end up with a file that was replaced or removed
-meanwhile, and compares what it holds with what the name stands for (`is_at`) before it relies on the lock.
+A lock belongs to an open file, not to a name. Whoever waits may therefore end up with a file that
+was replaced or removed meanwhile, and compares what it holds with what the name stands for
+(`is_at`) before it relies on the lock.
 """
 
 import contextlib

@@ -10,8 +10,9 @@ _KEPT, _LARGE = 2**29, 2**25
 def keep_memory() -> None:
     """Has glibc keep up to 512 MB that a round frees for the next one, except for pieces of 32 MB and more.
 
-    By default glibc returns arrays of a few megabytes to the system, and each of their pages costs a fault when the next
-    round takes them again: 5,000 a round and process. Other C libraries have their own ways and are left alone.
+    By default glibc returns arrays of a few megabytes to the system, and each of their pages costs
+    a fault when the next round takes them again: 5,000 a round and process. Other C libraries have
+    their own ways and are left alone.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -20,7 +20,8 @@ _RESTART_SECONDS = 1.0
 def module_command(module: str, *arguments: object) -> list[str]:
     """Returns the command that runs a module of the installed package under this interpreter.
 
-    `-P` keeps the current folder off the module path: a file there that is named like a module of ours is never run.
+    `-P` keeps the current folder off the module path: a file there that is named like a module of
+    ours is never run.
     """
     return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
@@ -30,8 +31,9 @@ def child_environment(more: Mapping[str, str] | None = None, *, huge_pages: bool
 
     Args:
       more: variables that come on top.
-      huge_pages: for a process that trains. A training step goes through some 40 MB, which lie in pages of 2 MB then;
-        glibc reads this at the start of a process. What the caller asks of glibc stays as it is.
+      huge_pages: for a process that trains. A training step goes through some 40 MB, which lie in
+        pages of 2 MB then; glibc reads this at the start of a process. What the caller asks of
+        glibc stays as it is.
     """
     tunables = {_TUNABLES: os.environ.get(_TUNABLES, _HUGE_PAGES)} if huge_pages else {}
     return {**os.environ, **tunables, **_QUIET, **(more or {})}
@@ -54,8 +56,8 @@ def start(
       log: the file that its output is appended to; by default it goes where this process' output goes.
       pass_fds: descriptors that it inherits under the same numbers.
       piped: connect stdin and stdout with pipes; by default stdin is empty.
-      dies_with_parent: have Linux kill it when the *thread* that starts it ends: only for a thread that lives as long
-        as the process shall. Elsewhere nothing happens.
+      dies_with_parent: have Linux kill it when the *thread* that starts it ends: only for a thread
+        that lives as long as the process shall. Elsewhere nothing happens.
     """
     with contextlib.ExitStack() as opened:
         output = None if log is None else opened.enter_context(log.open("ab"))

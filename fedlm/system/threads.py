@@ -12,8 +12,8 @@ Result = TypeVar("Result")
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yields work(item) in the items' order, with at most 2 * threads items in memory however many there are.
 
-    With `threads` = 0 the calling thread does the work: a short task costs less than handing it over. After an error or an
-    interrupt, tasks that have begun are not waited for.
+    With `threads` = 0 the calling thread does the work: a short task costs less than handing it
+    over. After an error or an interrupt, tasks that have begun are not waited for.
     """
     if not threads:
         yield from map(work, items)

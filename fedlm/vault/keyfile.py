@@ -164,8 +164,8 @@ def is_entry(entry: Any) -> bool:
 def _locked(path: Path, mode: Mode) -> Iterator[BinaryIO]:
     """Opens a key file under its lock, which is on the file itself.
 
-    Two vaults that share the file and change at once thus keep each other's entry, and nobody reads the old file while it
-    is being overwritten.
+    Two vaults that share the file and change at once thus keep each other's entry, and nobody reads
+    the old file while it is being overwritten.
     """
     opened_for: Literal["rb", "r+b"] = "rb" if mode is Mode.SHARED else "r+b"
     while True:

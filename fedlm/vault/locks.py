@@ -1,10 +1,11 @@
 """Who has a vault open. A run or a node reads a vault as it was when it opened it, so nobody may change it meanwhile.
 
-Readers share a lock on an empty file beside the vault (`VAULT.use`), a change takes it alone; the kernel releases it when
-the process ends, however it ends. A file system without locks, or a folder that may not be written, is used without.
+Readers share a lock on an empty file beside the vault (`VAULT.use`), a change takes it alone; the
+kernel releases it when the process ends, however it ends. A file system without locks, or a folder
+that may not be written, is used without.
 
-The last holder removes the file. That is safe because everyone who gets the lock compares the file with what its name stands
-for (`is_at`): whoever waited on a removed file starts over.
+The last holder removes the file. That is safe because everyone who gets the lock compares the file
+with what its name stands for (`is_at`): whoever waited on a removed file starts over.
 """
 
 import contextlib

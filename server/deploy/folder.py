@@ -28,7 +28,8 @@ class ServerFolder:
       has_gateway: whether the coordinator serves the open port itself; otherwise nginx or Caddy does.
 
     Raises:
-      ConfigError: it is none, a setting is invalid, or a certificate or key is missing, damaged or readable by others.
+      ConfigError: it is none, a setting is invalid, or a certificate or key is missing, damaged or
+        readable by others.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,14 +1,16 @@
 """The gateway: a TLS reverse proxy that lets Flower's fleet API through and nothing else.
 
-In Flower 1.41 one port serves the fleet, the control and the runtime API, and the control API takes anyone's bundle.
-The SuperLink therefore listens on loopback, and the gateway, the only open port, passes `POST /v1/fleet/<method>` on to it:
+In Flower 1.41 one port serves the fleet, the control and the runtime API, and the control API takes
+anyone's bundle. The SuperLink therefore listens on loopback, and the gateway, the only open port,
+passes `POST /v1/fleet/<method>` on to it:
 
     node --TLS, HTTP/1.1--> [head: read, checked, rebuilt] --TLS, loopback--> SuperLink
                             [body: Content-Length bytes  ]
 
-h11 parses and writes every head. It is lenient where HTTP implementations disagree (bare line feeds, folded lines, repeated
-lengths), and a disagreement between two parsers is what smuggles a second request past the first one. So a head that could
-be read in two ways is refused before and after h11 has seen it, and the SuperLink gets a new head, never the bytes that came.
+h11 parses and writes every head. It is lenient where HTTP implementations disagree (bare line
+feeds, folded lines, repeated lengths), and a disagreement between two parsers is what smuggles a
+second request past the first one. So a head that could be read in two ways is refused before and
+after h11 has seen it, and the SuperLink gets a new head, never the bytes that came.
 """
 
 import asyncio
@@ -27,7 +29,8 @@ import h11
 _FLEET = re.compile(rb"/v1/fleet/[a-z]+(-[a-z]+)*")
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t"
 _LENGTH, _LENGTH_DIGITS = b"content-length", 12
-# Headers about one connection, which a proxy does not pass on (RFC 9110, 7.6.1), and those that the gateway sets itself.
+# Headers about one connection, which a proxy does not pass on (RFC 9110, 7.6.1), and those that the
+# gateway sets itself.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"expect"}
 _NOT_PASSED = _HOP_BY_HOP | {b"host"}
 _HEAD_BYTES, _BLOCK = 16384, 65536
@@ -97,8 +100,8 @@ class Gateway:
     async def _connected(self, before: Peer | None) -> Peer:
         """Returns an open connection to the SuperLink: the one before, or a new one.
 
-        The SuperLink closes a connection that was idle for 5 seconds. While it is being started, the gateway waits for it:
-        a node waits longer after each attempt that fails.
+        The SuperLink closes a connection that was idle for 5 seconds. While it is being started,
+        the gateway waits for it: a node waits longer after each attempt that fails.
         """
         if before is not None:
             if not (before.reader.at_eof() or before.writer.is_closing()):
@@ -134,9 +137,11 @@ def parsed_request(head: bytes, max_body_bytes: int) -> FleetRequest:
     """Reads a request's head, up to and with the empty line.
 
     Raises:
-      Refusal: it is no call of the fleet API (403), malformed or ambiguous (400), or its body is too large (413).
+      Refusal: it is no call of the fleet API (403), malformed or ambiguous (400), or its body is
+        too large (413).
     """
-    # Printable ASCII in lines that end with CR LF: no control character, no bare CR or LF, no folded line.
+    # Printable ASCII in lines that end with CR LF: no control character, no bare CR or LF, no
+    # folded line.
     if head.replace(b"\r\n", b"").translate(None, _PRINTABLE) or b"\r\n " in head or b"\r\n\t" in head:
         raise Refusal("400 Bad Request")
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
@@ -158,7 +163,8 @@ def parsed_request(head: bytes, max_body_bytes: int) -> FleetRequest:
 def _body_length(head: bytes, request: h11.Request) -> int:
     """Returns the length of the body; it is given once and in digits, and there is no other framing.
 
-    h11 merges repeated lengths ("5, 5", or two equal headers), so they are counted in the lines themselves.
+    h11 merges repeated lengths ("5, 5", or two equal headers), so they are counted in the lines
+    themselves.
     """
     fields = [line.partition(b":") for line in head.split(b"\r\n")]
     lengths = [value.strip() for name, _, value in fields if name.lower() == _LENGTH]

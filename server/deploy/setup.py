@@ -30,7 +30,8 @@ def init(
 
     Args:
       path: the deployment's folder; nothing may be there.
-      nodes: the number of owners; the clients of the corpus are split among them by a hash of their names.
+      nodes: the number of owners; the clients of the corpus are split among them by a hash of their
+        names.
       corpus: see `open_corpus`.
       config: of later runs; preparation uses it too.
       hosts: names and addresses in the server certificate besides loopback.

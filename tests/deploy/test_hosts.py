@@ -5,6 +5,7 @@ import shutil
 import ssl
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> 
     (node / "node.toml").write_text("superlink = 3\nport = 'x'")
     with pytest.raises(ConfigError, match=r"node\.toml is invalid"):
         NodeFolder(node)
+
+
+def test_a_node_of_version_0_1_still_opens(node: Path) -> None:
+    """Its files had one JSON value a line; they are TOML of another layout."""
+    (node / "node.toml").write_text('superlink = "localhost:9"\nport = 20001\n')
+    rules = ["smallest_cohort = 3", "largest_norm = 0.5", "tells_counts = false", "vocabulary_delta = 1e-05"]
+    (node / "policy.toml").write_text("\n".join([*rules, 'bundles = ["aa", "bb"]', ""]))
+    opened = NodeFolder(node)
+    assert (opened.superlink, opened.port) == ("localhost:9", 20001)
+    expected = {"smallest_cohort": 3, "largest_norm": 0.5, "vocabulary_delta": 1e-05, "bundles": ("aa", "bb")}
+    assert opened.policy() == Policy.checked(expected)
+    assert Policy.checked(tomllib.loads(opened.policy().to_toml())) == opened.policy()
 
 
 def test_a_new_node_is_checked_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
