@@ -120,7 +120,7 @@ class Node:
             request.cohort,
             algorithm.proximal_mu(request.strategy),
             {name: record_weights(record) for name, record in request.vectors.items()},
-            lambda client: noise_source(config.reproducible, config.seed, NOISE, request.server_round, client),
+            lambda client: noise_source(config.reproducible, NOISE, config.seed, request.server_round, client),
         )
         clients = self._clients(trainer, request.clients, request.server_round)
         total, metrics = train_cohort(trainer, algorithm, mechanism, task, clients, self._states)
