@@ -85,7 +85,7 @@ def test_state_resumes_and_nodes_hear_what_is_told(name: str) -> None:
     node = mechanism(name)
     node.hear(made.told())
     assert node.clip_norm == made.clip_norm
-    with pytest.raises(ConfigError, match="no clip norm"):
+    with pytest.raises(ConfigError, match="no finite clip norm"):
         node.hear({})
 
 

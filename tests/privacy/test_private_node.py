@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from clients.node import Node
+from clients.node import NOISE, Node
 from fedlm.aggregation.base import RoundPlan
 from fedlm.aggregation.open import read_sum
 from fedlm.config import RunConfig
 from fedlm.messages.fields import weights_record
 from fedlm.messages.training import TrainRequest, read_payload
 from fedlm.preparation.vault import prepare
+from fedlm.privacy.noise import noise_source, with_noise
 from fedlm.training.trainer import LocalTrainer
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
@@ -74,3 +75,19 @@ def test_capped_weights_count_in_the_runs_own_vocabulary(vault: Vault, tmp_path:
     trainer = LocalTrainer(RunConfig.checked({**PRIVATE, "vocabulary": "bytes"}))
     assert several == sum(trainer.num_tokens(d) for d in documents)
     assert characters == sum(LocalTrainer(RunConfig.checked(PRIVATE)).num_tokens(d) for d in documents)
+
+
+def test_local_noise_is_drawn_for_each_client_and_round_and_added_to_what_central_noise_would_cover(
+    vault: Vault,
+) -> None:
+    """A reproducible run says what each client's noise is: the node's sum is the clipped one and no other noise."""
+    local = {"mechanism": "local", "clip_norm": 0.5, "noise_multiplier": 1.0, "reproducible": True, "seed": 3}
+    shapes = [w.shape for w in LocalTrainer(RunConfig.checked({**PRIVATE, **local})).weights]
+    zeros = tuple(np.zeros(s, np.int64) for s in shapes)
+    std = RunConfig.checked({**PRIVATE, **local}).privacy.noise_std(0.5, sum(z.size for z in zeros))
+    expected = np.frombuffer(summed(vault, **{**local, "mechanism": "gaussian"})[0], np.int64).copy()
+    for client in map(int, vault.by_pseudonym()["pseudonym"]):
+        noise = with_noise(zeros, std, noise_source(True, NOISE, 3, 4, client))
+        expected += np.concatenate([n.ravel() for n in noise])
+    assert summed(vault, **local)[0] == expected.tobytes()
+    assert summed(vault, 5, **local)[0] != expected.tobytes()
