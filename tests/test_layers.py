@@ -23,7 +23,7 @@ LAYERS = [
         "fedlm.aggregation",
         "fedlm.artifacts",
         "fedlm.config",
-        "fedlm.config_checks",
+        "fedlm.config_values",
         "fedlm.messages",
     },
     {"fedlm.training", "fedlm.preparation", "fedlm.report"},
