@@ -110,6 +110,7 @@ def test_figures_that_no_noise_covers_are_for_the_owner_who_asks(place: Path) ->
         evaluate(shown)
     assert len(owned.clients) == 18 and evaluate(owned)["tokens"] > 0
     assert shown.ledger is not None and "differential privacy" in shown.ledger["statement"]
+    assert owned.summary["final"]["tokens"] > 0 and "privacy" in owned.summary
     assert "final" not in shown.summary and evaluate(shown, "synthetic(clients=2, messages=2)")["tokens"] > 0
 
 
