@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from fedlm.aggregation.registry import build_aggregation
+from fedlm.algorithms.registry import build_algorithm
 from fedlm.artifacts import is_here, preset_of
 from fedlm.config_values import CLIENT_OPTIMIZERS as CLIENT_OPTIMIZERS
 from fedlm.config_values import PRESET_VOCABULARY as PRESET_VOCABULARY
@@ -23,6 +25,7 @@ from fedlm.config_values import (
 )
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained
+from fedlm.privacy.mechanisms.registry import mechanism_traits
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.schedules import check_schedule
 from fedlm.spec import Spec, parse_spec
@@ -134,13 +137,19 @@ class RunConfig(BaseModel):
     weighting: str = Field(
         default="tokens", description="weight of a client in the mean: tokens, uniform or capped(tokens=N)"
     )
+    algorithm: str = Field(
+        default="fedavg", description="a file of fedlm/algorithms, or package.module:Class of your own, with options"
+    )
+    aggregation: str = Field(
+        default="open", description="how the sums of nodes become one: a file of fedlm/aggregation, with options"
+    )
     drift: bool = Field(
         default=False,
         description="records the norm of the updates and their cosine to the mean; costs a second sum per round",
     )
     # privacy
     mechanism: str = Field(
-        default="none", description="none, gaussian, adaptive (with options) or local (docs/differential-privacy.md)"
+        default="none", description="a file of fedlm/privacy/mechanisms, with options (docs/differential-privacy.md)"
     )
     clip_norm: float = Field(
         default=0.0,
@@ -235,14 +244,23 @@ class RunConfig(BaseModel):
                 raise ConfigError(f"{key} reads {reads} without noise: leave it 0 under differential privacy.")
         if self.privacy.on and self.drift:
             raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
+        algorithm = build_algorithm(self.spec("algorithm"))
+        if self.privacy.on and algorithm.sends:
+            raise ConfigError(
+                f"algorithm={self.algorithm} sends sums that no noise covers: choose another under differential privacy."
+            )
+        build_aggregation(self.spec("aggregation"))
         return self
 
     @property
     def privacy(self) -> PrivacySettings:
         """The keys of differential privacy, with their meaning."""
-        keys = [f.name for f in fields(PrivacySettings) if f.name not in ("mechanism", "weighting")]
+        keys = [f.name for f in fields(PrivacySettings) if f.name not in ("mechanism", "traits", "weighting")]
         return PrivacySettings(
-            mechanism=self.spec("mechanism"), weighting=self.spec("weighting"), **{k: getattr(self, k) for k in keys}
+            mechanism=self.spec("mechanism"),
+            traits=mechanism_traits(self.spec("mechanism")),
+            weighting=self.spec("weighting"),
+            **{k: getattr(self, k) for k in keys},
         )
 
     @classmethod

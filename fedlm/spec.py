@@ -1,6 +1,10 @@
-"""Spec strings: `name` (or an import path), or `name(key=value, ...)` with Python literals: `dirichlet(alpha=0.1)`."""
+"""Spec strings: a name, or `name(key=value, ...)` with Python literals: `dirichlet(alpha=0.1)`.
+
+A name is a plug-in's, an import path (`package.module.Class`), or `package.module:Class`.
+"""
 
 import ast
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -36,17 +40,20 @@ def parse_spec(text: str) -> Spec:
 
     >>> parse_spec("lstm(units=64)")
     Spec(name='lstm', options={'units': 64})
+    >>> parse_spec("mine.rules:Rule(rate=0.1)").name
+    'mine.rules:Rule'
     """
+    module, colon, own = re.match(r"\s*(?:([\w.]+)(:))?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
     try:
         with _ONE_AT_A_TIME:
-            node = ast.parse(text.strip(), mode="eval").body
+            node = ast.parse(own.strip(), mode="eval").body
         if isinstance(node, ast.Name | ast.Attribute):
-            return Spec(_dotted(node), {})
+            return Spec(f"{module}{colon}{_dotted(node)}", {})
         if isinstance(node, ast.Call) and not node.args:
             options = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
             if len(options) == len(node.keywords):
-                return Spec(_dotted(node.func), options)
-    except (SyntaxError, ValueError):
+                return Spec(f"{module}{colon}{_dotted(node.func)}", options)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested thousands deep
         pass
     raise ConfigError(f"{text!r} is not a name with options: write name, or name(key=value, ...) with plain values.")
 

@@ -175,9 +175,10 @@ def test_a_key_stays_with_a_vault_that_stands(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps({"user": u, "text": "x"}) + "\n" for u in "aabb"))
 
     def interrupted(folder: Path) -> None:
-        raise KeyboardInterrupt
+        if (folder / "v.db").exists():
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedlm.vault.writer.sync_folder", interrupted)
+    monkeypatch.setattr("fedlm.system.files.sync_folder", interrupted)
     assert fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).returncode == 130
     assert fedlm("vault", "verify", "v.db", cwd=tmp_path).stdout == "all 2 clients open\n"
 

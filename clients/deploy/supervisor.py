@@ -7,7 +7,6 @@ package. A bundle can therefore ask for what the policy allows and for nothing e
 
 import argparse
 import contextlib
-import os
 import re
 import secrets
 import signal
@@ -42,9 +41,9 @@ from clients.deploy.task import take_task
 from clients.ipc.frames import call_worker
 from clients.policy import REFUSED
 from fedlm.errors import ConfigError, FedLMError, VaultError, error_of_code
+from fedlm.system.files import write_atomic
 from fedlm.system.locks import supervising
-from fedlm.system.memory import worker_environment
-from fedlm.system.processes import Child
+from fedlm.system.processes import Child, child_environment, last_line
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
@@ -66,9 +65,9 @@ class NodeProcess:
         self._look_at, self._died_at = 0.0, 0.0
         self._log = folder.path / "supernode.log"
         self._secret = secrets.token_bytes(32)
-        environment = folder.environment
-        self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
-        self._worker = Child(folder.worker(), folder.path / "worker.log", worker_environment() | environment)
+        more, log = folder.environment, folder.path / "worker.log"
+        self._supernode = Child(folder.supernode(), self._log, child_environment(more), before=self._sign_off)
+        self._worker = Child(folder.worker(), log, child_environment(more, huge_pages=True))
 
     def run(self) -> None:
         """Serves until a signal ends the process.
@@ -78,7 +77,7 @@ class NodeProcess:
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with supervising(self._folder.path):
-            self._write_secret()
+            write_atomic(self._folder.path / "secret", self._secret, private=True)
             self._folder.socket.unlink(missing_ok=True)
             try:
                 self._serve()
@@ -88,12 +87,6 @@ class NodeProcess:
                 self._supernode.stop()
                 self._worker.stop()
                 self._folder.socket.unlink(missing_ok=True)
-
-    def _write_secret(self) -> None:
-        secret = self._folder.path / "secret"
-        secret.unlink(missing_ok=True)
-        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._secret)
 
     def _serve(self) -> None:
         while True:
@@ -109,7 +102,7 @@ class NodeProcess:
 
     def _watch_worker(self) -> None:
         if self._worker.code in _FOR_GOOD:  # a policy, a key or a vault that does not open is not better in a second
-            raise error_of_code(self._worker.code or 0, self._worker.last_words)
+            raise error_of_code(self._worker.code or 0, last_line(self._worker.output))
         if not self._worker.alive:
             self._tell("opening the vault")
         self._worker.watch()
@@ -185,7 +178,8 @@ class NodeProcess:
         if not found:
             return
         key = load_ssh_private_key((self._folder.path / "node.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            return  # Flower takes no other kind, so no SuperNode of this key was ever signed on
         auth = NodeAuthHttpInterceptor(key, key.public_key())
         version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
         address, certificate = self._folder.superlink, str(self._folder.path / "ca.pem")

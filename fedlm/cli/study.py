@@ -1,17 +1,13 @@
 """`fedlm study`."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedlm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from scenarios.runner.engines import Engine
 
 
 def study(
@@ -35,6 +31,7 @@ def study(
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and their questions.")] = False,
 ) -> None:
     """Runs a study: many runs that answer one question; writes a report, a table and figures."""
+    from scenarios.runner.engines import study_engine
     from scenarios.runner.runner import load_scenario, run_study, scenario_names
     from scenarios.runner.study import Options
 
@@ -49,21 +46,7 @@ def study(
     load_scenario(name)
     folder = out or Path("runs") / f"study-{Path(name).stem}{'-quick' if quick else ''}"
     command = shlex.join(["fedlm", *[a for a in sys.argv[1:] if a != "--debug"]])
-    where = _engine(engine, address, folder)
+    where = study_engine(engine, folder, address)
     options = Options(quick, corpus, group)
     report = run_study(name, options, seeds or (2 if quick else 5), folder, typer.echo, command, where)
     typer.echo(f"report: {report}")
-
-
-def _engine(engine: str, address: str, folder: Path) -> "Engine":
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"There is no engine {engine!r}: use local or ray.")
-    if engine == "local":
-        if address:
-            raise ConfigError("--address names a Ray cluster: use it with --engine ray.")
-        from scenarios.runner.engines import LocalEngine
-
-        return LocalEngine(folder)
-    from scenarios.runner.ray import RayEngine
-
-    return RayEngine(folder, address or os.environ.get("RAY_ADDRESS", ""))

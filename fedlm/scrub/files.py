@@ -1,7 +1,6 @@
 """Scrubs a JSONL file line by line and keeps the other keys; scores a file that has annotated spans."""
 
 import json
-import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +16,6 @@ from fedlm.scrub.score import Score, Span
 from fedlm.scrub.surrogates import Surrogates
 from fedlm.system.files import replacing
 from fedlm.system.threads import in_groups, in_order
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # scrubbed text still holds what scrubbing missed
 
 
 def scrub_file(
@@ -52,8 +47,8 @@ def scrub_file(
     work = _Work(scrubber, key or secrets.token_bytes(32), spans)
     lines, size = _size(source)
     with (
-        replacing(target) as beside,
-        open(beside, "wb", opener=_private) as out,
+        replacing(target, private=True) as beside,  # scrubbed text still holds what scrubbing missed
+        beside.open("wb") as out,
         scrubber.spread(size) as threads,
     ):
         for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):

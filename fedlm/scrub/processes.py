@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from dataclasses import asdict
 from fedlm.errors import CorpusError
 from fedlm.scrub.kinds import Kind
 from fedlm.scrub.profile import Profile
-from fedlm.system.processes import die_with_parent
+from fedlm.system.processes import Process, child_environment, die_with_parent, module_command, start
 
 Result = tuple[int, int, str, float]
 WORTH_CHARACTERS = 200_000  # with fewer characters a process takes longer to start than it saves
@@ -39,30 +38,23 @@ class Processes:
 
     def __init__(self, profile: Profile, count: int) -> None:
         settings = asdict(profile) | {"kinds": {kind.name: value for kind, value in profile.kinds.items()}}
-        self._command = [sys.executable, "-P", "-m", "fedlm.scrub.processes", json.dumps(settings)]
-        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        self._all: list[subprocess.Popen[bytes]] = []
+        self._command = module_command("fedlm.scrub.processes", json.dumps(settings))
+        self._idle: queue.SimpleQueue[Process] = queue.SimpleQueue()
+        self._all: list[Process] = []
         self._lock, self._closed = threading.Lock(), False
         for _ in range(count):
             self._idle.put(self._start())
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> Process:
         with self._lock:
             if self._closed:
                 raise CorpusError("The scrubbing was stopped.")
             self._all.append(self._started())
             return self._all[-1]
 
-    def _started(self) -> "subprocess.Popen[bytes]":
-        # `extra` may be a module that is only on this process' path.
-        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        return subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, **path},
-        )
+    def _started(self) -> Process:
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}  # `extra` may be a module on our path only
+        return start(self._command, child_environment(path), piped=True)
 
     def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
         """Returns (start, end, entity, score), as `presidio.Analyzer` does; a process that crashed is replaced once.
@@ -97,7 +89,7 @@ def _which(texts: Sequence[str]) -> str:
     return f"A text of {characters}" if len(texts) == 1 else f"One of {len(texts)} texts of {characters} together"
 
 
-def _ask(process: "subprocess.Popen[bytes]", texts: Sequence[str]) -> object:
+def _ask(process: Process, texts: Sequence[str]) -> object:
     """Returns the findings, an error's type, or None if the process has crashed."""
     if process.stdin is None or process.stdout is None:
         raise TypeError("the process has no pipes")
@@ -110,7 +102,7 @@ def _ask(process: "subprocess.Popen[bytes]", texts: Sequence[str]) -> object:
     return json.loads(line) if line.endswith(b"\n") else None
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: Process) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):

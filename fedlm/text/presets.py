@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
-from fedlm.text.pretrained import PieceVocabulary, byte_pairs, word_pieces
+from fedlm.text.preset_vocabulary import PieceVocabulary, byte_pairs, word_pieces
 
 BACKBONES = {"gpt2": "GPT2Backbone", "bert": "BertBackbone"}
 """The pretrained models, and the class that the configuration of their presets names."""

@@ -1,66 +1,89 @@
-"""A client's text as the rows and batches that a model of one configuration is trained on."""
+"""A client's text as the rows and batches that a model is trained on.
+
+  documents -> ids -> rows (rows, seq_len) -> [an epoch's order, masks] -> batches (batches, batch, seq_len)
+
+Rows are cut once a message and client (`Batching.prepare`); order and masks are drawn anew in every epoch.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from fedlm.config import RunConfig
-from fedlm.text.pretrained import PieceVocabulary
+from fedlm.errors import ConfigError
+from fedlm.text.preset_vocabulary import PieceVocabulary
 from fedlm.text.rows import hide, num_hidden, whole_rows, windows
 from fedlm.text.vocabulary import Vocabulary
 from fedlm.types import Batches, Ids
 
 Orders = Sequence[npt.NDArray[np.int64]]
-"""Places of rows, an array for each epoch."""
+"""A permutation of the rows for each epoch."""
+
+
+@dataclass(frozen=True)
+class PreparedClient:
+    """One client's training text, cut into rows.
+
+    Attributes:
+      inputs: ids that the model reads, (rows, seq_len).
+      targets: the id that each of them should predict, (rows, seq_len); 0 is not a target. For masked-token prediction
+        every token of the text is one here; each epoch hides some of them and drops the other targets.
+      num_tokens: targets of one epoch, by which the client is weighted.
+    """
+
+    inputs: Ids = field(repr=False)
+    targets: Ids = field(repr=False)
+    num_tokens: int
 
 
 class Batching:
-    """Rows and batches of text.
+    """Cuts text into rows, and rows into batches.
 
     Args:
-      config: their shapes, and the epochs.
-      vocab: of the run.
-      is_masked: the model fills hidden symbols.
+      config: seq_len, batch_size and local_epochs.
+      vocab: vocabulary of the run.
+      is_masked: the model predicts hidden tokens instead of the next one.
     """
 
     def __init__(self, config: RunConfig, vocab: Vocabulary, *, is_masked: bool) -> None:
         self._config, self._vocab, self._is_masked = config, vocab, is_masked
-        self._weighed: tuple[list[str], tuple[Ids, Ids]] | None = None
 
-    def rows(self, documents: list[str]) -> tuple[Ids, Ids]:
-        """Returns inputs and targets (rows, seq_len)."""
-        weighed, self._weighed = self._weighed, None
-        return weighed[1] if weighed is not None and weighed[0] is documents else self._cut(documents)
-
-    def _cut(self, documents: list[str]) -> tuple[Ids, Ids]:
-        if self._is_masked:
-            return whole_rows(documents, self._pieces, self._config.seq_len)
-        return windows(documents, self._vocab, self._config.seq_len)
+    def prepare(self, documents: Sequence[str]) -> PreparedClient:
+        """Returns a client's rows; none for a client without text."""
+        if not self._is_masked:
+            inputs, targets = windows(documents, self._vocab, self._config.seq_len)
+            return PreparedClient(inputs, targets, int(np.count_nonzero(targets)))
+        inputs, targets = whole_rows(documents, self._pieces, self._config.seq_len)
+        return PreparedClient(inputs, targets, num_hidden(targets))
 
     def orders(self, rows: int, rng: np.random.Generator) -> Orders:
-        """Draws the order of rows in each epoch."""
+        """Draws the order of the rows in each local epoch."""
         return [rng.permutation(rows) for _ in range(self._config.local_epochs)]
 
-    def drawn(self, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-        """Returns rows as the model sees them in one epoch: for masked prediction, some of their tokens hidden."""
+    def with_masks(self, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        """Returns rows as the model sees them in one epoch: some tokens hidden, if it predicts hidden tokens."""
         return hide(inputs, targets, self._pieces, rng) if self._is_masked else (inputs, targets)
 
     def batches(self, inputs: Ids, targets: Ids, orders: Orders, rng: np.random.Generator) -> tuple[Batches, Batches]:
-        """Returns the batches of epochs, one after the other, (batches, batch, seq_len); an epoch's last one is filled with 0."""
-        drawn = [self.drawn(inputs[o], targets[o], rng) for o in orders]
-        rows, nexts = ([self._filled(part) for part in parts] for parts in zip(*drawn, strict=True))
-        return np.concatenate(rows), np.concatenate(nexts)
+        """Returns inputs and targets of all epochs, one epoch after the other.
 
-    def num_tokens(self, documents: list[str]) -> int:
-        """Returns the training targets of one epoch; the rows are kept for the training that follows."""
-        if self._is_masked:
-            return num_hidden(documents, self._pieces, self._config.seq_len)
-        rows = self._cut(documents)
-        self._weighed = documents, rows
-        return int(np.count_nonzero(rows[1]))
+        Args:
+          inputs, targets: rows, (rows, seq_len).
+          orders: which rows, in which order; one array an epoch.
+          rng: draws the masks.
 
-    def _filled(self, rows: Ids) -> Batches:
+        Returns:
+          Inputs and targets, both (batches, batch, seq_len). No batch spans two epochs: the last one of an epoch is
+          filled up with rows of 0, which have no targets.
+        """
+        epochs = [self.with_masks(inputs[order], targets[order], rng) for order in orders]
+        batched = [(self._batched(rows), self._batched(nexts)) for rows, nexts in epochs]
+        return np.concatenate([rows for rows, _ in batched]), np.concatenate([nexts for _, nexts in batched])
+
+    def _batched(self, rows: Ids) -> Batches:
+        """Returns rows (rows, seq_len) as (batches, batch, seq_len), the last batch filled up with 0."""
         size = self._config.batch_size
         count = -(-len(rows) // size)
         padded = np.zeros((count * size, self._config.seq_len), np.int32)
@@ -69,5 +92,6 @@ class Batching:
 
     @property
     def _pieces(self) -> PieceVocabulary:
-        assert isinstance(self._vocab, PieceVocabulary)
+        if not isinstance(self._vocab, PieceVocabulary):
+            raise ConfigError(f"Masked-token prediction needs the vocabulary of a preset, not {self._vocab.name!r}.")
         return self._vocab

@@ -1,14 +1,22 @@
-"""The clients of a chunk: each is trained from the global weights, and their updates are summed exactly."""
+"""The clients of a chunk: each is trained from the global weights, and their updates are summed exactly.
+
+Clients whose local rule is fixed steps go through the compiled program together, up to BLOCK batches a call
+(`program.py`). Two kinds of clients are trained one by one instead, with `LocalTrainer.train` and `ExactSum.add`:
+all of them, where a client may stop early; and those whose update the program's check refused, since `ExactSum.add` looks closer. Sums are the same bits either way.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
+from fedlm.spec import Spec
 from fedlm.training import program
-from fedlm.training.program import Piece
-from fedlm.training.trainer import LocalTrainer
+from fedlm.training.batches import PreparedClient
+from fedlm.training.program import BlockResult, Piece
+from fedlm.training.trainer import GlobalWeights, LocalTrainer, RunBlock
 from fedlm.types import TextMetrics, Weights
 
 
@@ -17,19 +25,41 @@ class Shard:
     """One client of a chunk.
 
     Attributes:
-      documents: its training text.
-      seed: of its `default_rng`: (seed, purpose, round, client).
-      weight: its whole-number weight.
+      client: its training text, prepared by the trainer.
+      seed: of its random generator, (seed, purpose, round, client).
+      weight: its whole-number weight in the sum.
     """
 
-    documents: list[str] = field(repr=False)
+    client: PreparedClient
     seed: Sequence[int]
     weight: int
+
+    @classmethod
+    def of(cls, trainer: LocalTrainer, documents: list[str], seed: Sequence[int]) -> Self:
+        """Prepares a client's text for training, and weighs the client as the run's configuration says."""
+        prepared = trainer.prepare(documents)
+        return cls(prepared, seed, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A new generator of the client's seed."""
+        return np.random.default_rng(self.seed)
+
+
+def client_weight(weighting: Spec, num_tokens: int) -> int:
+    """Returns a client's whole-number weight in the mean: its tokens, min(tokens, cap), or 1.
+
+    >>> client_weight(Spec("capped", {"tokens": 100}), 250)
+    100
+    """
+    if weighting.name == "uniform":
+        return 1
+    return min(num_tokens, weighting.options["tokens"]) if weighting.name == "capped" else num_tokens
 
 
 def train_chunk(
     trainer: LocalTrainer,
-    weights: Weights,
+    weights: Weights | GlobalWeights,
     shards: Iterable[Shard],
     cohort_size: int,
     server_round: int = 1,
@@ -40,68 +70,92 @@ def train_chunk(
     Args:
       trainer: of the run's configuration.
       weights: global weights; not modified.
-      shards: the clients, opened one after the other.
-      cohort_size: clients drawn this round, see `ExactSum.add`.
+      shards: the clients, read one after the other, so that memory holds the text of a few at a time.
+      cohort_size: clients of the round, which bounds a contribution; see `ExactSum.add`.
       server_round, proximal_mu: see `LocalTrainer.train`.
 
     Returns:
-      The exact sum of the updates, and the sums of the training loss of the clients in it: what `LocalTrainer.train` and
-      `ExactSum.add` give client by client, with the same bits of the sum.
+      The exact sum of the updates, and the sums of the training loss of the clients in it.
     """
-    if trainer.config.client_patience or trainer.config.drift:  # a client may end early, or its direction is measured
-        total, metrics, apart = ExactSum.zeros_like(weights, drift=trainer.config.drift), TextMetrics(), shards
+    start, config = trainer.begin(weights), trainer.config
+    if config.client_patience:
+        chunk = _Chunk(ExactSum.zeros_like(start.arrays), refused=shards)
     else:
-        total, metrics, apart = _train_together(trainer, weights, shards, cohort_size, server_round, proximal_mu)
-    for shard in apart:
-        rng = np.random.default_rng(shard.seed)
-        update, figures = trainer.train(weights, shard.documents, rng, server_round, proximal_mu)
-        if total.add(update, shard.weight, cohort_size):
-            metrics += figures
-    return total, metrics
+        run_block = trainer.steps_from(start, server_round, proximal_mu)
+        chunk = _train_together(trainer, start, run_block, shards, float(LIMIT // max(cohort_size, 1)))
+    for shard in chunk.refused:
+        update, metrics = trainer.train(start, shard.client, shard.rng, server_round, proximal_mu)
+        if chunk.total.add(update, shard.weight, cohort_size):
+            chunk.metrics += metrics
+    return chunk.total, chunk.metrics
+
+
+@dataclass
+class _Chunk:
+    """The clients summed so far.
+
+    Attributes:
+      total: their sum.
+      metrics: sums of their training loss.
+      refused: clients that are in neither, and are to be trained one by one.
+    """
+
+    total: ExactSum
+    metrics: TextMetrics = field(default_factory=TextMetrics)
+    refused: Iterable[Shard] = ()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece, and the client that it belongs to."""
+
+    shard: Shard
+    piece: Piece
 
 
 def _train_together(
-    trainer: LocalTrainer,
-    weights: Weights,
-    shards: Iterable[Shard],
-    cohort_size: int,
-    server_round: int,
-    proximal_mu: float | None,
-) -> tuple[ExactSum, TextMetrics, Iterable[Shard]]:
-    """Returns the sum, the figures of the clients in it, and clients whose update may not go into it."""
-    total, metrics, own, apart = ExactSum(()), TextMetrics(), TextMetrics(), list[Shard]()
-    step, limit = trainer.steps_from(weights, server_round, proximal_mu), float(LIMIT // max(cohort_size, 1))
-    first = True
+    trainer: LocalTrainer, start: GlobalWeights, run_block: RunBlock, shards: Iterable[Shard], limit: float
+) -> _Chunk:
+    """Trains clients block by block; the program keeps the sums, which are read once at the end."""
+    chunk, refused, own, is_first = _Chunk(ExactSum(())), list[Shard](), TextMetrics(), True
     for block in _blocks(trainer, shards, limit):
-        _, told = step([piece for _, piece in block], first=first)
-        for (shard, piece), (added, figures) in zip(block, told, strict=True):
-            own = figures if piece.begins else own + figures
-            if added:
-                metrics += own
-                total.weight += shard.weight
-                total.clients += 1
-            elif piece.scale is not None:
-                apart.append(shard)
-        first = False
-    total.sums = ExactSum.zeros_like(weights).sums if first else trainer.update_sums
-    if apart:  # something may be added yet, and the program's own arrays are not to be written
-        total.sums = tuple(s.copy() for s in total.sums)
-    return total, metrics, apart
+        result: BlockResult = run_block([part.piece for part in block], first=is_first)
+        for part, found in zip(block, result.pieces, strict=True):
+            own = found.metrics if part.piece.begins else own + found.metrics  # a long client has several pieces
+            if found.added:
+                chunk.metrics += own
+                chunk.total.weight += part.shard.weight
+                chunk.total.clients += 1
+            elif part.piece.scale is not None:
+                refused.append(part.shard)
+        is_first = False
+    chunk.total.sums = ExactSum.zeros_like(start.arrays).sums if is_first else trainer.update_sums
+    if refused:  # `ExactSum.add` writes in place, and these arrays are the program's own
+        chunk.total.sums = tuple(s.copy() for s in chunk.total.sums)
+        chunk.refused = refused
+    return chunk
 
 
-def _blocks(trainer: LocalTrainer, shards: Iterable[Shard], limit: float) -> Iterator[list[tuple[Shard, Piece]]]:
-    """Yields the clients' batches by as many as a call of the compiled program takes; a long client is cut."""
-    block, room = list[tuple[Shard, Piece]](), program.BLOCK
+def _blocks(trainer: LocalTrainer, shards: Iterable[Shard], limit: float) -> Iterator[list[_Part]]:
+    """Yields the clients' batches by as many as one call takes: BLOCK pieces, and BLOCK batches together.
+
+    A client is cut where a block is full; only its last piece has a scale, and adds its update.
+    """
+    block = list[_Part]()
     for shard in shards:
-        inputs, targets, seeds = trainer.batches_of(shard.documents, np.random.default_rng(shard.seed))
+        inputs, targets, seeds = trainer.batches_of(shard.client, shard.rng)
         at, begins = 0, True
-        while begins or at < len(inputs):
-            until = min(at + room, len(inputs))
+        while begins or at < len(inputs):  # a client without text is one piece without batches: its update is 0
+            until = min(at + program.BLOCK - _num_batches(block), len(inputs))
             scale = shard.weight * SCALE if until == len(inputs) else None
-            block.append((shard, Piece(inputs[at:until], targets[at:until], seeds, begins, scale, limit)))
-            at, begins, room = until, False, room - (until - at)
-            if room == 0 or len(block) == program.BLOCK:
+            block.append(_Part(shard, Piece(inputs[at:until], targets[at:until], seeds, begins, scale, limit)))
+            at, begins = until, False
+            if program.BLOCK in (len(block), _num_batches(block)):
                 yield block
-                block, room = [], program.BLOCK
+                block = []
     if block:
         yield block
+
+
+def _num_batches(block: Sequence[_Part]) -> int:
+    return sum(len(part.piece.inputs) for part in block)

@@ -1,13 +1,32 @@
-"""Clients in turn, and the exact sum of their updates: one compiled graph a process.
+"""The compiled program of local training: clients in turn, and the exact sum of their updates.
 
-A client costs its steps and a few passes over the weights. As a call of its own, with its update as an array and the sum outside, it
-would cost 6 ms more (2 x 256 units). The sum has the bits of `fedlm.aggregation.exact.ExactSum.add`.
+For each client k of a chunk, with the global weights w, its batches b_1 ... b_n and an optimizer step S on a fresh state:
+
+  w_k = S(... S(S(w, b_1), b_2) ..., b_n)                 float32
+  u_k = w_k - w                                           the update, float32
+  T  += rint(a_k 2**24 u_k)    if |u_k|**2 <= L_k**2      int64; a_k is the client's weight, a whole number
+
+Why one program. A client costs its steps and three passes over the weights: begin, norm, sum. With a call of its own, its
+update as an array and the sum outside, it would cost 6 ms more (2 x 256 units). A client may have any number of batches,
+so a call takes up to BLOCK batches of one or several clients (pieces), and a client longer than that goes on in the next.
+
+Where arrays lie. Weights, optimizer state, dropout seeds and the sums T are TensorFlow variables that stay between calls.
+A call brings w (tensors that are made once a message) and a `Block` of ids. Only the last update, losses and counts return.
+
+Why T has the bits of `fedlm.aggregation.exact.ExactSum.add`:
+  1. x = a_k 2**24 u_k is taken in float64, where the product is exact: u_k has 24 bits, a_k fewer than 29.
+  2. |x| < 2**51 after the check below, so x + 1.5 * 2**52 lies in [2**52, 2**53). There float64 holds exactly the whole
+     numbers, so the addition itself rounds x to one, half to even, as rint does; and the bits of these numbers, read as
+     int64, count upwards by one. Subtracting the bits of 1.5 * 2**52 leaves rint(x), at a third of what a cast costs.
+  3. Integers are added, in any order.
+The check: no coordinate is longer than the norm, so |u_k| <= L_k = limit / (2 a_k 2**24) keeps all |x| within half of
+`limit`; the other half covers the rounding of the norm, a float32. The check refuses some updates that `ExactSum.add`
+would take. `chunk.py` trains those clients again and lets `ExactSum.add` decide, coordinate by coordinate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +36,22 @@ from fedlm.layers.device import compiled
 from fedlm.training.step import OptimizerStep
 from fedlm.types import Batches, IntSums, Seeds, TextMetrics
 
-BLOCK = 16  # batches that one call of the graph can take
+BLOCK = 16  # batches, and pieces, of one call
 
-# In [2**52, 2**53) doubles are the whole numbers, in the order of their bits: adding this rounds half to even, and makes an integer
-# of a double at a third of what a conversion costs.
-_WHOLE = 1.5 * 2.0**52
+_WHOLE = 1.5 * 2.0**52  # see 2. above
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Batches of one client: all of them, or those that one call takes.
+    """Batches of one client: all of them, or as many as one call takes.
 
     Attributes:
       inputs, targets: (batches, batch, seq_len); a target 0 is not counted.
-      seeds: of dropout, for the client's first step, (generators, 2).
-      begins: the client begins here, at the global weights with an optimizer that remembers nothing; otherwise it goes on.
-      scale: what its update is multiplied by in the sum; None adds nothing, because more of it comes or it is not wanted.
-      limit: what a coordinate of the update times `scale` may be.
+      seeds: of the dropout generators at the client's first step, (generators, 2).
+      begins: the client begins here, from the global weights; otherwise it goes on from the piece before.
+      scale: a_k 2**24 where the client ends here and its update is to be added; None adds nothing.
+      limit: the largest |a_k 2**24 u_k| that a coordinate may have.
     """
 
     inputs: Batches
@@ -45,126 +62,204 @@ class Piece:
     limit: float = 2.0**51
 
     @property
-    def longest(self) -> float:
-        """The square of the norm up to which an update is added: no coordinate is longer, and half leaves room for rounding."""
+    def squared_limit(self) -> float:
+        """L_k**2, up to which the squared norm of the update may go; -1 where nothing is to be added."""
         if self.scale is None:
             return -1.0
-        return min((min(self.limit, 2.0**51) / self.scale / 2) ** 2 if self.scale else np.inf, 1e30)
+        if self.scale == 0:
+            return 1e30  # adds zeros; below the largest float32, so that an infinite norm fails the check
+        return min((min(self.limit, 2.0**51) / self.scale / 2) ** 2, 1e30)
 
 
-class TrainingSteps:
-    """Steps on the batches of clients.
+@dataclass(frozen=True)
+class PieceResult:
+    """What one piece gave.
+
+    Attributes:
+      added: the update went into the sum.
+      metrics: sums of the loss before each step of this piece.
+    """
+
+    added: bool
+    metrics: TextMetrics
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What one call gave.
+
+    Attributes:
+      update: w_k - w of the last client, as far as it went, in Keras order.
+      pieces: one result for each piece of the call.
+    """
+
+    update: list[tf.Tensor]
+    pieces: list[PieceResult]
+
+
+class Block(NamedTuple):
+    """The pieces of one call as tensors of fixed shapes; what there is less of is filled up with zeros."""
+
+    inputs: tf.Tensor  # (BLOCK, batch, seq_len) int32
+    targets: tf.Tensor  # (BLOCK, batch, seq_len) int32
+    bounds: tf.Tensor  # (BLOCK + 1,) int32; piece k has the batches bounds[k] ... bounds[k + 1] - 1
+    count: tf.Tensor  # () int32, pieces
+    begins: tf.Tensor  # (BLOCK,) bool
+    scales: tf.Tensor  # (BLOCK,) float64
+    squared_limits: tf.Tensor  # (BLOCK,) float64
+    seeds: tf.Tensor  # (BLOCK, generators, 2) int32
+    first: tf.Tensor  # () bool, the sum begins anew
+    rate: tf.Tensor  # () float32, learning rate
+    mu: tf.Tensor  # () float32, FedProx' mu
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], *, first: bool, rate: float, mu: float) -> "Block":
+        """Returns at most BLOCK pieces with at most BLOCK batches together as tensors."""
+        bounds = np.cumsum([0, *(len(p.inputs) for p in pieces)], dtype=np.int32)
+        return cls(
+            inputs=_filled(np.concatenate([p.inputs for p in pieces]), BLOCK),
+            targets=_filled(np.concatenate([p.targets for p in pieces]), BLOCK),
+            bounds=_filled(bounds, BLOCK + 1),
+            count=tf.constant(np.int32(len(pieces))),
+            begins=_filled(np.array([p.begins for p in pieces]), BLOCK),
+            scales=_filled(np.array([p.scale or 0.0 for p in pieces]), BLOCK),
+            squared_limits=_filled(np.array([p.squared_limit for p in pieces]), BLOCK),
+            seeds=_filled(np.array([p.seeds for p in pieces]).astype(np.int32), BLOCK),
+            first=tf.constant(first),
+            rate=tf.constant(np.float32(rate)),
+            mu=tf.constant(np.float32(mu)),
+        )
+
+    @classmethod
+    def signature(cls, ids: tuple[int, int], generators: int) -> "Block":
+        """Returns the shapes and types, for ids (batch, seq_len) and that many dropout generators."""
+        return cls(
+            inputs=tf.TensorSpec((BLOCK, *ids), tf.int32),
+            targets=tf.TensorSpec((BLOCK, *ids), tf.int32),
+            bounds=tf.TensorSpec((BLOCK + 1,), tf.int32),
+            count=tf.TensorSpec((), tf.int32),
+            begins=tf.TensorSpec((BLOCK,), tf.bool),
+            scales=tf.TensorSpec((BLOCK,), tf.float64),
+            squared_limits=tf.TensorSpec((BLOCK,), tf.float64),
+            seeds=tf.TensorSpec((BLOCK, generators, 2), tf.int32),
+            first=tf.TensorSpec((), tf.bool),
+            rate=tf.TensorSpec((), tf.float32),
+            mu=tf.TensorSpec((), tf.float32),
+        )
+
+
+class Figures(NamedTuple):
+    """What the graph notes of each piece."""
+
+    added: tf.Tensor  # (BLOCK,) bool
+    losses: tf.Tensor  # (BLOCK,) float64, in nats
+    counts: tf.Tensor  # (BLOCK, 3) int64: correct, tokens, characters
+
+
+class TrainingProgram:
+    """Trains blocks of clients, and sums their updates.
 
     Args:
-      step: one of them.
+      step: one optimizer step of the model.
     """
 
     def __init__(self, step: OptimizerStep) -> None:
         self._step = step
-        self._totals = [tf.Variable(tf.zeros(v.shape, tf.int64)) for v in step.variables]
+        self._sums = [tf.Variable(tf.zeros(v.shape, tf.int64)) for v in step.variables]
         self._graphs: dict[bool, Any] = {}
 
     def run(
         self, start: Sequence[tf.Tensor], pieces: Sequence[Piece], *, first: bool = False, rate: float, mu: float
-    ) -> tuple[list[tf.Tensor], list[tuple[bool, TextMetrics]]]:
-        """Makes a step on each batch, and adds the updates of clients to the sum.
+    ) -> BlockResult:
+        """Makes a step on each batch, and adds the updates of the clients that end here.
 
         Args:
-          start: the global weights, where a client begins and which FedProx' term pulls to.
-          pieces: of clients, at most BLOCK with together at most BLOCK batches.
+          start: the global weights w, in Keras order.
+          pieces: at most BLOCK, with at most BLOCK batches together.
           first: the sum begins anew.
           rate: learning rate.
-          mu: FedProx' mu, 0 without the term.
-
-        Returns:
-          The way from `start` of the last client, and for each piece whether an update was added and the sums of the loss
-          before each step. Besides pieces without a scale, an update that is not finite or may be too large is not added.
+          mu: FedProx' mu; 0 leaves its term out.
         """
-        rows, nexts = (_filled(np.concatenate([getattr(p, part) for p in pieces])) for part in ("inputs", "targets"))
-        bounds = np.cumsum([0, *(len(p.inputs) for p in pieces)], dtype=np.int32)
-        moved, added, losses, counts = self._graph(proximal=mu > 0)(
-            start,
-            *map(tf.constant, (rows, nexts, _filled(bounds, BLOCK + 1), np.int32(len(pieces)))),
-            tf.constant(_filled(np.array([p.begins for p in pieces]))),
-            tf.constant(_filled(np.array([p.scale or 0.0 for p in pieces]))),
-            tf.constant(_filled(np.array([p.longest for p in pieces]))),
-            tf.constant(_filled(np.array([p.seeds for p in pieces]).astype(np.int32))),
-            *map(tf.constant, (first, np.float32(rate), np.float32(mu))),
-        )
-        told = zip(np.asarray(added), np.asarray(losses), np.asarray(counts), strict=True)
-        return moved, [(bool(a), TextMetrics(float(loss), *map(int, n))) for a, loss, n in told][: len(pieces)]
+        block = Block.of(pieces, first=first, rate=rate, mu=mu)
+        update, figures = self._graph(proximal=mu > 0)(start, block)
+        noted = zip(*(np.asarray(f)[: len(pieces)] for f in figures), strict=True)
+        results = [PieceResult(bool(a), TextMetrics(float(loss), *map(int, counts))) for a, loss, counts in noted]
+        return BlockResult(update, results)
 
     @property
     def sums(self) -> IntSums:
-        """The sum of the updates added since the last `first`."""
-        return tuple(np.asarray(t.value()) for t in self._totals)  # not `numpy()`, which copies
+        """The sum T of the updates added since the last `first`; not to be changed in place."""
+        return tuple(np.asarray(t.value()) for t in self._sums)  # not `numpy()`, which copies
 
-    def _graph(self, *, proximal: bool) -> Any:
-        """Returns the graph of a call, with FedProx' term or without; each is compiled once."""
+    def _graph(self, *, proximal: bool) -> Callable[..., tuple[list[tf.Tensor], Figures]]:
+        """Returns the graph with FedProx' term or without it; each is compiled once a process."""
         if proximal not in self._graphs:
-            ids, generators = tf.TensorSpec((BLOCK, *self._step.shape), tf.int32), len(self._step.seeds)
-            graph = compiled(
-                partial(self._clients, proximal),
-                [
-                    [tf.TensorSpec(v.shape, v.dtype) for v in self._step.variables],
-                    ids,
-                    ids,
-                    tf.TensorSpec((BLOCK + 1,), tf.int32),
-                    tf.TensorSpec((), tf.int32),
-                    *(tf.TensorSpec((BLOCK,), kind) for kind in (tf.bool, tf.float64, tf.float64)),
-                    tf.TensorSpec((BLOCK, generators, 2), tf.int32),
-                    *(tf.TensorSpec((), kind) for kind in (tf.bool, tf.float32, tf.float32)),
-                ],
+
+            def train(start: list[tf.Tensor], block: Block) -> tuple[list[tf.Tensor], Figures]:
+                return self._train_block(start, block, proximal=proximal)
+
+            weights = [tf.TensorSpec(v.shape, v.dtype) for v in self._step.variables]
+            signature = Block.signature(self._step.shape, len(self._step.seeds))
+            graph = compiled(train, [weights, signature])
+            self._graphs[proximal] = graph.get_concrete_function()  # looking it up anew costs 0.7 ms a call
+        found: Callable[..., tuple[list[tf.Tensor], Figures]] = self._graphs[proximal]
+        return found
+
+    # What follows is traced into the graph.
+
+    def _train_block(self, start: list[tf.Tensor], block: Block, *, proximal: bool) -> tuple[list[tf.Tensor], Figures]:
+        """Trains the first `count` pieces; returns the last update, and figures for all BLOCK."""
+        _if(block.first, lambda: [total.assign(tf.zeros_like(total)) for total in self._sums])
+        places = tf.range(BLOCK)
+
+        def piece(k: tf.Tensor, figures: Figures) -> tuple[tf.Tensor, Figures]:
+            self._step.begin(start, block.seeds[k], block.begins[k])
+            loss, counts = self._train_piece(start, block, k, proximal=proximal)
+            adds = self._add_update(start, block, k)
+            here = places == k
+            return k + 1, Figures(
+                added=tf.where(here, adds, figures.added),
+                losses=tf.where(here, loss, figures.losses),
+                counts=tf.where(here[:, None], counts, figures.counts),
             )
-            self._graphs[proximal] = graph.get_concrete_function()  # finding it again costs 0.7 ms a call
-        return self._graphs[proximal]
 
-    def _clients(
-        self,
-        proximal: bool,
-        start: list[tf.Tensor],
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        bounds: tf.Tensor,
-        count: tf.Tensor,
-        begins: tf.Tensor,
-        scales: tf.Tensor,
-        longest: tf.Tensor,
-        seeds: tf.Tensor,
-        first: tf.Tensor,
-        rate: tf.Tensor,
-        mu: tf.Tensor,
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Steps on the batches of the first `count` pieces; returns what `run` does, for all BLOCK."""
-        _if(first, lambda: [t.assign(tf.zeros_like(t)) for t in self._totals])
-        anchors, places = start if proximal else None, tf.range(BLOCK)
+        none = Figures(tf.zeros(BLOCK, tf.bool), tf.zeros(BLOCK, tf.float64), tf.zeros((BLOCK, 3), tf.int64))
+        _, figures = _loop(lambda k, _: k < block.count, piece, (tf.constant(0), none))
+        return self._step.moved(start), figures
 
-        def step(at: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            loss, seen = self._step(anchors, inputs[at], targets[at], rate, mu)
-            return at + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
+    def _train_piece(
+        self, start: list[tf.Tensor], block: Block, k: tf.Tensor, *, proximal: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Makes a step on each batch of piece k; returns its loss () float64 and counts (3,) int64."""
+        anchors = start if proximal else None  # FedProx pulls towards w
 
-        def client(at: tf.Tensor, added: tf.Tensor, losses: tf.Tensor, counts: tf.Tensor) -> Any:
-            self._step.begin(start, seeds[at], begins[at])
-            nothing = (bounds[at], tf.constant(0, tf.float64), tf.zeros(3, tf.int64))
-            _, loss, seen = _loop(lambda batch, *_: batch < bounds[at + 1], step, nothing)
-            norm = tf.cast(self._step.squared_norm(start), tf.float64)
-            adds, here = norm <= longest[at], places == at  # NaN compares false
-            _if(adds, lambda: self._add(self._step.moved(start), scales[at]))
-            kept = tf.where(here, adds, added), tf.where(here, loss, losses), tf.where(here[:, None], seen, counts)
-            return at + 1, *kept
+        def step(batch: tf.Tensor, loss_sum: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            loss, seen = self._step(anchors, block.inputs[batch], block.targets[batch], block.rate, block.mu)
+            return batch + 1, loss_sum + tf.cast(loss, tf.float64), counts + seen
 
-        begin = (tf.constant(0), tf.zeros(BLOCK, tf.bool), tf.zeros(BLOCK, tf.float64), tf.zeros((BLOCK, 3), tf.int64))
-        _, added, losses, counts = _loop(lambda at, *_: at < count, client, begin)
-        return self._step.moved(start), added, losses, counts
+        nothing = (block.bounds[k], tf.constant(0, tf.float64), tf.zeros(3, tf.int64))
+        _, loss_sum, counts = _loop(lambda batch, *_: batch < block.bounds[k + 1], step, nothing)
+        return loss_sum, counts
 
-    def _add(self, moved: list[tf.Tensor], scale: tf.Tensor) -> None:
-        """Adds rint(scale * moved)."""
-        for total, m in zip(self._totals, moved, strict=True):
-            total.assign_add(tf.bitcast(tf.cast(m, tf.float64) * scale + _WHOLE, tf.int64) - _WHOLE_BITS)
+    def _add_update(self, start: list[tf.Tensor], block: Block, k: tf.Tensor) -> tf.Tensor:
+        """Adds rint(scale u_k) to the sums if u_k passes the check; returns whether it did, () bool."""
+        squared_norm = tf.cast(self._step.squared_norm(start), tf.float64)
+        passes = squared_norm <= block.squared_limits[k]  # NaN compares false
+
+        def add() -> None:
+            for total, u in zip(self._sums, self._step.moved(start), strict=True):
+                shifted = tf.cast(u, tf.float64) * block.scales[k] + _WHOLE
+                total.assign_add(tf.bitcast(shifted, tf.int64) - _WHOLE_BITS)
+
+        _if(passes, add)
+        return passes
 
 
-def _if(condition: tf.Tensor, body: Any) -> None:
-    """Runs what changes variables, or does not; XLA copies them for a `cond`, and not for a loop of one turn or none."""
+def _if(condition: tf.Tensor, body: Callable[[], Any]) -> None:
+    """Runs a body that changes variables, or does not run it.
+
+    A loop of one turn or none: for a `tf.cond` XLA would copy the variables, 7 MB of sums a client.
+    """
     turns = tf.cast(condition, tf.int32)
 
     def once(turn: tf.Tensor) -> tuple[tf.Tensor]:
@@ -174,12 +269,12 @@ def _if(condition: tf.Tensor, body: Any) -> None:
     _loop(lambda turn: turn < turns, once, (tf.constant(0),))
 
 
-def _loop(condition: Any, body: Any, start: Any) -> Any:
+def _loop(condition: Callable[..., tf.Tensor], body: Callable[..., Any], start: Any) -> Any:
     return tf.while_loop(condition, body, start, parallel_iterations=1)
 
 
-def _filled(values: npt.NDArray[Any], size: int = 0) -> npt.NDArray[Any]:
-    """Returns an array filled up with zeros to BLOCK, or `size`."""
-    filled = np.zeros((size or BLOCK, *values.shape[1:]), values.dtype)
+def _filled(values: npt.NDArray[Any], size: int) -> tf.Tensor:
+    """Returns an array (n, ...) as a tensor (size, ...), filled up with zeros."""
+    filled = np.zeros((size, *values.shape[1:]), values.dtype)
     filled[: len(values)] = values
-    return filled
+    return tf.constant(filled)

@@ -1,12 +1,13 @@
-"""Loads TensorFlow as every process of ours does: quietly, with one thread, and with the XLA options that the bits depend on."""
+"""Loads TensorFlow as every process of fedlm does: quietly, on one thread, with the XLA flags that bits depend on."""
 
 import os
 from importlib import metadata
 
+from fedlm.layers.kernels.versions import is_tried, warn_if_untried
 from fedlm.system.memory import keep_memory
 from fedlm.system.terminal import quiet_stderr
 
-# What XLA does otherwise suits many threads and short vectors: together a fifth of a training step (docs/performance.md).
+# XLA's defaults suit many threads and short vectors; these flags save a fifth of a training step (docs/performance.md).
 _XLA_FLAGS = (
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
     "--xla_cpu_multi_thread_eigen=false",
@@ -16,7 +17,11 @@ _XLA_FLAGS = (
 
 
 def load_tensorflow() -> None:
-    """Loads TensorFlow on one thread, without its start-up lines, into a process that keeps its memory."""
+    """Loads TensorFlow on one thread, without its start-up lines, into a process that keeps freed memory.
+
+    A version that was not tried is said once on stderr: it runs without our XLA flags and kernels.
+    """
+    warn_if_untried()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _set_xla_flags()
     keep_memory()
@@ -29,7 +34,7 @@ def load_tensorflow() -> None:
 
 
 def _set_xla_flags() -> None:
-    """Puts our flags before the user's, once; XLA ends a process over a flag that it does not know."""
+    """Puts our flags before the user's, once; an untried XLA may end the process over a flag that it does not know."""
     given = os.environ.get("XLA_FLAGS", "")
-    if metadata.version("tensorflow").startswith("2.21.") and not given.startswith(_XLA_FLAGS[0]):
+    if is_tried(metadata.version("tensorflow")) and not given.startswith(_XLA_FLAGS[0]):
         os.environ["XLA_FLAGS"] = " ".join([*_XLA_FLAGS, given]).strip()

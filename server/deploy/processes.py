@@ -4,8 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from clients.deploy.folder import NodeFolder
 from clients.deploy.keys import load_public_key
 from fedlm.errors import ConfigError, FedLMError, error_of_code
 from fedlm.system.locks import supervisor
-from fedlm.system.processes import MARK, last_line, marked
+from fedlm.system.processes import MARK, Process, child_environment, last_line, marked, module_command, start
 from server.deploy.control import Admitted
 from server.deploy.folder import ServerFolder
 from server.deploy.runs import known_runs
@@ -53,7 +51,7 @@ class Deployment:
         for key, node in local.items():
             if key not in self.server.admits():
                 raise ConfigError(f"{node} is not admitted: fedlm deploy add {self.path} {node / 'node.key.pub'}.")
-        started: dict[Path, subprocess.Popen[bytes]] = {}
+        started: dict[Path, Process] = {}
         if supervisor(self.server.path) is None:
             say("starting the SuperLink")
             started[self.server.path] = self._start("server.deploy.coordinator", self.server.path)
@@ -73,16 +71,9 @@ class Deployment:
         _wait(connected, started, f"Not all nodes of {self.path} came up", say=say)
         return [n["name"] for n in self.members() if n["status"] != "online"]
 
-    def _start(self, module: str, folder: Path) -> subprocess.Popen[bytes]:
-        with (folder / "supervisor.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, MARK: str(self.path)},
-            )
+    def _start(self, module: str, folder: Path) -> Process:
+        environment = child_environment({MARK: str(self.path)})  # its own children inherit the mark
+        return start(module_command(module, folder), environment, log=folder / "supervisor.log")
 
     def _answers(self) -> bool:
         try:
@@ -154,7 +145,7 @@ class Deployment:
 
 def _wait(
     condition: Callable[[], bool],
-    started: Mapping[Path, "subprocess.Popen[bytes]"],
+    started: Mapping[Path, Process],
     problem: str,
     seconds: float = _UP_SECONDS,
     say: Callable[[str], object] = lambda sentence: None,

@@ -14,7 +14,7 @@ import numpy as np
 from fedlm.artifacts import VOCABULARY_FILE
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, FedLMError
-from fedlm.system.files import replacing
+from fedlm.system.files import replacing, write_atomic
 from fedlm.system.locks import holding
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.store.checkpoint import BEST, LATEST, Checkpoint
@@ -82,13 +82,11 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file of the folder, whole or not at all."""
-        with replacing(self.path / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_atomic(self.path / name, text)
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a binary file of the folder, whole or not at all."""
-        with replacing(self.path / name) as beside:
-            beside.write_bytes(content)
+        write_atomic(self.path / name, content)
 
     def save_checkpoint(self, checkpoint: Checkpoint, *, keep: bool = False, name: str = LATEST) -> None:
         """Keeps a checkpoint as the latest, or by another name; `keep` also keeps it under the round's number."""
@@ -169,8 +167,7 @@ class RunFolder:
         """Writes metrics.jsonl anew."""
         contents = {self.path: map(self.public, lines)} if self.figures != self.path else {}
         for folder, kept in {**contents, self.figures: lines}.items():
-            with replacing(folder / "metrics.jsonl") as beside:
-                beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_atomic(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; under differential privacy only what the ledger covers stands in the open one."""

@@ -1,4 +1,4 @@
-"""Rows and batches of text: how many targets there are, and that rows are kept for one training only."""
+"""Rows and batches of text: how many targets there are, and which rows a batch has."""
 
 import numpy as np
 import pytest
@@ -6,28 +6,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
 from fedlm.training.batches import Batching
 
 DOCUMENTS = st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60), max_size=5)
 
 
+def batching(**values: object) -> Batching:
+    config = RunConfig.checked({"seq_len": 7, "batch_size": 2, **values})
+    return Batching(config, config.vocab, is_masked=False)
+
+
 @pytest.mark.parametrize("vocabulary", ["chars", "bytes"])
 @given(documents=DOCUMENTS)
 def test_targets_are_a_documents_symbols_and_its_end(vocabulary: str, documents: list[str]) -> None:
-    config = RunConfig.checked({"vocabulary": vocabulary, "seq_len": 7})
-    batching = Batching(config, config.vocab, is_masked=False)
-    assert batching.num_tokens(documents) == sum(len(config.vocab.encode(d)) + 1 for d in documents)
+    vocab = RunConfig.checked({"vocabulary": vocabulary}).vocab
+    client = batching(vocabulary=vocabulary).prepare(documents)
+    assert client.num_tokens == sum(len(vocab.encode(d)) + 1 for d in documents)
+    assert client.inputs.shape == client.targets.shape and client.inputs.shape[1] == 7
 
 
-def test_a_weighed_clients_rows_serve_its_training_and_nobody_elses() -> None:
+@given(documents=DOCUMENTS, epochs=st.integers(1, 3), seed=st.integers(0, 99))
+def test_an_epoch_has_every_row_once_in_batches_of_its_own(documents: list[str], epochs: int, seed: int) -> None:
+    made, rng = batching(local_epochs=epochs), np.random.default_rng(seed)
+    client = made.prepare(documents)
+    count = len(client.inputs)
+    inputs, targets = made.batches(client.inputs, client.targets, made.orders(count, rng), rng)
+    assert inputs.shape == targets.shape == (epochs * -(-count // 2), 2, 7)
+    expected = sorted(np.hstack([client.inputs, client.targets]).tolist())
+    for epoch in np.split(np.concatenate([inputs, targets], axis=-1), epochs):
+        rows = epoch.reshape(-1, 14)
+        assert sorted(rows[:count].tolist()) == expected and not rows[count:].any()
+
+
+def test_a_prepared_client_shows_no_text() -> None:
+    client = batching().prepare(["a secret"])
+    assert repr(client) == "PreparedClient(num_tokens=9)"
+
+
+def test_masked_prediction_needs_a_vocabulary_with_a_mask() -> None:
     config = RunConfig.checked({"seq_len": 7})
-    batching = Batching(config, config.vocab, is_masked=False)
-    one, other = ["how are you?"], ["and you?", "x"]
-    expected = [Batching(config, config.vocab, is_masked=False).rows(d) for d in (one, other, one)]
-    batching.num_tokens(one)
-    found = [batching.rows(d) for d in (one, other, one)]
-    for pair, right in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(pair, right)
-    batching.num_tokens(one)
-    np.testing.assert_array_equal(batching.rows(other), expected[1])
-    assert batching._weighed is None
+    with pytest.raises(ConfigError, match="needs the vocabulary of a preset, not 'chars'"):
+        Batching(config, config.vocab, is_masked=True).prepare(["text"])

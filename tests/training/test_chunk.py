@@ -17,8 +17,8 @@ LINE = "to be or not to be, that is the question"
 SIZES = [1, 0, 40, 3, 0, 0, 9, 1, 25]  # documents of a client; most end within a block of the program, two go beyond
 
 
-def shards(sizes: Sequence[int] = SIZES) -> list[Shard]:
-    return [Shard([LINE[c:]] * size, [7, c], 100 * c) for c, size in enumerate(sizes)]
+def shards(trainer: LocalTrainer, sizes: Sequence[int] = SIZES) -> list[Shard]:
+    return [Shard(trainer.prepare([LINE[c:]] * size), [7, c], 100 * c) for c, size in enumerate(sizes)]
 
 
 def one_by_one(
@@ -27,7 +27,7 @@ def one_by_one(
     total, metrics = ExactSum.zeros_like(trainer.weights), TextMetrics()
     start = trainer.weights if start is None else start
     for shard in clients:
-        update, figures = trainer.train(start, shard.documents, np.random.default_rng(shard.seed), 3)
+        update, figures = trainer.train(start, shard.client, shard.rng, 3)
         if total.add(update, shard.weight, cohort):
             metrics += figures
     return total, metrics
@@ -53,13 +53,13 @@ def assert_same(found: tuple[ExactSum, TextMetrics], expected: tuple[ExactSum, T
 def test_a_chunk_is_its_clients_one_by_one(tiny_config: Any, values: dict[str, Any]) -> None:
     trainer = LocalTrainer(tiny_config(**values))
     start = trainer.weights
-    expected = one_by_one(trainer, shards(), len(SIZES))
+    expected = one_by_one(trainer, shards(trainer), len(SIZES))
     trainer.assign(start)
-    first = train_chunk(trainer, start, iter(shards()), len(SIZES), 3)
+    first = train_chunk(trainer, start, iter(shards(trainer)), len(SIZES), 3)
     assert_same(first, expected)
-    other = train_chunk(trainer, start, iter(shards([5, 5])), len(SIZES), 3)  # begins anew
+    other = train_chunk(trainer, start, iter(shards(trainer, [5, 5])), len(SIZES), 3)  # begins anew
     assert_same(first, expected)  # what was returned stays
-    assert_same(other, one_by_one(trainer, shards([5, 5]), len(SIZES), start))
+    assert_same(other, one_by_one(trainer, shards(trainer, [5, 5]), len(SIZES), start))
     assert expected[0].clients == len(SIZES) and all(s.any() for s in first[0].sums)
 
 
@@ -67,11 +67,11 @@ def test_a_client_that_may_not_go_into_the_sum_is_left_out_alone(tiny_config: An
     """One diverges; of another limit even the small ones are too large; what the limit just allows is added."""
     trainer = LocalTrainer(tiny_config(model="rnn(units=4)", client_optimizer="sgd(learning_rate=1e30)"))
     start = trainer.weights
-    expected = one_by_one(trainer, shards([1, 40, 0, 2]), 4)
+    expected = one_by_one(trainer, shards(trainer, [1, 40, 0, 2]), 4)
     assert expected[0].failed > 0 and expected[0].clients > 0
-    assert_same(train_chunk(trainer, start, shards([1, 40, 0, 2]), 4, 3), expected)
+    assert_same(train_chunk(trainer, start, shards(trainer, [1, 40, 0, 2]), 4, 3), expected)
     trainer = LocalTrainer(tiny_config(model="rnn(units=4)"))
-    start, clients = trainer.weights, shards([1, 4, 6])
+    start, clients = trainer.weights, shards(trainer, [1, 4, 6])
     found = set()
     for power in range(20, 62):
         expected = one_by_one(trainer, clients, 2**power)
@@ -89,9 +89,9 @@ def test_no_clients_and_a_stopped_client(tiny_config: Any) -> None:
     assert not any(s.any() for s in total.sums)
     stops = LocalTrainer(tiny_config(model="rnn(units=4)", client_patience=1, local_epochs=3))
     start = stops.weights
-    expected = one_by_one(stops, shards(), len(SIZES))
+    expected = one_by_one(stops, shards(stops), len(SIZES))
     stops.assign(start)
-    assert_same(train_chunk(stops, start, shards(), len(SIZES), 3), expected)
+    assert_same(train_chunk(stops, start, shards(stops), len(SIZES), 3), expected)
 
 
 def test_a_gpus_graph_computes_the_same(tiny_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_gpus_graph_computes_the_same(tiny_config: Any, monkeypatch: pytest.Mo
         for module in (device, fused, dense):
             monkeypatch.setattr(module, "on_cpu", lambda is_cpu=is_cpu: is_cpu)
         trainer = LocalTrainer(tiny_config(model="lstm(units=8, layers=1)"))
-        found.append(train_chunk(trainer, trainer.weights, shards(), len(SIZES)))
+        found.append(train_chunk(trainer, trainer.weights, shards(trainer), len(SIZES)))
     for ours, other in zip(found[0][0].sums, found[1][0].sums, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-4 * np.abs(ours).max())
     assert found[0][0].weight == found[1][0].weight

@@ -98,6 +98,6 @@ def test_a_key_file_that_goes_while_another_process_waits_for_it_is_one_sentence
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_key_file(tmp_path / "k")
-    monkeypatch.setattr("fedlm.vault.keyfile.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
+    monkeypatch.setattr("fedlm.system.locks.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
     with pytest.raises(VaultError, match="is missing"):
         StoredKeys(KeyFile(tmp_path / "k")).create(b"v" * 16, b"")

@@ -1,4 +1,12 @@
-"""The processor that kernels are compiled for."""
+"""The processor that kernels are compiled for: its vectors, how large a tile its registers hold, and its compiler.
+
+A tile of a matrix product keeps rows * vectors sums in registers. Each step of the depth loads `vectors` vectors of b
+and, one after the other, `rows` numbers of a; so a tile needs rows * vectors + vectors + 1 registers, and makes
+rows * vectors multiply-adds of `width` floats for rows + vectors loads: the larger the tile, the fewer loads.
+
+  AVX-512   32 registers of 16 floats   14 x 2 vectors: 28 + 2 + 1 = 31   28 multiply-adds for 16 loads
+  AVX2      16 registers of 8 floats     6 x 2 vectors: 12 + 2 + 1 = 15   12 multiply-adds for 8 loads
+"""
 
 import functools
 import threading
@@ -11,26 +19,29 @@ from fedlm.layers.kernels.emit import Emitter
 
 @dataclass(frozen=True)
 class Machine:
-    """What fits into a processor's registers.
+    """A processor.
 
     Attributes:
-      width: floats in a vector.
-      rows, vectors: of a tile of a matrix product; its sums stay in registers.
+      name: of its vector instructions.
+      width: floats of a vector.
+      rows: rows of a tile.
+      vectors: vectors of each row of a tile.
     """
 
+    name: str
     width: int
     rows: int
     vectors: int
 
 
-WIDE = Machine(width=16, rows=14, vectors=2)  # 32 registers of AVX-512
-NARROW = Machine(width=8, rows=6, vectors=2)  # 16 registers of AVX2
-_LOCK = threading.Lock()  # of two engines the one that is not kept would take its kernels with it
+WIDE = Machine("avx512", width=16, rows=14, vectors=2)
+NARROW = Machine("avx2", width=8, rows=6, vectors=2)
+_LOCK = threading.Lock()  # two threads must not make two engines: a kernel dies with its engine
 
 
 @functools.cache
 def machine() -> Machine | None:
-    """Returns this processor's, or None if kernels are not written for it."""
+    """Returns this processor, or None if no kernels are written for it."""
     features = binding.get_host_cpu_features() if binding.get_default_triple().startswith("x86_64") else {}
     if all(features.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
         return WIDE
@@ -38,18 +49,18 @@ def machine() -> Machine | None:
 
 
 def address_of(emit: Emitter) -> int:
-    """Ends a kernel and returns its address; it stays for the life of the process."""
+    """Ends a kernel, compiles it, and returns its address, which stays valid as long as the process."""
     emit.build.ret_void()
     with _LOCK:
         engine, target = _engine()
-        parsed = binding.parse_assembly(str(emit.function.module))
-        parsed.verify()
-        # Kernels say their vectors themselves.
+        module = binding.parse_assembly(str(emit.function.module))
+        module.verify()
+        # The emitter writes vectors and tiles itself: LLVM shall not vectorise or unroll on top of that.
         options = binding.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
         builder = binding.create_pass_builder(target, options)
-        builder.getModulePassManager().run(parsed, builder)
-        engine.add_module(parsed)
+        builder.getModulePassManager().run(module, builder)
+        engine.add_module(module)
         engine.finalize_object()
         return int(engine.get_function_address(emit.function.name))
 

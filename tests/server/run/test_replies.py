@@ -1,26 +1,36 @@
-"""A census or an evaluation that is not laid out as one ends in a sentence that names the node."""
+"""A reply that is not laid out as one ends in a sentence that names the node; what is lost of a round is told."""
 
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 
+from fedlm.aggregation.base import RoundResult
 from fedlm.aggregation.exact import ExactSum
+from fedlm.aggregation.open import Open
+from fedlm.aggregation.registry import build_aggregation
+from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError
-from fedlm.messages import wire
-from fedlm.messages.replies import checked_census, checked_evaluation, checked_initial
-from fedlm.types import TextMetrics
+from fedlm.errors import CohortError, ConfigError, FedLMError, VaultError
+from fedlm.messages.discovery import DiscoveryReply
+from fedlm.messages.evaluation import ClientFigures, GroupFigures
+from fedlm.messages.fields import pseudonym_bytes, weights_record
+from fedlm.messages.training import TrainRequest, payload_content
+from fedlm.spec import Spec
+from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.engines.local import take_identity
-from server.run import vocabulary
+from server.run.discovery import discover
+from server.run.evaluation import evaluate_clients
 from server.run.federation import Federation
 from server.run.population import Population
-from server.run.round import CohortStrategy
-from server.run.strategies import build_strategy
+from server.run.release import OpenRelease, PrivateRelease, ReleaseStage
+from server.run.round import Round, Setting, Stages
+from server.run.strategies import ServerOptimizer, accepts_mean, build_strategy
 from server.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.flower
@@ -28,12 +38,18 @@ NODE, CLIENTS = 7, np.array([3, 5], np.uint64)
 WEIGHTS = (np.zeros(3, np.float32),)
 
 
+@pytest.fixture(autouse=True)
+def identity() -> None:
+    take_identity()
+
+
 def told() -> RecordDict:
-    return wire.evaluation_content(CLIENTS, [TextMetrics(1.5, 1, 3, 3), TextMetrics(float("nan"), 0, 3, 3)])
+    metrics = [TextMetrics(1.5, 1, 3, 3), TextMetrics(float("nan"), 0, 3, 3)]
+    return ClientFigures(CLIENTS, metrics).content()
 
 
 def group() -> RecordDict:
-    return wire.group_content([TextMetrics(1.5, 1, 3, 3)] * 2, 1)
+    return GroupFigures.of([TextMetrics(1.5, 1, 3, 3)] * 2, 1).content()
 
 
 def no_figures(content: RecordDict) -> None:
@@ -41,75 +57,83 @@ def no_figures(content: RecordDict) -> None:
 
 
 def no_tokens(content: RecordDict) -> None:
-    del content.metric_records["metrics"]["tokens"]
+    del content["metrics"]["tokens"]
 
 
 def negative(content: RecordDict) -> None:
-    of_clients = isinstance(content.metric_records["metrics"]["tokens"], list)
-    content.metric_records["metrics"]["tokens"] = [3, -3] if of_clients else -3
+    of_clients = isinstance(content["metrics"]["tokens"], list)
+    content["metrics"]["tokens"] = [3, -3] if of_clients else -3
 
 
 def one_figure(content: RecordDict) -> None:
-    content.metric_records["metrics"]["tokens"] = [3]
+    content["metrics"]["tokens"] = [3]
 
 
 def other_client(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = wire.pseudonym_bytes(np.array([3, 6], np.uint64))
+    content["config"]["clients"] = pseudonym_bytes(np.array([3, 6], np.uint64))
 
 
 def half_a_client(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = b"\x00" * 15
+    content["config"]["clients"] = b"\x00" * 15
 
 
 def words(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = "3, 5"
+    content["config"]["clients"] = "3, 5"
+
+
+def no_count_of_losses(content: RecordDict) -> None:
+    content["metrics"]["histogram"] = [float("inf")]
 
 
 OF_CLIENTS = [no_figures, no_tokens, negative, one_figure, other_client, half_a_client, words]
+OF_GROUP = [no_figures, no_tokens, negative, no_count_of_losses]
+
+
+class Nodes:
+    """Nodes that answer each request with a content, or an error, of a test's."""
+
+    one_vault = False
+    faults: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, answer: Callable[[Message], RecordDict | Error], nodes: Sequence[int] = (NODE,)) -> None:
+        self._answer, self.nodes, self.asked = answer, nodes, list[Message]()
+
+    def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
+        futures = [Future[Message]() for _ in messages]
+        self.asked += messages
+        for message, future in zip(messages, futures, strict=True):
+            future.set_result(Message(self._answer(message), reply_to=message))
+        return futures
+
+
+def evaluated(answer: Callable[[Message], RecordDict | Error]) -> dict[int, TextMetrics]:
+    population = Population.merge([(CLIENTS, {})], [(b"vault", NODE)])
+    return evaluate_clients(Nodes(answer), population, "{}", 4, WEIGHTS, CLIENTS, 9.0)
 
 
 def test_an_honest_evaluation_is_taken() -> None:
-    assert set(checked_evaluation(told(), NODE, CLIENTS)) == {3, 5}
-    assert checked_evaluation(group(), NODE, CLIENTS) == {NODE: TextMetrics(3.0, 2, 6, 6)}
+    assert set(evaluated(lambda message: told())) == {3, 5}
+    assert evaluated(lambda message: group()) == {NODE: TextMetrics(3.0, 2, 6, 6)}
 
 
-class OneNode(Grid):
-    """A node that answers each request with a content of a test's."""
-
-    def __init__(self, answer: Callable[[Message], RecordDict]) -> None:
-        self._answer = answer
-
-    def get_node_ids(self) -> Iterable[int]:
-        return [NODE]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return [Message(self._answer(message), reply_to=message) for message in messages]
-
-    def set_run(self, run: Any) -> None: ...
-
-    run: Any = None
-    create_message: Any = None
-    push_messages: Any = None
-    pull_messages: Any = None
-
-
-@pytest.mark.parametrize(
-    ("make", "damage"), [(told, d) for d in OF_CLIENTS] + [(group, d) for d in (no_figures, no_tokens, negative)]
-)
+@pytest.mark.parametrize(("make", "damage"), [(told, d) for d in OF_CLIENTS] + [(group, d) for d in OF_GROUP])
 def test_a_damaged_evaluation_is_one_sentence_that_names_the_node(
     make: Callable[[], RecordDict], damage: Callable[[RecordDict], None]
 ) -> None:
     content = make()
     damage(content)
-    take_identity()
-    people = Population.merge([(CLIENTS, {})], [(b"vault", NODE)])
-    strategy = CohortStrategy(build_strategy("FedAvg"), "{}", people)
     with pytest.raises(CohortError, match=rf"Evaluation after round 4 failed: the reply of node {NODE} was refused"):
-        strategy.evaluate(OneNode(lambda message: content), 4, WEIGHTS, CLIENTS, 9.0)
+        evaluated(lambda message: content)
 
 
-def census() -> RecordDict:
-    return wire.census_content(b"vault", CLIENTS, {"train": np.array([5, 6], np.uint32)})
+@pytest.mark.parametrize(("code", "kind"), [(2, ConfigError), (3, VaultError), (4, CohortError), (1, FedLMError)])
+def test_an_evaluation_that_fails_has_the_code_that_it_has_at_the_node(code: int, kind: type[FedLMError]) -> None:
+    with pytest.raises(kind, match=r"Evaluation after round 4 failed: it does not open\."):
+        evaluated(lambda message: Error(code, "it does not open."))
+
+
+def clients() -> RecordDict:
+    return DiscoveryReply(b"vault", CLIENTS, {"train": np.array([5, 6], np.uint32)}).content()
 
 
 def no_vault(content: RecordDict) -> None:
@@ -117,78 +141,209 @@ def no_vault(content: RecordDict) -> None:
 
 
 def no_pseudonyms(content: RecordDict) -> None:
-    del content.array_records["clients"]["pseudonyms"]
+    del content["clients"]["pseudonyms"]
 
 
 def floats(content: RecordDict) -> None:
-    content.array_records["clients"]["pseudonyms"] = Array(np.array([3.0, 5.0]))
+    content["clients"]["pseudonyms"] = Array(np.array([3.0, 5.0]))
 
 
 def one_count(content: RecordDict) -> None:
-    content.array_records["clients"]["train"] = Array(np.array([5], np.uint32))
+    content["clients"]["train"] = Array(np.array([5], np.uint32))
 
 
 def negative_count(content: RecordDict) -> None:
-    content.array_records["clients"]["documents"] = Array(np.array([5, -1]))
+    content["clients"]["documents"] = Array(np.array([5, -1]))
 
 
 def huge_count(content: RecordDict) -> None:
-    content.array_records["clients"]["train"] = Array(np.array([2**62, 1]))
+    content["clients"]["train"] = Array(np.array([2**62, 1]))
 
 
-@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count, negative_count, huge_count])
-def test_a_damaged_census_is_refused(damage: Callable[[RecordDict], None]) -> None:
-    content = census()
-    checked_census(content)
+def no_weights(content: RecordDict) -> None:
+    content["arrays"] = ArrayRecord({"0": Array("float32", (3,), "numpy.ndarray", b"no array")})
+
+
+@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count, negative_count, huge_count, no_weights])
+@pytest.mark.parametrize("wants_weights", [True, False])
+def test_a_damaged_discovery_is_refused(damage: Callable[[RecordDict], None], wants_weights: bool) -> None:
+    content = clients()
+    content["arrays"] = weights_record(WEIGHTS)
+    discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=wants_weights)
     damage(content)
-    with pytest.raises(ValueError, match=r"wrong|not"):
-        checked_census(content)
     with pytest.raises(CohortError, match=f"node {NODE} about its clients was refused"):
-        vocabulary._census(NODE, content)
+        discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=wants_weights)
 
 
 def test_initial_weights_are_read_if_they_are_there() -> None:
-    content = census()
-    assert checked_initial(content) is None
-    content["arrays"] = wire.weights_record(WEIGHTS)
-    assert checked_initial(content) is not None
-    content["arrays"] = ArrayRecord({"0": Array("float32", (3,), "numpy.ndarray", b"no array")})
-    with pytest.raises(ValueError, match="do not read"):
-        checked_initial(content)
-
-
-@pytest.mark.parametrize("rule", ["QFedAvg(client_learning_rate=1.0)", "FedTrimmedAvg(beta=0.1)"])
-def test_rules_over_single_clients_have_the_same_bits_however_the_clients_are_split(rule: str) -> None:
-    """Floats are added in the replies' order: it may follow neither the chunks nor the nodes."""
-    take_identity()
-    people = np.arange(1, 8, dtype=np.uint64)
-    rng = np.random.default_rng(0)
-    updates = {int(c): rng.normal(size=3).astype(np.float32) * 10.0 ** rng.integers(-3, 3) for c in people}
-
-    def answer(message: Message) -> RecordDict:
-        (client,) = wire.bytes_pseudonyms(message.content.config_records["config"]["clients"])
-        total = ExactSum.zeros_like(WEIGHTS)
-        total.add((updates[int(client)],), 3, 1)
-        return wire.sum_content(total, TextMetrics(float(client) / 3, 1, 3, 3))
-
-    class Mixing(OneNode):
-        def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-            replies = list(super().send_and_receive(messages, timeout=timeout))
-            return [replies[i] for i in rng.permutation(len(replies))]
-
-    found = set()
-    for _ in range(12):
-        population = Population.merge([(people, {})], [(b"vault", NODE)])
-        strategy = CohortStrategy(build_strategy(rule), "{}", population)
-        weights, _, _ = strategy.train_round(Mixing(answer), 1, WEIGHTS, people, 9.0)
-        found.add(weights[0].tobytes())
-    assert len(found) == 1
+    content = clients()
+    assert discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=False).initial == ()
+    with pytest.raises(CohortError, match="No node gave the initial weights"):
+        discover(Nodes(lambda message: content), "{}", 9.0)
+    content["arrays"] = weights_record(WEIGHTS)
+    (found,) = discover(Nodes(lambda message: content), "{}", 9.0).initial
+    assert found.tolist() == [0, 0, 0]
 
 
 def test_a_run_whose_node_tells_nonsense_about_its_clients_ends_in_a_sentence(tmp_path: Path) -> None:
-    take_identity()
-    content, config = census(), RunConfig()
+    content, config = clients(), RunConfig()
     floats(content)
     folder = RunFolder.create(tmp_path / "run", config)
     with pytest.raises(CohortError, match=f"node {NODE} about its clients was refused"):
-        Federation(OneNode(lambda message: content), config, folder, lambda line: None)
+        Federation(Nodes(lambda message: content), config, folder, lambda line: None)
+
+
+EVERYONE = np.arange(1, 8, dtype=np.uint64)
+
+
+def round_of(nodes: Nodes, *, rule: str = "FedAvg", release: ReleaseStage | None = None) -> Round:
+    """Returns the round loop of a run over one vault that all the nodes open."""
+    strategy = build_strategy(rule)
+    stages = Stages(
+        build_algorithm(Spec("fedavg", {})),
+        build_aggregation(Spec("open", {}), accepts_mean=accepts_mean(strategy)),
+        release or OpenRelease(RunConfig(), EVERYONE),
+        ServerOptimizer(strategy),
+    )
+    vaults = [(b"vault", node) for node in nodes.nodes]
+    population = Population.merge([(EVERYONE, {})] * len(vaults), vaults)
+    return Round(nodes, stages, population, Setting("{}", 1, 1, 9.0))
+
+
+def update_of(client: int) -> Weights:
+    rng = np.random.default_rng(client)
+    return (rng.normal(size=3).astype(np.float32) * np.float32(10.0 ** int(rng.integers(-3, 3))),)
+
+
+def trained(chunk: Pseudonyms, cohort: int = 7) -> RecordDict:
+    """Returns the reply of a node that trained a chunk's clients."""
+    total, metrics = ExactSum.zeros_like(WEIGHTS), TextMetrics()
+    for client in map(int, chunk):
+        total.add(update_of(client), 3, cohort)
+        metrics += TextMetrics(client / 4, 1, 3, 3)
+    return payload_content(Open({}).payload(total, metrics))
+
+
+def asked(message: Message) -> list[int]:
+    """Returns the clients of a training request."""
+    return [int(c) for c in TrainRequest.read(message.content).clients]
+
+
+def honest(message: Message) -> RecordDict:
+    return trained(TrainRequest.read(message.content).clients)
+
+
+def expected(clients: Sequence[int]) -> ExactSum:
+    total = ExactSum.zeros_like(WEIGHTS)
+    for client in clients:
+        total.add(update_of(client), 3, 7)
+    return total
+
+
+def test_a_round_asks_each_client_once_and_adds_exactly() -> None:
+    nodes = Nodes(honest, (7, 8, 9))
+    weights, result = round_of(nodes).run(1, WEIGHTS, EVERYONE)
+    assert sorted(c for message in nodes.asked for c in asked(message)) == EVERYONE.tolist()
+    assert {message.metadata.dst_node_id for message in nodes.asked} == {7, 8, 9}
+    assert weights[0].tobytes() == expected(range(1, 8)).mean(WEIGHTS)[0].tobytes()
+    assert (result.total.clients, result.total.failed, result.lost, result.refused) == (7, 0, frozenset(), 0)
+    assert result.metrics == TextMetrics(7.0, 7, 21, 21)
+
+
+def huge_weight(content: RecordDict) -> None:
+    content["metrics"]["clients"] = 8
+
+
+@pytest.mark.parametrize("damage", [no_figures, huge_weight, None])
+def test_a_reply_that_is_no_sum_is_refused_and_its_clients_are_lost(
+    damage: Callable[[RecordDict], None] | None,
+) -> None:
+    lost: list[int] = []
+
+    def answer(message: Message) -> RecordDict | Error:
+        content = honest(message)
+        if message.metadata.dst_node_id == 8:
+            lost.extend(asked(message))
+            if damage is None:
+                return Error(1, "The node failed.")
+            damage(content)
+        return content
+
+    weights, result = round_of(Nodes(answer, (7, 8, 9))).run(1, WEIGHTS, EVERYONE)
+    others = [c for c in EVERYONE.tolist() if c not in lost]
+    assert weights[0].tobytes() == expected(others).mean(WEIGHTS)[0].tobytes()
+    assert result.lost == frozenset(lost) and lost and result.total.failed == len(lost)
+    assert result.refused == (damage is not None)
+    reason = "The node failed." if damage is None else "a node's reply was refused: "
+    assert len(result.problems) == 1 and result.problems[0].startswith(reason)
+
+
+def test_clients_whose_loss_is_replayed_are_not_asked_but_bound_the_sum_as_before() -> None:
+    nodes = Nodes(honest, (7, 8))
+    _, result = round_of(nodes).run(1, WEIGHTS, EVERYONE, frozenset({2, 5}))
+    assert sorted(c for message in nodes.asked for c in asked(message)) == [1, 3, 4, 6, 7]
+    assert {TrainRequest.read(message.content).cohort for message in nodes.asked} == {7}
+    assert result.lost == {2, 5} and result.total.failed == 2
+
+
+def test_a_round_in_which_no_client_was_trained_says_why() -> None:
+    with pytest.raises(CohortError, match=r"Round 3: none of 7 clients could be trained: The node failed\."):
+        round_of(Nodes(lambda message: Error(1, "The node failed."))).run(3, WEIGHTS, EVERYONE)
+    with pytest.raises(CohortError, match=r"none of 7 clients could be trained: no client's text opened"):
+        round_of(Nodes(lambda message: trained(EVERYONE[:0]))).run(3, WEIGHTS, EVERYONE)
+
+
+PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 1.0, "noise_multiplier": 1.0}
+
+
+def private_round(nodes: Nodes, folder: Path) -> tuple[Weights, RoundResult, PrivateRelease]:
+    config = RunConfig.checked({**PRIVATE, "sampling_rate": 1.0, "cohort_size": 7})
+    release = PrivateRelease(config, folder, EVERYONE, WEIGHTS)
+    return (*round_of(nodes, release=release).run(1, WEIGHTS, EVERYONE), release)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_under_privacy_a_client_that_fails_costs_no_other_its_part(tmp_path: Path, is_damaged: bool) -> None:
+    """Sensitivity counts one client: it may not decide whether the others of its chunk are in the sum."""
+
+    def answer(message: Message) -> RecordDict | Error:
+        if 4 not in asked(message):
+            return honest(message)
+        return RecordDict() if is_damaged else Error(1, "The node failed.")
+
+    nodes = Nodes(answer, (7, 8))
+    _, result, release = private_round(nodes, tmp_path)
+    assert result.total.clients == 6 and result.lost == {4} and result.refused == is_damaged
+    assert result.total.sums[0].tobytes() == expected([1, 2, 3, 5, 6, 7]).sums[0].tobytes()
+    again = [message for message in nodes.asked if asked(message) == [4]]
+    assert len(again) == 1 and len(nodes.asked) > 2  # its chunk was asked again, client by client
+    assert len(release.ledger.releases) == 1  # one release, whatever was asked twice
+
+
+def test_under_privacy_a_round_without_any_client_is_released_and_its_noise_counts(tmp_path: Path) -> None:
+    failed = Nodes(lambda message: Error(1, "The node failed."), (7, 8))
+    weights, result, release = private_round(failed, tmp_path)
+    assert result.total.clients == 0 and result.lost == frozenset(EVERYONE.tolist())
+    assert len(release.ledger.releases) == 1 and np.any(weights[0] != WEIGHTS[0])
+
+
+def test_under_privacy_nodes_are_told_the_norm_that_was_charged(tmp_path: Path) -> None:
+    nodes = Nodes(honest)
+    _, _, release = private_round(nodes, tmp_path)
+    assert {TrainRequest.read(m.content).clip_norm for m in nodes.asked} == {release.ledger.releases[0].clip_norm}
+
+
+@pytest.mark.parametrize("rule", ["QFedAvg(client_learning_rate=1.0)", "FedTrimmedAvg(beta=0.1)"])
+def test_rules_over_single_clients_have_the_same_bits_however_the_clients_are_split(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Floats are added in the replies' order: it may follow neither the chunks nor the nodes."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # QFedAvg looks for garbage after every reply
+    rng = np.random.default_rng(0)
+    found = set()
+    for attempt in range(12):
+        nodes = Nodes(honest, tuple(int(n) for n in rng.permutation(np.arange(7, 8 + attempt % 4))))
+        weights, result = round_of(nodes, rule=rule).run(1, WEIGHTS, rng.permutation(EVERYONE))
+        assert [len(asked(message)) for message in nodes.asked] == [1] * 7 and len(result.singles) == 7
+        found.add(weights[0].tobytes())
+    assert len(found) == 1
