@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line. Ctrl-C is told in a sentence from the first moment on: the imports take a quarter of a second."""
+    """Runs the command line. The imports take a quarter of a second, in which Ctrl-C must end in a sentence too."""
     try:
         from fedlm.cli.main import main as run
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,15 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from fedlm.aggregation.registry import build_aggregation
 from fedlm.algorithms.registry import build_algorithm
-from fedlm.artifacts import is_here, preset_of, with_preset, with_vocabulary
-from fedlm.config_checks import CLIENT_OPTIMIZERS as CLIENT_OPTIMIZERS
-from fedlm.config_checks import PRESET_VOCABULARY as PRESET_VOCABULARY
-from fedlm.config_checks import (
+from fedlm.artifacts import is_here, preset_of
+from fedlm.config_values import CLIENT_OPTIMIZERS as CLIENT_OPTIMIZERS
+from fedlm.config_values import PRESET_VOCABULARY as PRESET_VOCABULARY
+from fedlm.config_values import (
     check_optimizer,
     check_vocabulary,
     check_weighting,
     first_mistake,
+    read_toml,
     with_new_names,
+    with_overrides,
 )
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained
@@ -245,7 +246,9 @@ class RunConfig(BaseModel):
             raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
         algorithm = build_algorithm(self.spec("algorithm"))
         if self.privacy.on and algorithm.sends:
-            raise ConfigError(f"algorithm={self.algorithm} sends sums that no noise covers: not under a mechanism.")
+            raise ConfigError(
+                f"algorithm={self.algorithm} sends sums that no noise covers: choose another under differential privacy."
+            )
         build_aggregation(self.spec("aggregation"))
         return self
 
@@ -275,27 +278,22 @@ class RunConfig(BaseModel):
         >>> RunConfig.load(None, ["rounds=3"]).rounds
         3
         """
-        folders = dict.fromkeys(("vocabulary", "model"), base.parent if isinstance(base, Path) else Path())
-        values = base.given() if isinstance(base, RunConfig) else {} if base is None else _read(base)
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise ConfigError(f"--set {override!r} is not key=value.")
-            key = key.strip().replace("-", "_")
-            values[key] = value.strip()
-            folders[key] = Path()
-            if key == "vocabulary":
-                values.pop("vocabulary_text", None)  # of the vocabulary that is replaced
-        if not values.get("vocabulary_text"):
-            values = with_vocabulary(values, folders["vocabulary"])
-        config = cls.checked(with_preset(values, folders["model"]))
+        folder = base.parent if isinstance(base, Path) else Path()
+        values = base.given() if isinstance(base, RunConfig) else {} if base is None else read_toml(base)
+        config = cls.checked(with_overrides(values, overrides, folder))
         if config.vocabulary == PRESET_VOCABULARY and is_here(config.spec("model")):
             config.vocab  # noqa: B018 - a damaged preset is reported before anything is made
         return config
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the configuration of some values; the first mistake becomes one sentence."""
+        """Returns the configuration of some values, which may come from a remote machine.
+
+        Raises:
+          ConfigError: they are no mapping, a key is unknown, or a value is invalid.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError("A configuration is a mapping from keys to values.")
         return cls(**values)
 
     def given(self) -> dict[str, Any]:
@@ -328,13 +326,3 @@ class RunConfig(BaseModel):
         import tomli_w
 
         return tomli_w.dumps(self.model_dump())
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Returns the content of a TOML file."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file {file}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}.") from None

@@ -57,6 +57,7 @@ _INVALID = {  # Pydantic's type of error -> what is wrong with the value
     "less_than": "is not below {lt}",
     "less_than_equal": "is above {le}",
 }
+_SHOWN = 80  # characters of an invalid value; a remote one may be long
 
 
 def invalid_value(key: str, mistake: Mapping[str, Any]) -> ConfigError:
@@ -73,5 +74,7 @@ def invalid_value(key: str, mistake: Mapping[str, Any]) -> ConfigError:
     if isinstance(ours := context.get("error"), ConfigError):
         return ours
     problem = _INVALID.get(mistake["type"])
-    told = f"{mistake['input']!r} {problem.format(**context)}" if problem else str(mistake["msg"])
+    shown = repr(mistake["input"])
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    told = f"{shown} {problem.format(**context)}" if problem else str(mistake["msg"])
     return ConfigError(f"Invalid value for {key}: {told}.")

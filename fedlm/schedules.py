@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the factor of a round, a function of the round alone, so that a resumed run keeps it.
+"""Learning-rate schedules: a factor for each round. It depends on the round alone, so that a resumed run keeps it.
 
 `constant`, `step(every=50, factor=0.5)`, `exponential(factor=0.99)`, `linear(rounds=100, end=0.0)`,
-`cosine(rounds=100, end=0.0)`; each takes `warmup=N`, a linear rise over the first N rounds.
+`cosine(rounds=100, end=0.0)`. Each takes `warmup=N`, a linear rise over the first N rounds.
 """
 
 import math
@@ -28,7 +28,11 @@ def check_schedule(spec: str) -> None:
 
 
 def rate_factor(spec: str, server_round: int) -> float:
-    """Returns what the learning rate is multiplied by in a round, from 1.
+    """Returns the factor of the learning rate in a round; rounds count from 1.
+
+    With t = round - 1 and s = min(t / rounds, 1): step factor^(t // every), exponential factor^t, linear and cosine
+    end + (1 - end) d, where d is 1 - s or (1 + cos(pi s)) / 2 (Loshchilov and Hutter 2017, equation 5). In the warm-up the
+    factor is multiplied by round / (warmup + 1).
 
     >>> [rate_factor("step(every=2, factor=0.1)", r) for r in (1, 2, 3, 5)]
     [1.0, 1.0, 0.1, 0.010000000000000002]
@@ -45,19 +49,24 @@ def rate_factor(spec: str, server_round: int) -> float:
     if name == "constant":
         return rise
     done = min(after / options["rounds"], 1.0)
-    left = 1 - done if name == "linear" else (1 + math.cos(math.pi * done)) / 2
-    return rise * (options["end"] + (1 - options["end"]) * left)
+    decay = 1 - done if name == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return rise * (options["end"] + (1 - options["end"]) * decay)
 
 
 def _parsed(spec: str) -> tuple[str, dict[str, float]]:
+    """Returns a schedule's name and all its options."""
     parsed = parse_spec(spec)
     if parsed.name not in _DEFAULTS:
-        raise ConfigError(f"There is no schedule {parsed.name!r}; the schedules are: {', '.join(_DEFAULTS)}")
+        raise ConfigError(f"There is no schedule {parsed.name!r}; the schedules are: {', '.join(_DEFAULTS)}.")
     known = {**_DEFAULTS[parsed.name], "warmup": 0}
     for name, value in parsed.options.items():
         if name not in known:
-            raise ConfigError(f"The schedule {parsed.name} has no option {name!r}; its options are: {', '.join(known)}")
+            raise ConfigError(
+                f"The schedule {parsed.name} has no option {name!r}; its options are: {', '.join(known)}."
+            )
         lowest = 1 if name in ("every", "rounds") else 0
         if isinstance(value, bool) or not isinstance(value, int | float) or value < lowest:
-            raise ConfigError(f"The option {name}={value!r} of the schedule {parsed.name} is not a number >= {lowest}")
+            raise ConfigError(
+                f"Invalid value for {name} of the schedule {parsed.name}: {value!r} is not a number >= {lowest}."
+            )
     return parsed.name, {**known, **parsed.options}

@@ -1,6 +1,6 @@
-"""Spec strings: `name`, or `name(key=value, ...)` with Python literals, e.g. `dirichlet(alpha=0.1)`.
+"""Spec strings: a name, or `name(key=value, ...)` with Python literals: `dirichlet(alpha=0.1)`.
 
-A name is a plug-in's, or the import path of one's own: `package.module.Name` or `package.module:name`.
+A name is a plug-in's, an import path (`package.module.Class`), or `package.module:Class`.
 """
 
 import ast
@@ -11,7 +11,7 @@ from typing import Any
 
 from fedlm.errors import ConfigError
 
-# CPython 3.11 keeps one recursion count for all threads that build syntax trees: two at once can raise a SystemError.
+# CPython 3.11 has one recursion counter for all threads that build syntax trees: two at once can raise a SystemError.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -36,7 +36,7 @@ def parse_spec(text: str) -> Spec:
     """Reads a spec string. Only literals are evaluated, never code.
 
     Raises:
-      ConfigError: not a name with keyword literals.
+      ConfigError: it is not a name with keyword literals.
 
     >>> parse_spec("lstm(units=64)")
     Spec(name='lstm', options={'units': 64})
@@ -55,7 +55,7 @@ def parse_spec(text: str) -> Spec:
                 return Spec(module + _dotted(node.func), options)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested thousands deep
         pass
-    raise ConfigError(f"{text!r} is no name with options: write name, or name(key=value, ...) with plain values.")
+    raise ConfigError(f"{text!r} is not a name with options: write name, or name(key=value, ...) with plain values.")
 
 
 def _split_module(text: str) -> tuple[str, str]:
@@ -65,7 +65,7 @@ def _split_module(text: str) -> tuple[str, str]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """Returns a name or an import path; ValueError for anything else."""
+    """Returns a name or an import path; raises a ValueError for anything else."""
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     if isinstance(node, ast.Name):

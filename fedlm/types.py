@@ -1,4 +1,4 @@
-"""Shapes and units that several parts share; they stand here once."""
+"""Types that several parts share, with their shapes and units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,27 +7,27 @@ import numpy as np
 import numpy.typing as npt
 
 Weights = tuple[npt.NDArray[np.float32], ...]
-"""Trainable weights, or an update (local - global), in Keras order."""
+"""Trainable weights, or an update (local weights - global weights), float32 in Keras order."""
 
 IntSums = tuple[npt.NDArray[np.int64], ...]
-"""Sums of updates on the lattice of 2**-24, in Keras order."""
+"""Sums of updates in units of 2**-24, int64 in Keras order."""
 
 Ids = npt.NDArray[np.int32]
 """Token ids; (rows, seq_len) where rows are windows of a client's text."""
 
 Batches = npt.NDArray[np.int32]
-"""Rows in batches, (batches, batch, seq_len); what fills up the last one is 0."""
+"""Rows in batches, (batches, batch, seq_len); the last batch is filled up with 0."""
 
 Seeds = npt.NDArray[np.int64]
 """Seeds of a model's dropout generators, (generators, 2)."""
 
 Pseudonyms = npt.NDArray[np.uint64]
-"""Keyed 64-bit hashes that stand for client names, (clients,)."""
+"""Pseudonyms of clients: keyed 64-bit hashes of their names, (clients,)."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One raw text of one client, as a corpus yields it. Lives in memory only."""
+    """One raw text of one client, as a corpus yields it. It exists in memory only."""
 
     user: str
     text: str = field(repr=False)
@@ -36,13 +36,13 @@ class Document:
 
 @dataclass(frozen=True)
 class TextMetrics:
-    """Figures over held-out or training targets. They are sums, so two of them add; ratios come last.
+    """Figures over held-out or training targets. They are sums, so they add; ratios come last.
 
     Attributes:
-      loss_sum: cross-entropy, in nats.
-      correct: targets whose most likely symbol was right.
-      tokens: targets.
-      characters: characters that begin in the targets (for bits per character, whatever the vocabulary).
+      loss_sum: sum of the cross-entropy, in nats.
+      correct: number of targets that were the most likely symbol.
+      tokens: number of targets.
+      characters: number of characters that begin in the targets; bits per character do not depend on the vocabulary.
     """
 
     loss_sum: float = 0.0

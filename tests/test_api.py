@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the vault `v.db`, the run `run` and the private run `private`."""
     folder = tmp_path_factory.mktemp("api")
     prepare("shakespeare", folder / "v.db", **SMALL)
-    with running._lent_workers():
+    with running.kept_workers():
         simulate(folder / "v.db", RunConfig(**SETTINGS), out=folder / "run", workers=1)
         simulate(folder / "v.db", RunConfig(**SETTINGS), out=folder / "private", workers=1, **PRIVATE)
     return folder
@@ -110,6 +110,7 @@ def test_figures_that_no_noise_covers_are_for_the_owner_who_asks(place: Path) ->
         evaluate(shown)
     assert len(owned.clients) == 18 and evaluate(owned)["tokens"] > 0
     assert shown.ledger is not None and "differential privacy" in shown.ledger["statement"]
+    assert owned.summary["final"]["tokens"] > 0 and "privacy" in owned.summary
     assert "final" not in shown.summary and evaluate(shown, "synthetic(clients=2, messages=2)")["tokens"] > 0
 
 
@@ -117,7 +118,7 @@ def test_figures_that_no_noise_covers_are_for_the_owner_who_asks(place: Path) ->
 @pytest.mark.flower
 def test_a_listener_gets_each_round_and_a_run_goes_on(place: Path, tmp_path: Path) -> None:
     lines: list[dict[str, object]] = []
-    with running._lent_workers():
+    with running.kept_workers():
         first = simulate(
             place / "v.db", out=tmp_path / "r", workers=1, listener=lines.append, **{**SETTINGS, "rounds": 1}
         )

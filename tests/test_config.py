@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedlm import config_checks
+from fedlm import config_values
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, FedLMWarning
 from tests.support.running import fedlm
@@ -65,6 +65,27 @@ def test_a_mistake_is_one_sentence(setting: str, sentence: str) -> None:
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("values", [[], None, "rounds", 3, [["rounds", 3]]])
+def test_remote_values_that_are_no_mapping_are_refused(values: object) -> None:
+    with pytest.raises(ConfigError, match="is a mapping"):
+        RunConfig.checked(values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["self", "cls", "__init__", "model_config", "/", "", "rounds "])
+def test_no_key_but_those_of_the_class_is_accepted(key: str) -> None:
+    with pytest.raises(ConfigError, match="There is no configuration key"):
+        RunConfig.checked({key: 1})
+
+
+def test_a_long_invalid_value_is_cut() -> None:
+    with pytest.raises(ConfigError) as error:
+        RunConfig.checked({"rounds": "x" * 10_000})
+    assert len(str(error.value)) < 200
+    with pytest.raises(ConfigError) as error:
+        RunConfig.checked({"rounds" * 100_000: 1})  # in no time: it is not compared with every key
+    assert len(str(error.value)) < 200
+
+
 def test_the_constructor_gives_the_same_sentence() -> None:
     with pytest.raises(ConfigError, match="Invalid value for rounds: 'abc' is not a whole number"):
         RunConfig(rounds="abc")  # type: ignore[arg-type]
@@ -83,7 +104,7 @@ def test_a_configuration_is_a_base_for_another_and_keeps_a_learned_vocabulary(tm
 
 
 def test_a_renamed_key_works_with_one_warning_and_not_beside_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(config_checks.RENAMED, "clients_per_round", "cohort_size")
+    monkeypatch.setitem(config_values.RENAMED, "clients_per_round", "cohort_size")
     with pytest.warns(FedLMWarning, match="clients_per_round is now called cohort_size") as told:
         config = RunConfig.load(None, ["clients_per_round=3"])
     assert config.cohort_size == 3 and len(told) == 1

@@ -24,7 +24,7 @@ LAYERS = [
         "fedlm.algorithms",
         "fedlm.artifacts",
         "fedlm.config",
-        "fedlm.config_checks",
+        "fedlm.config_values",
         "fedlm.messages",
     },
     {"fedlm.training", "fedlm.preparation", "fedlm.report"},

@@ -32,7 +32,7 @@ def as_text(overrides: Mapping[str, object]) -> list[str]:
 
 
 def run_folder(corpus: str) -> Path:
-    """Returns where a run goes if nobody says: runs/TIME-CORPUS."""
+    """Returns the default folder of a run: runs/TIME-CORPUS."""
     name = "vault" if Path(corpus).suffix == ".db" else corpus.partition("(")[0].removeprefix("hf:")
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(name).stem}"
 

@@ -43,6 +43,12 @@ class Run:
     Args:
       path: the run's folder.
       owner: see `load_run`.
+
+    >>> run = Run(Path("first"))
+    >>> run.config.cohort_size, run.ledger
+    (2, None)
+    >>> run.weights[0].dtype, run.vocabulary.size
+    (dtype('float32'), 128)
     """
 
     def __init__(self, path: Path, *, owner: bool = False) -> None:
@@ -67,6 +73,8 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """The content of summary.json: seed, versions, tokens per second, final figures.
 
+        Under differential privacy, figures that the ledger does not cover are included for the owner only.
+
         Raises:
           FedLMError: the run has not finished.
         """
@@ -74,7 +82,8 @@ class Run:
         if not file.is_file():
             raise FedLMError(f"The run {self.path} has not finished: continue it with --resume.")
         found: dict[str, Any] = json.loads(file.read_text())
-        return found
+        private = self._folder.figures / "summary.json"
+        return found | json.loads(private.read_text()) if self.is_owner else found
 
     @property
     def weights_sha256(self) -> str:

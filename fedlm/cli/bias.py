@@ -30,7 +30,7 @@ def pairs(run: Path, file: str, as_json: bool) -> None:
     _print(
         scores,
         title,
-        lambda s: f"{_told(s.raw, s.per_symbol)}, {100 * s.preferred:.0f} % of {s.raw.count} pairs preferred",
+        lambda s: f"{_with_error(s.raw, s.per_symbol)}, {100 * s.preferred:.0f} % of {s.raw.count} pairs preferred",
         as_json,
     )
 
@@ -44,11 +44,13 @@ def associations(run: Path, file: str, as_json: bool) -> None:
     tests = {OCCUPATIONS: occupation_test(official_shares())} if file == OCCUPATIONS else read_tests(Path(file))
     score = continuation_scorer(_reader(run))
     found = {name: association(test, score) for name, test in tests.items()}
-    title = "how much more likely the first beginnings continue with the first ends, in nats (and per symbol), with the standard error"
+    title = "differential association of beginnings with ends, in nats (and per symbol), with the standard error"
     _print(
         found,
         title,
-        lambda a: f"{_told(a.raw, a.per_symbol)}, d {a.effect_size:+.2f}, p {a.p_value:.3g}, {a.raw.count} beginnings",
+        lambda a: (
+            f"{_with_error(a.raw, a.per_symbol)}, d {a.effect_size:+.2f}, p {a.p_value:.3g}, {a.raw.count} beginnings"
+        ),
         as_json,
     )
 
@@ -66,8 +68,8 @@ def names(run: Path, file: str, as_json: bool) -> None:
     count = f"{found.raw.count} couples of names in {len(chosen.templates)} sentences"
     typer.echo(f"change of log P(rest of the sentence) when the name is swapped, {count}")
     typer.echo("in nats (and per symbol), with the standard error over couples")
-    typer.echo(f"absolute: {_told(found.raw, found.per_symbol)}")
-    typer.echo(f"first name of a couple minus second: {_told(found.signed, found.signed_per_symbol)}")
+    typer.echo(f"absolute: {_with_error(found.raw, found.per_symbol)}")
+    typer.echo(f"first name of a couple minus second: {_with_error(found.signed, found.signed_per_symbol)}")
     typer.echo(f"absolute, between names of one kind: {found.within.mean:+.3f} {_error(found.within, 3)}")
 
 
@@ -81,7 +83,7 @@ def _reader(run: Path) -> Any:
     return trainer
 
 
-def _told(raw: "Gap", per_symbol: "Gap") -> str:
+def _with_error(raw: "Gap", per_symbol: "Gap") -> str:
     each = f"{per_symbol.mean:+.4f} {_error(per_symbol, 4)}"
     return f"{raw.mean:+.3f} {_error(raw, 3)} ({each})"
 
@@ -98,10 +100,10 @@ def _plain(content: Any) -> Any:
     return None if isinstance(content, float) and math.isnan(content) else content
 
 
-def _print(found: Mapping[str, Any], title: str, tell: Callable[[Any], str], as_json: bool) -> None:
+def _print(found: Mapping[str, Any], title: str, describe: Callable[[Any], str], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({name: _plain(each.to_dict()) for name, each in found.items()}))
         return
     typer.echo(title)
     for name, each in found.items():
-        typer.echo(f"{name}: {tell(each)}")
+        typer.echo(f"{name}: {describe(each)}")

@@ -21,7 +21,7 @@ def config(key: Annotated[str, typer.Argument(help="One key; by default, all key
     fields = {name: info for name, info in RunConfig.model_fields.items() if not info.exclude}
     key = key.replace("-", "_")
     if key and key not in fields:
-        RunConfig.checked({key: ""})  # says what is near
+        RunConfig.checked({key: ""})  # the error suggests a key
         raise ConfigError(f"{key!r} is not a key that you can set.")
     defaults = {line.partition(" = ")[0]: line for line in RunConfig().to_toml().splitlines()}
     for name in [key] if key else fields:

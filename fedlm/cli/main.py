@@ -78,13 +78,13 @@ class Ending:
     Attributes:
       error: the type, subclasses included.
       code: the exit code; None is the error's own.
-      tell: returns what stderr shows, of the error and the command's arguments.
+      describe: returns what stderr shows, from the error and the command's arguments.
       is_bug: `--debug` shows the traceback instead.
     """
 
     error: type[BaseException]
     code: int | None
-    tell: Callable[[Any, list[str]], str]
+    describe: Callable[[Any, list[str]], str]
     is_bug: bool = True
 
 
@@ -101,7 +101,7 @@ def _system(error: OSError, _: list[str]) -> str:
 
 
 def _unexpected(error: Exception, _: list[str]) -> str:
-    """Tells the place of a bug. The error's own text may quote a document, so only --debug shows it."""
+    """Returns the place of a bug. The error's own message may quote a document, so only --debug shows it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
     return f"fedlm: unexpected error, {where}. Run the command again with fedlm --debug to see the traceback.\n"
@@ -147,7 +147,7 @@ def main() -> None:
         ending = next(e for e in ENDINGS if isinstance(error, e.error))
         if debug and ending.is_bug:
             raise
-        sys.stderr.write(ending.tell(error, arguments))
+        sys.stderr.write(ending.describe(error, arguments))
         code = getattr(error, "exit_code", getattr(error, "code", None)) if ending.code is None else ending.code
         raise SystemExit(code) from None
 

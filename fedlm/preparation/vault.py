@@ -87,37 +87,39 @@ def _prepare(
     progress: Progress,
     keep: Callable[[str], bool] | None,
 ) -> Preparation:
-    scrubber = Scrubber(config.scrub)
+    scrubber, done = Scrubber(config.scrub), Preparation()
+    fewest = 2 if keep is None else 1
     vault.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as undo:
         spool = undo.enter_context(closing(Spool(vault.with_name(vault.name + ".spool"))))
-        for document in _documents(corpus, config):
-            spool.add(document)
-        users = spool.clients(config.min_documents, config.max_clients, config.seed)
-        if keep is not None:
-            users = [u for u in users if keep(spool.name(u))]
-        fewest = 2 if keep is None else 1
+        users = _fill(spool, corpus, config, keep)
         _check_enough(corpus, config, len(users), fewest)
         vault_id = secrets.token_bytes(16)
         undo.enter_context(_key_file(source, vault, vault_id))
-        writer = VaultWriter(vault, source, _pseudonym_key(corpus, config), vault_id)
-        done = Preparation()
+        pseudonym_key = _pseudonym_key(corpus, config)
+        writer = VaultWriter(vault, source, pseudonym_key, vault_id)
         try:
-            # The key of the surrogates, if the profile asks for them.
-            key = _pseudonym_key(corpus, config) or secrets.token_bytes(32)
-            for place, shard in enumerate(_shards(spool, users, scrubber, key, config, done), 1):
-                if shard is None:
-                    done.left_out += 1
-                else:
+            # Surrogates are drawn with the pseudonym key, so that they repeat where pseudonyms do.
+            shards = _shards(spool, users, scrubber, pseudonym_key or secrets.token_bytes(32), config, done)
+            for place, shard in enumerate(shards, 1):
+                if shard is not None:
                     writer.add(shard)
                 progress(place, len(users))
-            done.clients = writer.clients
+            done.clients, done.left_out = writer.clients, len(users) - writer.clients
             _check_left(corpus, done, fewest)
             writer.finish(_about(corpus, config, done))
         except BaseException:
             writer.discard()
             raise
-        return done
+    return done
+
+
+def _fill(spool: Spool, corpus: str, config: RunConfig, keep: Callable[[str], bool] | None) -> list[bytes]:
+    """Reads the corpus into the spool; returns the clients that go into the vault, in order."""
+    for document in _documents(corpus, config):
+        spool.add(document)
+    users = spool.clients(config.min_documents, config.max_clients, config.seed)
+    return users if keep is None else [u for u in users if keep(spool.name(u))]
 
 
 @contextmanager
@@ -169,7 +171,7 @@ def _check_left(corpus: str, done: Preparation, fewest: int) -> None:
 
 
 def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, object]:
-    """Returns what the vault's sealed index says of it."""
+    """Returns the description in the vault's sealed index."""
     return {
         "corpus": corpus if is_public(corpus) else Path(corpus).name,
         "public": is_public(corpus),  # the name alone is not enough: ./synthetic is somebody's folder

@@ -1,6 +1,7 @@
 """The contract of `fedlm/scrub/recognisers/`: each file finds its hits, leaves its near misses alone, and outlives any text."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,12 @@ def test_a_toy_recogniser_runs_end_to_end(tmp_path: Path) -> None:
     texts = vault.documents(vault.pseudonym("u1"))
     vault.close()
     assert texts and all(Kind.NATIONAL_ID.placeholder in text and "AB-" not in text for text in texts)
+
+
+def test_no_other_folder_asks_what_a_profile_or_a_recogniser_is_called() -> None:
+    root = Path(recognisers.__file__).parents[3]
+    asked = re.compile(r"profile\.(?:name|mode)\b|spec\(\"scrub\"\)|scrub\.recognisers\.\w")
+    for top in ("fedlm", "clients", "server", "scenarios"):
+        for file in (root / top).rglob("*.py"):
+            if root / "fedlm" / "scrub" not in file.parents:
+                assert not asked.search(file.read_text(encoding="utf-8")), file

@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,18 @@ WORKERS = KeptWorkers()
 atexit.register(WORKERS.__exit__)
 
 
+@contextlib.contextmanager
+def kept_workers() -> Iterator[None]:
+    """Lets every run of this process use the workers that all tests share."""
+    with mock.patch.object(local, "run", partial(local.run, idle=WORKERS)):
+        yield
+
+
 def fedlm(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a command as `python -m fedlm` would; what a worker writes to its own stderr is not in the result."""
     words, out, err, code = list(map(str, arguments)), io.StringIO(), io.StringIO(), 0
     with (
-        mock.patch.object(local, "run", partial(local.run, idle=WORKERS)),
+        kept_workers(),
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", ["fedlm", *words]),
         contextlib.redirect_stdout(out),

@@ -156,9 +156,9 @@ def test_other_bad_input(gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = f"model=gpt2(preset={str(gpt2)!r})"
     with pytest.raises(ConfigError, match=f"longer than the {POSITIONS} positions"):
         RunConfig.load(None, [model, f"seq_len={POSITIONS + 1}"])
-    with pytest.raises(ConfigError, match="does not go with the model gpt2"):
+    with pytest.raises(ConfigError, match="does not fit the model gpt2"):
         RunConfig.load(None, [model, "vocabulary=bytes"])
-    with pytest.raises(ConfigError, match="does not go with the model lstm"):
+    with pytest.raises(ConfigError, match="does not fit the model lstm"):
         RunConfig.load(None, ["vocabulary=preset"])
     monkeypatch.setattr("fedlm.text.presets.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install fedlm\[hub\]"):

@@ -34,7 +34,7 @@ def add(
 
 
 def _free_name(pubkey: Path, taken: set[str]) -> str:
-    """Returns what `status` calls a node: the file's name (hospital-a.pub), or a part of the key if that says nothing."""
+    """Returns a node's name for `status`: the file's (hospital-a.pub), or a part of the key if that is not distinctive."""
     name = pubkey.name.removesuffix(".pub")
     if name == "node.key" or name in taken:
         name = pubkey.read_text().split()[1][-12:].replace("/", "_")

@@ -8,10 +8,16 @@ import typer
 
 
 def print_table(content: Mapping[str, Any], as_json: bool) -> None:
-    """Prints a line a key, or JSON; counts by kind become one line."""
+    """Prints one line per key, or JSON; counts and figures by name become one line."""
     if as_json:
         typer.echo(json.dumps(content))
         return
     for key, value in content.items():
-        told = ", ".join(f"{n} {kind}" for kind, n in value.items()) or "none" if isinstance(value, dict) else value
-        typer.echo(f"{key}: {told:.4g}" if isinstance(told, float) else f"{key}: {told}")
+        typer.echo(f"{key}: {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        parts = [f"{name} {_shown(v)}" if isinstance(v, float) else f"{v} {name}" for name, v in value.items()]
+        return ", ".join(parts) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

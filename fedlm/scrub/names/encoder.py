@@ -20,7 +20,7 @@ LAYERS, HEADS, LABELS = 6, 12, 35
 _LEVELS = 63
 _EPSILON = 1e-12
 # Smallest and largest input of each layer's four products: queries, keys and values; the attention's output; and the two of
-# the feed-forward part. Measured by `python -m fedlm.scrub.calibrate` over tweets, debates, reports and generated mail.
+# the feed-forward part. Measured by `python -m fedlm.scrub.names.calibrate` over tweets, debates, reports and generated mail.
 RANGES: tuple[tuple[float, float], ...] = (
     *((-6.42, 7.52), (-4.43, 2.93), (-7.98, 22.28), (-0.17, 20.07)),  # layer 0
     *((-7.03, 9.04), (-2.92, 3.57), (-8.65, 26.83), (-0.17, 15.91)),  # layer 1

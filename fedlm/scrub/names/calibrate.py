@@ -1,6 +1,6 @@
-"""Measures the ranges in which `names/encoder.py` rounds to 8 bits: the smallest and largest input of each matrix product.
+"""Measures the ranges in which `encoder.py` rounds to 8 bits: the smallest and largest input of each matrix product.
 
-    python -m fedlm.scrub.calibrate TEXTS.jsonl...
+    python -m fedlm.scrub.names.calibrate TEXTS.jsonl...
 
 Each file is JSONL with `text`; the first 200 texts of each are read. The network runs in float32.
 """

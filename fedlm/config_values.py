@@ -1,12 +1,15 @@
-"""What the configuration's spec strings may say: optimizers, weightings, vocabularies; and keys that were renamed."""
+"""Where a configuration's values come from, and what they may be: files, overrides, renamed keys, spec strings."""
 
 import difflib
+import tomllib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from fedlm.artifacts import with_preset, with_vocabulary
 from fedlm.errors import ConfigError, FedLMWarning, invalid_value
 from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.spec import parse_spec
@@ -90,12 +93,51 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+_LONGEST_KEY = 60  # characters of an unknown key that are compared and shown; a remote one may be long
+
+
 def first_mistake(error: ValidationError, known: Iterable[str]) -> ConfigError:
     """Returns the sentence about the first of Pydantic's mistakes; `known` are the valid keys."""
     mistake = error.errors()[0]
-    key = ".".join(map(str, mistake["loc"]))
+    key = ".".join(map(str, mistake["loc"]))[:_LONGEST_KEY]
     if mistake["type"] != "extra_forbidden":
         return invalid_value(key, mistake)
     near = difflib.get_close_matches(key, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     return ConfigError(f"There is no configuration key {key!r}; {hint}fedlm config lists all keys.")
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Returns the content of a TOML file.
+
+    Raises:
+      ConfigError: the file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no configuration file {file}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}.") from None
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Returns values with `key=value` overrides, and with the content or the hash of the files that they name.
+
+    Args:
+      values: of a configuration or a file.
+      overrides: as the command line has them; keys in kebab-case are accepted.
+      folder: where files that `values` name are found; those of overrides are found from the working directory.
+    """
+    found, folders = dict(values), dict.fromkeys(("vocabulary", "model"), folder)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r} is not key=value.")
+        key = key.strip().replace("-", "_")
+        found[key], folders[key] = value.strip(), Path()
+        if key == "vocabulary":
+            found.pop("vocabulary_text", None)  # of the vocabulary that is replaced
+    if not found.get("vocabulary_text"):
+        found = with_vocabulary(found, folders["vocabulary"])
+    return with_preset(found, folders["model"])
