@@ -112,6 +112,8 @@ class IndexChange:
 
     def write(self) -> None:
         """Applies the changes to the blocks."""
+        # A block keeps its number, which is sealed in its header; one that lost clients is not
+        # filled up again.
         for number, changes in self._changed.items():
             entries, names = self._block(number)
             kept: list[Client] = []
@@ -121,7 +123,7 @@ class IndexChange:
                     kept.append((change[0], name, labels))
             self._write(number, kept)
         (number,) = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM block").fetchone()
-        appended = list(self._appended.values())
+        appended = list(self._appended.values())  # new clients go to new blocks: no full block is sealed again
         for first in range(0, len(appended), BLOCK_CLIENTS):
             self._write(number, appended[first : first + BLOCK_CLIENTS])
             number += 1

@@ -44,6 +44,8 @@ def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
       VaultError: the vault never held such a client, or another process reads it.
     """
     with VaultEditor(path, source) as editor:
+        # With a tombstone, an earlier call committed the deletion; it may have been killed before
+        # it purged.
         if editor.forgotten(name) is None:
             if not editor.has(name):
                 raise VaultError(f"The vault {path} holds no client of this name, and has forgotten none.")
@@ -59,7 +61,7 @@ def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
             "what": "the client's data key and sealed text were destroyed, and the vault key was replaced",
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)),
             "vault_id": vault.vault_id.hex(),
-            "row_id": inner.row_id(name).hex(),
+            "row_id": inner.row_id(name).hex(),  # HMAC of the name: whoever has vault and name can compare
             "destroyed_key": destroyed,
             "vault_key": vault.key_fingerprint,
             "verification": _verification(vault, inner.row_id(name), inner.pseudonym(name)),

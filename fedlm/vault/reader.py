@@ -51,6 +51,8 @@ class Vault:
         except DAMAGE:
             self._db.close()
             raise VaultError(DOES_NOT_OPEN) from None
+        # Clients are found by binary search: two arrays, where a dict would cost some 100 bytes a
+        # client.
         self._order = np.argsort(self.index["pseudonym"], kind="stable")
         self._sorted = self.index["pseudonym"][self._order]
 
@@ -149,6 +151,8 @@ class Vault:
             row = self._db.execute(f"SELECT {column} FROM shard WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
         except DAMAGE:
             raise VaultError(DOES_NOT_OPEN) from None
+        # The index is under the root, the row is not: a wrapped key put back from an older copy has
+        # another digest.
         if key is None or row is None or digest(as_bytes(key[0])) != entry["wrapped"].tobytes():
             raise VaultError(DOES_NOT_OPEN)
         data_key = unseal(self._head.keys.wrap, Place(self.vault_id, Part.DATA_KEY, row_id), key[0])

@@ -33,6 +33,8 @@ class Spool:
             undo.callback(path.unlink, missing_ok=True)
             create_private(path)
             self._db = sqlite3.connect(path, isolation_level=None)
+            # The file is worthless once this process, which has the key, is gone: nothing has to
+            # survive a crash.
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=OFF")
             self._db.execute(

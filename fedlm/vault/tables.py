@@ -196,7 +196,7 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
     try:
         for keys, root in _roots(vault_id, meta, provider):
             epoch, clients, expected = _ROOT.unpack(root)
-            if root_digest(db, epoch) != expected:
+            if root_digest(db, epoch) != expected:  # the key is right, the content is not: no other key will do
                 break
             if epoch < (provider.epoch(vault_id) or 0):
                 raise VaultError(f"The vault {path} was put back from an older copy: restore the newest one.")

@@ -86,6 +86,7 @@ class VaultWriter:
             undo.callback(self._remove)
             create_private(self._beside)
             self._db = connect(self._beside, writing=True)
+            # Nobody opens the file before `finish`: no journal, and one transaction over all clients.
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.executescript(SCHEMA)
             self._db.execute("BEGIN")

@@ -53,6 +53,7 @@ class Checkpoint:
         Raises:
           FedLMError: it cannot be written.
         """
+        # Four digits, so that names sort in Keras order when they are read.
         named = {f"weights.{i:04d}": np.ascontiguousarray(w) for i, w in enumerate(self.weights)}
         metadata = {"round": str(self.round), "strategy": json.dumps(dict(self.strategy))}
         metadata["privacy"] = json.dumps(dict(self.privacy))

@@ -158,6 +158,7 @@ class RunFolder:
         Raises:
           CohortError: the nodes have other clients now.
         """
+        # Sorted: nodes may answer in another order, and a client may have moved to another node.
         digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.figures / "population.sha256"
         if not self.has_checkpoint or not file.is_file():
             self.write_text(str(file.relative_to(self.path)), digest)
@@ -165,7 +166,7 @@ class RunFolder:
             raise CohortError("The nodes have other clients than at the start of the run; start a new run.")
 
     def start_metrics(self, lines: Sequence[dict[str, Any]] = ()) -> None:
-        """Writes metrics.jsonl anew."""
+        """Rewrites metrics.jsonl; under differential privacy both the private file and the public one."""
         contents = {self.path: map(self.public, lines)} if self.figures != self.path else {}
         for folder, kept in {**contents, self.figures: lines}.items():
             write_atomic(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
