@@ -18,7 +18,7 @@ from fedlm.privacy.clipping import contribute
 from fedlm.privacy.mechanisms.gaussian import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
 from fedlm.training.chunk import Shard, train_chunk
-from fedlm.training.evaluate import scorer, train_alone
+from fedlm.training.evaluate import scorer, train_centrally
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -161,11 +161,11 @@ class Node:
         shards = [self._vault.documents(c) for c in map(int, clients)]
         if config["pooled"]:
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, 0])
-            weights = train_alone(trainer, weights, [d for shard in shards for d in shard], passes, rng)
+            weights = train_centrally(trainer, weights, [d for shard in shards for d in shard], passes, rng)
         figures = []
         for client, shard in zip(map(int, clients), shards, strict=True):
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, client])
-            own = weights if config["pooled"] else train_alone(trainer, weights, shard, passes, rng)
+            own = weights if config["pooled"] else train_centrally(trainer, weights, shard, passes, rng)
             figures.append(trainer.evaluate(own, self._vault.documents(client, Part.HELD_OUT)))
         content = wire.evaluation_content(clients, figures)
         if config["pooled"]:

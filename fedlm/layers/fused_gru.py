@@ -2,7 +2,13 @@
 
 Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant that resets after the product; gates in Keras' order z, r, h:
 
-  a_t = x_t W + b;  q_t = h_(t-1) U + d;  z, r = sigmoid(a + q);  g = tanh(a + r q);  h_t = z h_(t-1) + (1 - z) g
+  a_t = x_t W + b;  q_t = h_(t-1) U + d
+  z = sigmoid(a_z + q_z);  r = sigmoid(a_r + q_r);  g = tanh(a_h + r q_h);  h_t = z h_(t-1) + (1 - z) g
+
+Backward, with dh the gradient by h_t from above and from step t + 1:
+
+  da_h = dh (1 - z) (1 - g**2);   da_r = da_h q_h r (1 - r);   da_z = dh (h_(t-1) - g) z (1 - z)
+  dq   = (da_z, da_r, da_h r);    dh to step t - 1 = dh z + dq U^T
 """
 
 from typing import Any
@@ -62,7 +68,7 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         q_z, q_r, q_h = tf.split(q, 3, axis=1)
         z, r = tf.sigmoid(a_z + q_z), tf.sigmoid(a_r + q_r)
         g = tf.tanh(a_h + r * q_h)
-        return z * h + (1 - z) * g, tf.concat((z, r, g, q_h), axis=1)
+        return z * h + (1 - z) * g, tf.concat((z, r, g, q_h), axis=1)  # what `backward` needs, (batch, 4 units)
 
     h, kept = tf.scan(forward, projected, (zero, tf.zeros((batch, 4 * units), x.dtype)))
 
