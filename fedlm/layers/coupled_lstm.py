@@ -1,7 +1,8 @@
 """An LSTM layer with coupled input and forget gates (CIFG): i = 1 - f, a quarter fewer weights.
 
-Greff et al. 2017, https://arxiv.org/abs/1503.04069; used by Hard et al. 2018, https://arxiv.org/abs/1811.03604. Since
-1 - sigmoid(z) = sigmoid(-z), it is a Keras LSTM whose input gate has the forget gate's weights, negated.
+Greff et al. 2017, https://arxiv.org/abs/1503.04069; used by Hard et al. 2018,
+https://arxiv.org/abs/1811.03604. Since 1 - sigmoid(z) = sigmoid(-z), it is a Keras LSTM whose input
+gate has the forget gate's weights, negated.
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
   x W + b = [x 1] [W; b],     d[W; b] = [x 1]^T dy,     dx = dy W^T
 
-With a vocabulary of 10,000 words the logits of a batch have 13 MB. Added separately, a bias costs one more pass over them,
-and its gradient two; this way both are part of the matrix products.
+With a vocabulary of 10,000 words the logits of a batch have 13 MB. Added separately, a bias costs
+one more pass over them, and its gradient two; this way both are part of the matrix products.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """What the fused recurrent layers share: when the fused path is taken, and its dropout.
 
-A fused layer is Keras' own layer, with the same weights, names and configuration, but its training path on the CPU is one
-custom gradient. Where Keras' loop makes small products at each step and in each direction, it makes large ones:
+A fused layer is Keras' own layer, with the same weights, names and configuration, but its training
+path on the CPU is one custom gradient. Where Keras' loop makes small products at each step and in
+each direction, it makes large ones:
 
   forward    x_t W for all t    one product (steps * batch, inputs) @ (inputs, gates)
              h_t from h_(t-1)   a scan over the steps; only h_(t-1) U is a product of one step
@@ -22,9 +23,10 @@ Tensors = tuple[tf.Tensor, ...]
 class FusedLayer:
     """Base of the fused layers, in front of the Keras layer that they replace.
 
-    A subclass has `plain`, that Keras layer, and `run`, the fused path. Padding masks, given initial states, backward
-    order, other activations and GPUs take Keras' path. Recurrent dropout draws one mask a sequence for all gates (Gal and
-    Ghahramani 2016, https://arxiv.org/abs/1512.05287); Keras draws one a gate, and for its GRU none at all.
+    A subclass has `plain`, that Keras layer, and `run`, the fused path. Padding masks, given
+    initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout
+    draws one mask a sequence for all gates (Gal and Ghahramani 2016,
+    https://arxiv.org/abs/1512.05287); Keras draws one a gate, and for its GRU none at all.
     """
 
     plain: type[keras.layers.Layer]

@@ -1,6 +1,7 @@
 """A GRU layer whose training path on the CPU is one custom gradient (see `fused.py`).
 
-Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant that resets after the product; gates in Keras' order z, r, h:
+Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant that resets after the product;
+gates in Keras' order z, r, h:
 
   a_t = x_t W + b;  q_t = h_(t-1) U + d
   z = sigmoid(a_z + q_z);  r = sigmoid(a_r + q_r);  g = tanh(a_h + r q_h);  h_t = z h_(t-1) + (1 - z) g
@@ -39,7 +40,8 @@ def fused_gru(
 
     Args:
       x: (batch, steps, inputs).
-      kernel: (inputs, 3 units). recurrent: (units, 3 units). bias: (2, 3 units), b and d of the equations.
+      kernel: (inputs, 3 units). recurrent: (units, 3 units). bias: (2, 3 units), b and d of the
+        equations.
       mask: multiplies h_(t-1) where it meets `recurrent`, (batch, units); no gradient flows into it.
 
     Returns:

@@ -4,11 +4,13 @@ Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000), gates in K
 
   z_t = x_t W + h_(t-1) U + b;  i, f, o = sigmoid(z);  g = tanh(z);  c_t = f c_(t-1) + i g;  h_t = o tanh(c_t)
 
-`kernels/recurrence.py` has the equations of the gradient dz_t. From it follow, as products over all steps:
+`kernels/recurrence.py` has the equations of the gradient dz_t. From it follow, as products over all
+steps:
 
   dW = X^T dZ;   dU = H^T dZ, where row t of H is h_(t-1);   db = sum of dz_t;   dx_t = dz_t W^T
 
-The recurrence is a kernel where kernels serve; else `forward` and `backward` here, loops of TensorFlow's.
+The recurrence is a kernel where kernels serve; else `forward` and `backward` here, loops of
+TensorFlow's.
 """
 
 from functools import partial
@@ -93,13 +95,14 @@ def forward(
     Returns:
       Gates (steps, batch, 4 units), h and c (steps, batch, units).
 
-    One array holds a step's projection, then its gates, then their gradient: each replaces the one before it. Three arrays
-    of this size would push each other out of the processor's cache.
+    One array holds a step's projection, then its gates, then their gradient: each replaces the one
+    before it. Three arrays of this size would push each other out of the processor's cache.
     """
     units = recurrent.shape[0]
     steps, batch = tf.shape(projected)[0], tf.shape(projected)[1]
     zero = tf.zeros((batch, units), projected.dtype)
-    # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one function for all gates, which XLA then computes in place.
+    # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one function for all gates, which XLA then computes in
+    # place.
     scale = tf.repeat(tf.constant((0.5, 0.5, 1, 0.5), projected.dtype), units)
     shift = tf.repeat(tf.constant((0.5, 0.5, 0, 0.5), projected.dtype), units)
 
@@ -124,8 +127,8 @@ def backward(gates: tf.Tensor, c: tf.Tensor, dh: tf.Tensor, recurrent: tf.Tensor
     zero = tf.zeros_like(c[0])
 
     def step(t: tf.Tensor, dz: tf.Tensor, dh_next: tf.Tensor, dc_next: tf.Tensor, kept: tf.TensorArray) -> Any:
-        # dz of step t + 1 is written here, not at its own end: XLA copies an array that is written while a value of it is
-        # still needed.
+        # dz of step t + 1 is written here, not at its own end: XLA copies an array that is written
+        # while a value of it is still needed.
         kept = kept.write(tf.minimum(t + 1, steps - 1), dz)
         here = tf.maximum(t, 0)
         i, f, g, o = tf.split(kept.read(here), 4, axis=1)

@@ -3,8 +3,9 @@
   CE(x, y)        = log(sum_j exp(x_j)) - x_y = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
   d CE / d x_j    = exp(x_j) / sum_k exp(x_k) - [j = y]
 
-With a vocabulary of 10,000 words the logits of a batch have 13 MB: a pass over them costs as much as a small matrix
-product. TensorFlow's own loss makes seven passes in training, and its argmax one that XLA does not vectorise.
+With a vocabulary of 10,000 words the logits of a batch have 13 MB: a pass over them costs as much
+as a small matrix product. TensorFlow's own loss makes seven passes in training, and its argmax one
+that XLA does not vectorise.
 """
 
 from typing import Any
@@ -21,7 +22,8 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> Any:
     top, log_sum = (tf.reshape(r, tf.concat((tf.shape(targets), [1]), 0)) for r in (top, log_sum))
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        # two subtractions: beside large logits, the float32 sum `top + log_sum` would lose the digits of `log_sum`
+        # two subtractions: beside large logits, the float32 sum `top + log_sum` would lose the
+        # digits of `log_sum`
         chances = tf.exp(logits - top - log_sum)
         return (chances - _at(targets, logits)) * upstream[..., None], None
 

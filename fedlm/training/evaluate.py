@@ -21,7 +21,7 @@ def scorer(trainer: "LocalTrainer") -> Callable[[Sequence[str]], list[TextMetric
 def continuation_scorer(trainer: "LocalTrainer") -> Callable[[Sequence[tuple[str, str]]], list[TextMetrics]]:
     """Returns a function that scores the second text of each pair after the first, under the trainer's current weights.
 
-    The end of a text is not scored: the continuation may go on.
+    The end symbol is not scored, since a continuation need not end the text.
     """
     size = trainer.config.seq_len
     return lambda pairs: trainer.sums(continuation_row(first, second, trainer.vocab, size) for first, second in pairs)
@@ -30,8 +30,8 @@ def continuation_scorer(trainer: "LocalTrainer") -> Callable[[Sequence[tuple[str
 def continuation_row(before: str, text: str, vocab: Vocabulary, seq_len: int) -> tuple[Ids, Ids]:
     """Returns inputs and targets, (1, seq_len), whose only targets are the symbols of `text` after `before`.
 
-    A text longer than seq_len loses its beginning. Where a symbol of several characters spans the end of `before` and the
-    beginning of `text`, it is a target.
+    A text longer than seq_len loses its beginning. Where a symbol of several characters spans the
+    end of `before` and the beginning of `text`, it is a target.
 
     Raises:
       CorpusError: `text` has more than seq_len symbols.
@@ -56,8 +56,8 @@ def train_centrally(
 ) -> Weights:
     """Returns the weights after `passes` over the documents, with the run's client settings.
 
-    One client's documents give local-only training, those of all clients centralised training: the two baselines that
-    federated training is compared with.
+    One client's documents give local-only training, those of all clients centralised training: the
+    two baselines that federated training is compared with.
     """
     for _ in range(passes):
         update, _ = trainer.train(weights, documents, rng)

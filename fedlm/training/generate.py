@@ -1,7 +1,7 @@
 """Text from a model, symbol by symbol, and suggestions for the next word.
 
-Symbols are drawn with a temperature, from the top k of them, or from the nucleus: the most likely ones that together reach
-probability p (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+Symbols are drawn with a temperature, from the top k of them, or from the nucleus: the most likely
+ones that together reach probability p (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
 """
 
 import codecs
@@ -83,9 +83,10 @@ def generate(
 def suggest(next_logits: NextLogits, vocab: Vocabulary, prompt: str, count: int) -> list[tuple[str, float]]:
     """Returns the most likely next words with their probabilities, in order.
 
-    A word ends before the next space, punctuation or end of text; a word that the prompt has begun is returned whole.
-    Best-first search over beginnings of words: the most likely one is opened next, and no continuation is more likely than
-    its beginning, so the words come out in order of their probability. It stops after `_OPENED` beginnings.
+    A word ends before the next space, punctuation or end of text; a word that the prompt has begun
+    is returned whole. Best-first search over beginnings of words: the most likely one is opened
+    next, and no continuation is more likely than its beginning, so the words come out in order of
+    their probability. It stops after `_OPENED` beginnings.
     """
     start = (START, *map(int, vocab.encode(prompt)))
     inside = np.array(

@@ -6,8 +6,8 @@
             v = beta_2 v + (1 - beta_2) g**2;                        w = w - r m' / (sqrt(v') + epsilon)
             m' = m / (1 - beta_1**t), v' = v / (1 - beta_2**t)
 
-Adagrad: Duchi et al. 2011, https://jmlr.org/papers/v12/duchi11a.html. Adam: Kingma and Ba 2015, algorithm 1,
-https://arxiv.org/abs/1412.6980.
+Adagrad: Duchi et al. 2011, https://jmlr.org/papers/v12/duchi11a.html. Adam: Kingma and Ba 2015,
+algorithm 1, https://arxiv.org/abs/1412.6980.
 """
 
 from collections.abc import Mapping, Sequence

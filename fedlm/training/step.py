@@ -68,7 +68,8 @@ class OptimizerStep:
     def begin(self, start: Sequence[tf.Tensor], seeds: tf.Tensor, fresh: tf.Tensor) -> None:
         """Begins a client if `fresh`, () bool; otherwise changes nothing.
 
-        The variables become `start`, the dropout generators get their seeds (generators, 2), the optimizer's state is reset.
+        The variables become `start`, the dropout generators get their seeds (generators, 2), the
+        optimizer's state is reset.
         """
         for variable, value in zip(self.variables, start, strict=True):
             variable.assign(tf.where(fresh, value, variable.value))
@@ -99,8 +100,9 @@ class OptimizerStep:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Makes one optimizer step on one batch.
 
-        The loss is divided by batch * seq_len, not by the number of targets, as in the published setting (Reddi et al.
-        2021): a batch that is mostly padding takes a small step, not a noisy one.
+        The loss is divided by batch * seq_len, not by the number of targets, as in the published
+        setting (Reddi et al. 2021): a batch that is mostly padding takes a small step, not a noisy
+        one.
 
         Args:
           anchors: the global weights that FedProx' term pulls to; None leaves it out.
@@ -108,7 +110,8 @@ class OptimizerStep:
           rate, mu: learning rate and FedProx' mu, () float32.
 
         Returns:
-          The loss sum in nats before the step, () float32, and [correct, tokens, characters], (3,) int64.
+          The loss sum in nats before the step, () float32, and [correct, tokens, characters], (3,)
+          int64.
         """
         self.traces += 1
         with tf.GradientTape() as tape:
@@ -125,7 +128,8 @@ class OptimizerStep:
     def _smoothed(self, loss: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Returns the loss sum against targets mixed with the uniform distribution.
 
-        Szegedy et al. 2016, section 7, https://arxiv.org/abs/1512.00567. mean_j CE(logits, j) = logsumexp - mean.
+        Szegedy et al. 2016, section 7, https://arxiv.org/abs/1512.00567. mean_j CE(logits, j) =
+        logsumexp - mean.
         """
         share = self._objective.label_smoothing
         if not share:

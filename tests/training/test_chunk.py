@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.layers import dense, device, fused
+from fedlm.training.blocks import BLOCK
 from fedlm.training.chunk import Shard, _blocks, train_chunk
-from fedlm.training.program import BLOCK
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
 
