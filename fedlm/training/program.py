@@ -17,13 +17,15 @@ that stay between calls. A call brings w (tensors that are made once a message) 
 ids. Only the last update, losses and counts return.
 
 Why T has the bits of `fedlm.aggregation.exact.ExactSum.add`:
+
   1. x = a_k 2**24 u_k is taken in float64, where the product is exact: u_k has 24 bits, a_k fewer
-  than 29. 2. |x| < 2**51 after the check below, so x + 1.5 * 2**52 lies in [2**52, 2**53). There
-  float64 holds exactly the whole
-     numbers, so the addition itself rounds x to one, half to even, as rint does; and the bits of
-     these numbers, read as int64, count upwards by one. Subtracting the bits of 1.5 * 2**52 leaves
-     rint(x), at a third of what a cast costs.
+     than 29.
+  2. |x| < 2**51 after the check below, so x + 1.5 * 2**52 lies in [2**52, 2**53). There float64
+     holds exactly the whole numbers. So the addition itself rounds x to a whole number, half to
+     even, as rint does; and the bits of these numbers, read as int64, count upwards by one.
+     Subtracting the bits of 1.5 * 2**52 leaves rint(x), at a third of what a cast costs.
   3. Integers are added, in any order.
+
 The check: no coordinate is longer than the norm, so |u_k| <= L_k = limit / (2 a_k 2**24) keeps all
 |x| within half of `limit`; the other half covers the rounding of the norm, a float32. The check
 refuses some updates that `ExactSum.add` would take. `chunk.py` trains those clients again and lets
