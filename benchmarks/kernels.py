@@ -2,9 +2,10 @@
 
     python -m benchmarks.kernels [--units 256] [--batch 10] [--steps 80] [--repeats 10]
 
-Rates are of processor time, the first quartile of the repetitions; a recurrence counts its products only. Each part runs eight times in a
-graph, as in training, where memory is not taken anew; finding the largest number of what it makes is part of the time. XLA may turn a transposed matrix once for all eight, the
-kernels turn it each time.
+Rates are per second of processor time, the first quartile of the repetitions; of a recurrence only
+the products count. Each part runs eight times in one graph, so that memory is reused as in
+training. The maximum of each result, which keeps XLA from dropping it, is part of the time. XLA may
+transpose a matrix once for all eight runs; the kernels do so each time.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python -m benchmarks.step [--repeats 5] [--others .venv-others/bin/python]
 
-Two models: Shakespeare (2 x 256, 90 symbols, 80 characters, batch 10) and StackOverflow (670 units with projection 96, 10,004 words,
-20 words, batch 16). A step is forward, backward and SGD.
+Two models: Shakespeare (2 x 256, 90 symbols, 80 characters, batch 10) and StackOverflow (670 units
+with projection 96, 10,004 words, 20 words, batch 16). A step is forward, backward and SGD.
 """
 
 import argparse
@@ -35,7 +35,7 @@ BATCHES, TIMES = 20, 5
 
 
 def rate(step: Callable[[], object], shape: dict[str, int]) -> float:
-    """Returns tokens a second of CPU time, the best of several passes; other jobs on the machine take no part in it."""
+    """Returns tokens a second of CPU time, the best of several passes; other jobs on the machine do not count."""
     best = float("inf")
     for _ in range(TIMES):
         started = time.process_time()
@@ -45,7 +45,7 @@ def rate(step: Callable[[], object], shape: dict[str, int]) -> float:
 
 
 def fedlm_rate(shape: dict[str, int]) -> float:
-    """Measures the training of one client of so many batches, with the conversion of its text and the update."""
+    """Measures the training of one client of BATCHES batches, from its text to its update."""
     from fedlm.training.tensorflow import load_tensorflow
 
     load_tensorflow()

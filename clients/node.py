@@ -31,7 +31,7 @@ from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
 from fedlm.training.cohort import SHUFFLE, CohortClient, CohortTask, train_cohort
-from fedlm.training.evaluate import scorer, train_alone
+from fedlm.training.evaluate import scorer, train_centrally
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import Pseudonyms, Weights
@@ -154,11 +154,11 @@ class Node:
         if request.centralised:
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, 0])
             together = [d for shard in shards for d in shard]
-            weights = train_alone(trainer, weights, together, request.passes, rng)
+            weights = train_centrally(trainer, weights, together, request.passes, rng)
         figures = []
         for client, shard in zip(map(int, request.clients), shards, strict=True):
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, client])
-            own = weights if request.centralised else train_alone(trainer, weights, shard, request.passes, rng)
+            own = weights if request.centralised else train_centrally(trainer, weights, shard, request.passes, rng)
             figures.append(trainer.evaluate(own, self._vault.documents(client, Part.HELD_OUT)))
         return ClientFigures(request.clients, figures, weights if request.centralised else None).content()
 

@@ -26,7 +26,8 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
       folder: from which the vocabulary's file is found.
 
     Raises:
-      ConfigError: there is no such file, it holds no vocabulary, or its hash is not the one that the values give.
+      ConfigError: there is no such file, it holds no vocabulary, or its hash is not the one that
+        the values give.
     """
     text = values.get("vocabulary", "")
     spec = parse_spec(text) if isinstance(text, str) and text.startswith(("words", "bpe")) else Spec("", {})
@@ -49,7 +50,8 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Returns a configuration's values with the hash of its model's preset, if it is a pretrained one.
 
-    Where the values give the hash already, a coordinator needs no preset of its own: nodes check theirs.
+    Where the values give the hash already, a coordinator needs no preset of its own: nodes check
+    theirs.
 
     Args:
       values: of the configuration.

@@ -1,7 +1,8 @@
-"""An LSTM layer with coupled input and forget gates (CIFG), a quarter smaller: i = 1 - f.
+"""An LSTM layer with coupled input and forget gates (CIFG): i = 1 - f, a quarter fewer weights.
 
-Greff et al. 2017, https://arxiv.org/abs/1503.04069; used by Hard et al. 2018, https://arxiv.org/abs/1811.03604. Since
-1 - sigmoid(z) = sigmoid(-z), it is a Keras LSTM whose input gate has the forget gate's weights with the other sign.
+Greff et al. 2017, https://arxiv.org/abs/1503.04069; used by Hard et al. 2018,
+https://arxiv.org/abs/1811.03604. Since 1 - sigmoid(z) = sigmoid(-z), it is a Keras LSTM whose input
+gate has the forget gate's weights, negated.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ class CoupledLSTM(keras.layers.Layer):
 
     Args:
       units: width of the state.
-      recurrent_dropout: of the state that goes back in, one mask per sequence.
+      recurrent_dropout: of h_(t-1), one mask a sequence.
     """
 
     def __init__(self, units: int, recurrent_dropout: float = 0.0, **options: Any) -> None:

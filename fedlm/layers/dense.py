@@ -1,7 +1,9 @@
-"""A dense layer made for logits: over a long vocabulary its bias is one more row of its kernel.
+"""A dense layer for logits, whose bias is one more row of the kernel where the vocabulary is long:
 
-A vocabulary of 10,000 words makes logits of 13 MB a batch. A bias of its own adds a pass over them, and its gradient two; as a row
-of the kernel that meets a column of ones, both are part of the matrix products.
+  x W + b = [x 1] [W; b],     d[W; b] = [x 1]^T dy,     dx = dy W^T
+
+With a vocabulary of 10,000 words the logits of a batch have 13 MB. Added separately, a bias costs
+one more pass over them, and its gradient two; this way both are part of the matrix products.
 """
 
 from typing import Any
@@ -12,7 +14,7 @@ import tensorflow as tf
 from fedlm.layers.device import on_cpu
 from fedlm.layers.kernels.custom_call import matmul, serve
 
-LONG = 1024  # units; fewer stay in the processor's cache, where a pass costs less than an odd column
+LONG = 1024  # units; fewer logits stay in the processor's cache, where a pass costs less than one more column
 
 
 @keras.saving.register_keras_serializable(package="fedlm")
@@ -51,7 +53,7 @@ def fused_dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
 
 @tf.custom_gradient
 def dense(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
-    """Returns what `fused_dense` does, with the bias added apart, for few units."""
+    """Returns what `fused_dense` does, with the bias added separately; faster for few units."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         by_rows, by_kernel = matmul(upstream, kernel, transpose_b=True), matmul(rows, upstream, transpose_a=True)

@@ -17,7 +17,8 @@ def on_cpu() -> bool:
 def status() -> str:
     """Returns what this process trains with, for a run's summary: the last bits of its figures depend on it.
 
-    For example "llvm kernels, avx512", "XLA without kernels: TensorFlow 2.22.0 was not tried" or "Keras layers, GPU".
+    For example "llvm kernels, avx512", "XLA without kernels: TensorFlow 2.22.0 was not tried" or
+    "Keras layers, GPU".
     """
     if not on_cpu():
         return "Keras layers, GPU"

@@ -1,8 +1,13 @@
-"""What the fused recurrent layers share: when the fused path serves, and its dropout.
+"""What the fused recurrent layers share: when the fused path is taken, and its dropout.
 
-A fused layer is Keras' own layer, with the same weights, names and configuration, whose training path on the CPU is one
-custom gradient: the input projection of all steps is one matrix product, the recurrence one scan, and each weight gradient
-one product after the backward scan; Keras' own loop makes small products per step and direction instead.
+A fused layer is Keras' own layer, with the same weights, names and configuration, but its training
+path on the CPU is one custom gradient. Where Keras' loop makes small products at each step and in
+each direction, it makes large ones:
+
+  forward    x_t W for all t    one product (steps * batch, inputs) @ (inputs, gates)
+             h_t from h_(t-1)   a scan over the steps; only h_(t-1) U is a product of one step
+  backward   dz_t from dz_(t+1) a scan; z_t is what enters the gates
+             dW, dU, dx         one product each over all steps, e.g. dW = X^T dZ with X (steps * batch, inputs)
 """
 
 from typing import Any
@@ -16,11 +21,12 @@ Tensors = tuple[tf.Tensor, ...]
 
 
 class FusedLayer:
-    """Comes before a Keras layer among the bases; the class says `plain`, that layer, and `run`.
+    """Base of the fused layers, in front of the Keras layer that they replace.
 
-    Masks, given initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout draws one
-    mask per sequence for all gates (Gal and Ghahramani 2016, https://arxiv.org/abs/1512.05287); Keras draws one per gate,
-    and for its GRU none at all.
+    A subclass has `plain`, that Keras layer, and `run`, the fused path. Padding masks, given
+    initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout
+    draws one mask a sequence for all gates (Gal and Ghahramani 2016,
+    https://arxiv.org/abs/1512.05287); Keras draws one a gate, and for its GRU none at all.
     """
 
     plain: type[keras.layers.Layer]
@@ -60,11 +66,12 @@ class FusedLayer:
 
 
 def recurrent_mask(cell: Any, sequences: tf.Tensor, training: bool | None) -> tf.Tensor | None:
-    """Returns a dropout mask (batch, units) for the state that goes back in, drawn from the cell's seed; None if there is none."""
+    """Returns a dropout mask (batch, units) for h_(t-1), drawn from the cell's seed; None without recurrent dropout."""
     if not (training and cell.recurrent_dropout):
         return None
     return _mask(tf.ones((tf.shape(sequences)[0], cell.units), sequences.dtype), cell.recurrent_dropout, cell)
 
 
 def _mask(ones: tf.Tensor, rate: float, cell: Any) -> tf.Tensor:
+    """Returns 0 with probability `rate`, otherwise 1 / (1 - rate), in the shape of `ones`."""
     return keras.random.dropout(ones, rate, seed=cell.seed_generator)

@@ -1,8 +1,15 @@
 """A GRU layer whose training path on the CPU is one custom gradient (see `fused.py`).
 
-Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant that resets after the product; gates in Keras' order z, r, h:
+Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant that resets after the product;
+gates in Keras' order z, r, h:
 
-  a_t = x_t W + b;  q_t = h_(t-1) U + d;  z, r = sigmoid(a + q);  g = tanh(a + r q);  h_t = z h_(t-1) + (1 - z) g
+  a_t = x_t W + b;  q_t = h_(t-1) U + d
+  z = sigmoid(a_z + q_z);  r = sigmoid(a_r + q_r);  g = tanh(a_h + r q_h);  h_t = z h_(t-1) + (1 - z) g
+
+Backward, with dh the gradient by h_t from above and from step t + 1:
+
+  da_h = dh (1 - z) (1 - g**2);   da_r = da_h q_h r (1 - r);   da_z = dh (h_(t-1) - g) z (1 - z)
+  dq   = (da_z, da_r, da_h r);    dh to step t - 1 = dh z + dq U^T
 """
 
 from typing import Any
@@ -33,7 +40,8 @@ def fused_gru(
 
     Args:
       x: (batch, steps, inputs).
-      kernel: (inputs, 3 units). recurrent: (units, 3 units). bias: (2, 3 units), b and d of the equations.
+      kernel: (inputs, 3 units). recurrent: (units, 3 units). bias: (2, 3 units), b and d of the
+        equations.
       mask: multiplies h_(t-1) where it meets `recurrent`, (batch, units); no gradient flows into it.
 
     Returns:
@@ -62,7 +70,7 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         q_z, q_r, q_h = tf.split(q, 3, axis=1)
         z, r = tf.sigmoid(a_z + q_z), tf.sigmoid(a_r + q_r)
         g = tf.tanh(a_h + r * q_h)
-        return z * h + (1 - z) * g, tf.concat((z, r, g, q_h), axis=1)
+        return z * h + (1 - z) * g, tf.concat((z, r, g, q_h), axis=1)  # what `backward` needs, (batch, 4 units)
 
     h, kept = tf.scan(forward, projected, (zero, tf.zeros((batch, 4 * units), x.dtype)))
 

@@ -3,6 +3,14 @@
 Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000), gates in Keras' order i, f, c, o:
 
   z_t = x_t W + h_(t-1) U + b;  i, f, o = sigmoid(z);  g = tanh(z);  c_t = f c_(t-1) + i g;  h_t = o tanh(c_t)
+
+`kernels/recurrence.py` has the equations of the gradient dz_t. From it follow, as products over all
+steps:
+
+  dW = X^T dZ;   dU = H^T dZ, where row t of H is h_(t-1);   db = sum of dz_t;   dx_t = dz_t W^T
+
+The recurrence is a kernel where kernels serve; else `forward` and `backward` here, loops of
+TensorFlow's.
 """
 
 from functools import partial
@@ -56,7 +64,7 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
     rows = tf.reshape(by_time, (-1, inputs))  # (steps * batch, inputs)
     shape = by_time.shape if x.shape.is_fully_defined() else tf.shape(by_time)
     projected = tf.reshape(matmul(rows, kernel), (shape[0], shape[1], 4 * units))
-    served = mask is None and serve(projected, bias, recurrent)
+    served = mask is None and serve(projected, bias, recurrent)  # kernels know no recurrent dropout
     ahead: Any = custom_call.forward if served else partial(forward, mask=mask)
     back: Any = custom_call.backward if served else partial(backward, mask=mask)
     gates, h, *cells = ahead(projected, bias, recurrent)
@@ -85,13 +93,16 @@ def forward(
       mask: multiplies h_(t-1) where it meets `recurrent`, (batch, units).
 
     Returns:
-      Gates (steps, batch, 4 units), h and c (steps, batch, units). One array holds the projection of a step, then its gates, then
-      their gradient: each is read when the next one is known, and three of this size would leave the processor's cache by turns.
+      Gates (steps, batch, 4 units), h and c (steps, batch, units).
+
+    One array holds a step's projection, then its gates, then their gradient: each replaces the one
+    before it. Three arrays of this size would push each other out of the processor's cache.
     """
     units = recurrent.shape[0]
     steps, batch = tf.shape(projected)[0], tf.shape(projected)[1]
     zero = tf.zeros((batch, units), projected.dtype)
-    # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one function for all gates, which XLA then computes where the projection was.
+    # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one function for all gates, which XLA then computes in
+    # place.
     scale = tf.repeat(tf.constant((0.5, 0.5, 1, 0.5), projected.dtype), units)
     shift = tf.repeat(tf.constant((0.5, 0.5, 0, 0.5), projected.dtype), units)
 
@@ -116,7 +127,8 @@ def backward(gates: tf.Tensor, c: tf.Tensor, dh: tf.Tensor, recurrent: tf.Tensor
     zero = tf.zeros_like(c[0])
 
     def step(t: tf.Tensor, dz: tf.Tensor, dh_next: tf.Tensor, dc_next: tf.Tensor, kept: tf.TensorArray) -> Any:
-        # What the step before (t + 1) found goes in first: XLA copies an array that is written while it is still to be read.
+        # dz of step t + 1 is written here, not at its own end: XLA copies an array that is written
+        # while a value of it is still needed.
         kept = kept.write(tf.minimum(t + 1, steps - 1), dz)
         here = tf.maximum(t, 0)
         i, f, g, o = tf.split(kept.read(here), 4, axis=1)

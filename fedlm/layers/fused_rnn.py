@@ -2,7 +2,8 @@
 
 Elman, Finding Structure in Time, Cognitive Science 14, 1990:
 
-  h_t = tanh(x_t W + h_(t-1) U + b)
+  h_t = tanh(z_t),   z_t = x_t W + h_(t-1) U + b
+  dz_t = (dh_t + dz_(t+1) U^T) (1 - h_t**2)     dh_t: the gradient by h_t from above
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
 """Low-rank adapters beside frozen kernels: W + alpha / rank * A B (Hu et al. 2022, https://arxiv.org/abs/2106.09685).
 
-A kernel of several axes, as attention has them, is taken as the matrix from all its inputs to all its outputs. (Keras' own
-`enable_lora` adapts the last axis only: for GPT-2's attention that is six times the weights for a narrower class of updates.)
-B starts at zero, so that an untrained adapter is the frozen model, bit for bit.
+A kernel of several axes, as attention has them, is taken as the matrix W (inputs, outputs) from all
+its inputs to all its outputs; A is (inputs, rank), B (rank, outputs). (Keras' own `enable_lora`
+adapts the last axis only: for GPT-2's attention that is six times the weights for a narrower class
+of updates.) B starts at zero, so that an untrained adapter is the frozen model, bit for bit.
 """
 
 import math
@@ -24,7 +25,7 @@ TARGETS = (
 
 
 def check_targets(targets: str) -> list[str]:
-    """Returns the layers of a list in words; ValueError for one that there is not, or for none."""
+    """Returns the names of layers in a string, separated by blanks; ValueError for an unknown name, or for none."""
     names = targets.split()
     wrong = [name for name in names if name not in TARGETS]
     if wrong or not names:
@@ -44,8 +45,9 @@ class Adapter(keras.layers.Layer):
       kernel: the frozen kernel; it stays as it is.
       rank: columns of A, rows of B.
       alpha: scale, divided by the rank.
-      train_a: False keeps A, drawn the same for every run, and trains B only (FFA-LoRA, Sun et al. 2024,
-        https://arxiv.org/abs/2403.12313): then the mean of adapters is the adapter of the mean, and noise is not squared.
+      train_a: False keeps A, drawn the same for every run, and trains B only (FFA-LoRA, Sun et al.
+        2024, https://arxiv.org/abs/2403.12313): then the mean of adapters is the adapter of the
+        mean, and noise is not squared.
     """
 
     def __init__(self, kernel: keras.Variable, rank: int, alpha: float, *, train_a: bool = True) -> None:

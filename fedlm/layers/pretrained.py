@@ -15,7 +15,7 @@ from fedlm.errors import ConfigError
 from fedlm.layers.lora import Adapter, check_targets, target_kernels
 from fedlm.text.presets import Preset
 
-_LOW = 40.0  # nats below the likeliest: the logit of a special that the preset does not have
+_LOW = 40.0  # nats below the most likely token: the logit of a special symbol that the preset does not have
 
 
 class Pretrained(keras.layers.Layer):
@@ -25,7 +25,8 @@ class Pretrained(keras.layers.Layer):
       task: a causal or masked language model of KerasHub.
       preset: where its weights came from.
       adapters: of the frozen kernels; none for full fine-tuning.
-      hides_padding: no place attends to padding. A causal model need not hide it, as padding only follows the text.
+      hides_padding: no place attends to padding. A causal model need not hide it, as padding only
+        follows the text.
 
     Attributes:
       order: the preset's token of each of our ids.
@@ -42,12 +43,12 @@ class Pretrained(keras.layers.Layer):
         self.built = True
 
     def tokens(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns the preset's tokens of our ids; specials that it does not have are read as the end."""
+        """Returns the preset's tokens of our ids; specials that it does not have become its end token."""
         end = self.order[2]
         return tf.gather(tf.constant([end if t < 0 else t for t in self.order]), ids)
 
     def adapted(self) -> keras.StatelessScope:
-        """Returns a scope in which the task has its adapters."""
+        """Returns a scope in which the task's kernels are W + alpha / rank A B; outside of it they are W."""
         return keras.StatelessScope([(a.kernel, a.merged()) for a in self.adapters])
 
     def call(self, ids: tf.Tensor, training: bool | None = False) -> tf.Tensor:
@@ -55,7 +56,7 @@ class Pretrained(keras.layers.Layer):
         inputs = self._inputs(ids)
         with self.adapted() as scope:
             logits = self.task(inputs, training=training)
-        for seed in self._seeds:  # dropout has drawn from them; a scope keeps changes to itself
+        for seed in self._seeds:  # dropout has advanced them, but a scope keeps all changes to itself
             if (after := scope.get_current_value(seed)) is not None:
                 seed.assign(after)
         return reorder(logits, self.order)
@@ -91,21 +92,25 @@ class Pretrained(keras.layers.Layer):
 
 @contextmanager
 def loading(preset: Preset) -> Iterator[None]:
-    """Turns what Keras raises over a preset's weights into one sentence.
+    """Turns Keras' errors about a preset's weights into one sentence.
 
     Raises:
-      ConfigError: they are damaged, or of other shapes than the preset's configuration says.
+      ConfigError: the weights are damaged, or have other shapes than the preset's configuration states.
     """
     try:
         yield
     except (OSError, ValueError, KeyError):
         raise ConfigError(
-            f"The weights of the preset {preset.folder.name} do not open, or do not fit its config.json; save or fetch it anew."
+            f"The weights of the preset {preset.folder.name} do not open, or do not fit its config.json: save or download it again."
         ) from None
 
 
 def reorder(logits: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
-    """Returns logits (..., preset's tokens) as (..., our ids); -1 becomes a logit far below all others."""
+    """Returns logits (..., preset's tokens) as (..., our ids); an id without a token (-1) gets a logit far below all others.
+
+    Consecutive tokens are copied as one slice: that is faster than a gather of tens of thousands of
+    single logits.
+    """
     places = np.array(order)
     joined = (np.diff(places) == 1) & (places[:-1] >= 0)
     cuts = [0, *(np.flatnonzero(~joined) + 1), len(places)]
@@ -134,7 +139,8 @@ def model_of(
       seq_len: shape.
       lora_rank: of the adapters; 0 trains every weight instead.
       lora_alpha, targets, train_a: see `lora.py`.
-      unfrozen: layers that are trained besides the adapters, as the preset has no weights for them.
+      unfrozen: layers that are trained in addition to the adapters, because the preset has no
+        weights for them.
       hides_padding: see `Pretrained`.
     """
     names = check_targets(targets)
@@ -151,7 +157,7 @@ def model_of(
 
 
 def pretrained_part(model: keras.Model) -> Pretrained | None:
-    """Returns the pretrained layer of a model, if it is one."""
+    """Returns the pretrained layer of a model; None if it has none."""
     last = model.layers[-1]
     return last if isinstance(last, Pretrained) else None
 
@@ -159,7 +165,8 @@ def pretrained_part(model: keras.Model) -> Pretrained | None:
 class PretrainedSteps:
     """Reads a causal model of KerasHub one symbol at a time, by KerasHub's own cache.
 
-    A state is (place, cache): the number of symbols read, and keys and values (1, layers, 2, limit, heads, size).
+    A state is (place, cache): the number of symbols read, and keys and values (1, layers, 2, limit,
+    heads, size).
 
     Args:
       pretrained: of a causal model.

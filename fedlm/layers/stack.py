@@ -26,7 +26,8 @@ def build_stack(
       vocab_size, seq_len: shapes.
       layers: recurrent layers.
       embedding: width of a symbol's vector.
-      projection: width of a linear layer after the last state; 0 is none, or `embedding` for tied embeddings.
+      projection: width of a linear layer after the last state; 0 is none, or `embedding` for tied
+        embeddings.
       tied: logits are products with the embeddings themselves, without bias (Press and Wolf 2017).
       input_dropout: of embeddings. dropout: of every recurrent layer's states (Zaremba et al. 2014).
     """

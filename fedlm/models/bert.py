@@ -1,7 +1,8 @@
 """BERT from a preset of KerasHub, for masked-token prediction, with adapters or trained as a whole.
 
-Devlin et al. 2019, https://arxiv.org/abs/1810.04805. Most presets have no weights for the masked-token head: then the head
-starts at random values of the seed and is trained, summed and sent besides the adapters.
+Devlin et al. 2019, https://arxiv.org/abs/1810.04805. Most presets have no weights for the
+masked-token head. Then the head starts at random values of the seed, and is trained, summed and
+sent with the adapters.
 """
 
 import keras

@@ -1,8 +1,8 @@
 """Which models there are, what options they take, and what a run must know of them: all read from their source.
 
-A model is one file with a function `build(*, vocab_size, seq_len, ...)`, whose further arguments are its options. A file of
-this folder is a model under its own name; any other module is one under its import path: `package.module:build(units=8)`.
-The file may say more, as literals:
+A model is one file with a function `build(*, vocab_size, seq_len, ...)`, whose further arguments
+are its options. A file of this folder is a model under its own name; any other module is one under
+its import path: `package.module:build(units=8)`. The file may say more, as literals:
 
   MASKED = True                 it predicts hidden tokens; without it, the next symbol
   PRESET = {...}                it comes from a preset, which also gives its vocabulary; fields of `PresetKind`
@@ -10,8 +10,8 @@ The file may say more, as literals:
   POSITIONS = {"...": "..."}    values of options under which it has weights for each place of a row, so that the weights
                                 of one seq_len do not fit another
 
-and define `decoder(model)`, which reads the model symbol by symbol (see `fedlm.training.decoding`). Source is parsed, not
-run, so that configurations are checked without loading TensorFlow.
+and define `decoder(model)`, which reads the model symbol by symbol (see `fedlm.training.decoding`).
+Source is parsed, not run, so that configurations are checked without loading TensorFlow.
 """
 
 import ast
@@ -61,7 +61,8 @@ def model_about(name: str) -> ModelAbout:
       name: of a file of this folder, or an import path `package.module:function`.
 
     Raises:
-      ConfigError: there is no such model, its function has another signature, or this machine does not build it.
+      ConfigError: there is no such model, its function has another signature, or this machine does
+        not build it.
     """
     file, function = _located(name)
     tree = _parsed(file)
@@ -111,8 +112,8 @@ def check_model(spec: str) -> Spec:
     """Returns the parsed spec of a model that exists, with options that it takes.
 
     Raises:
-      ConfigError: there is no such model or option (the sentence names the valid ones), or a value has another type or is
-        out of range.
+      ConfigError: there is no such model or option (the sentence names the valid ones), or a value
+        has another type or is out of range.
     """
     parsed = parse_spec(spec)
     about = model_about(parsed.name)

@@ -1,6 +1,7 @@
 """GPT-2 from a preset of KerasHub, for next-token prediction, with adapters or trained as a whole.
 
-Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapters: Hu et al. 2022, https://arxiv.org/abs/2106.09685.
+Radford et al. 2019, Language Models are Unsupervised Multitask Learners. Adapters: Hu et al. 2022,
+https://arxiv.org/abs/2106.09685.
 """
 
 import keras

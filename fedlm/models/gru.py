@@ -1,6 +1,7 @@
 """Stacked gated recurrent units, in the variant that resets after the product (as cuDNN does).
 
-Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 2014. https://arxiv.org/abs/1406.1078
+Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 2014.
+https://arxiv.org/abs/1406.1078
 """
 
 import keras

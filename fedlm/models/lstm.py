@@ -1,8 +1,9 @@
 """Stacked LSTM over symbols; the default is the Shakespeare model: embedding 8, two layers of 256 units.
 
-McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017,
-https://arxiv.org/abs/1602.05629. The StackOverflow model of Reddi et al. 2021 (https://arxiv.org/abs/2003.00295) is
-`lstm(units=670, layers=1, embedding=96, projection=96)` at 10,004 words.
+McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS
+2017, https://arxiv.org/abs/1602.05629. The StackOverflow model of Reddi et al. 2021
+(https://arxiv.org/abs/2003.00295) is `lstm(units=670, layers=1, embedding=96, projection=96)` at
+10,004 words.
 """
 
 import keras

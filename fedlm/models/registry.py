@@ -17,7 +17,8 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
     """Builds a model with initial weights drawn from `seed`.
 
     Args:
-      spec: a name of `fedlm models` or an import path, with options: `lstm(units=64)`, `mine.models:build(units=8)`.
+      spec: a name of `fedlm models` or an import path, with options: `lstm(units=64)`,
+        `mine.models:build(units=8)`.
       vocab_size, seq_len: shapes.
       seed: of the initial weights.
 

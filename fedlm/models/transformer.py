@@ -1,7 +1,8 @@
 """Causal decoder with pre-normalisation, from Keras' own layers and operations.
 
-Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in GPT-2 (Radford et al. 2019); rotary positions:
-Su et al. 2021, https://arxiv.org/abs/2104.09864 (halves of a head are rotated, not neighbours).
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in GPT-2 (Radford et al. 2019);
+rotary positions: Su et al. 2021, https://arxiv.org/abs/2104.09864 (halves of a head are rotated,
+not neighbours).
 
   x = E[ids] (+ P[places])
   x = x + O(attention(norm(x)));  x = x + D(gelu(U(norm(x))))     once a block
@@ -129,7 +130,8 @@ def decoder(model: keras.Model) -> "CachedSteps":
 class CachedSteps:
     """Reads a model of `build` one symbol at a time, with the keys and values of all symbols before it.
 
-    A state is (place, keys, values): the number of symbols read, and two arrays (blocks, heads, limit, size).
+    A state is (place, keys, values): the number of symbols read, and two arrays (blocks, heads,
+    limit, size).
 
     Args:
       model: with its weights.

@@ -1,10 +1,11 @@
 """Vocabularies learned from a public text: words, and byte-pair encoding.
 
-Byte pairs: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes as in GPT-2. (`fedlm/privacy/vocabulary.py`
-learns words from private text, with noise.) A vocabulary is one JSON file (`kind`, `symbols`, `merges`); nothing in it is
-executed. Its ids: the four specials, the symbols, and last the placeholders that scrubbing leaves. A word carries the space
-before it, so that decoding gives the text again. A word that is not in the vocabulary is unknown and counts as one
-character, so bits per character never flatter a model.
+Byte pairs: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes as in GPT-2.
+(`fedlm/privacy/vocabulary.py` learns words from private text, with noise.) A vocabulary is one JSON
+file (`kind`, `symbols`, `merges`); nothing in it is executed. Its ids: the four specials, the
+symbols, and last the placeholders that scrubbing leaves. A word carries the space before it, so
+that decoding gives the text again. A word that is not in the vocabulary is unknown and counts as
+one character, so bits per character never flatter a model.
 """
 
 import json
@@ -134,15 +135,15 @@ def learn(texts: Iterable[str], kind: str, size: int) -> str:
     Raises:
       ConfigError: there is no such kind, or the size is too small.
     """
-    room = size - SPECIALS - PLACEHOLDERS
-    if kind not in KINDS or room < (3 if kind == "words" else 256):
+    count = size - SPECIALS - PLACEHOLDERS  # symbols to learn
+    if kind not in KINDS or count < (3 if kind == "words" else 256):
         least = SPECIALS + PLACEHOLDERS + (3 if kind == "words" else 256)
         raise ConfigError(f"A vocabulary is of kind {' or '.join(KINDS)}; {kind} has at least {least} symbols.")
     content: dict[str, Any] = {"format": FORMAT, "kind": kind}
     if kind == "words":
         counts = Counter(w for t in texts for w in words_of(t))
         return words_content(sorted(counts, key=lambda word: (-counts[word], word)), size)
-    content["symbols"], content["merges"] = _learn_pairs(texts, room)
+    content["symbols"], content["merges"] = _learn_pairs(texts, count)
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
@@ -159,18 +160,18 @@ def words_content(words: Sequence[str], size: int, **about: object) -> str:
       size: number of ids, specials, blanks and placeholders included.
       about: further keys of the file.
     """
-    room = size - SPECIALS - PLACEHOLDERS - len(_BLANKS)
-    content = {"format": FORMAT, "kind": "words", **about, "symbols": [*_BLANKS, *words[:room]]}
+    count = size - SPECIALS - PLACEHOLDERS - len(_BLANKS)
+    content = {"format": FORMAT, "kind": "words", **about, "symbols": [*_BLANKS, *words[:count]]}
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def _learn_pairs(texts: Iterable[str], room: int) -> tuple[list[str], list[list[str]]]:
+def _learn_pairs(texts: Iterable[str], count: int) -> tuple[list[str], list[list[str]]]:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=room, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=count, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator((_PLACEHOLDER.sub(" ", t) for t in texts), trainer)
     model = json.loads(tokenizer.to_str())["model"]

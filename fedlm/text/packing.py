@@ -1,8 +1,8 @@
 """Evaluates several clients in batches of one fixed shape: short clients cost no padding, and each keeps its own sums.
 
-A row's figures depend, in their last bits, on its place in a batch and on the batch's shape. Clients are therefore
-evaluated in packs of `PACK`, and packs are never joined or split: whichever process evaluates a pack, its figures have the
-same bits.
+A row's figures depend, in their last bits, on its place in a batch and on the batch's shape.
+Clients are therefore evaluated in packs of `PACK`, and packs are never joined or split: whichever
+process evaluates a pack, its figures have the same bits.
 """
 
 import math
@@ -24,12 +24,15 @@ def sums_by_owner(
     """Returns each owner's sums over its rows.
 
     Args:
-      owners: inputs and targets of each, (its rows, seq_len); read one after the other, so memory holds a few at a time.
-      score: returns the figures of each row, from inputs and targets (rows, seq_len); a target 0 is padding.
+      owners: inputs and targets of each, (its rows, seq_len); read one after the other, so memory
+        holds a few at a time.
+      score: returns the figures of each row, from inputs and targets (rows, seq_len); a target 0 is
+        padding.
       rows: of a batch.
 
     Returns:
-      One `TextMetrics` for each owner, in order. Losses are summed exactly (`math.fsum`), so a row's place does not matter.
+      One `TextMetrics` for each owner, in order. Losses are summed exactly (`math.fsum`), so a
+      row's place does not matter.
     """
     sizes: list[int] = []
     scored = [score(inputs, targets) for inputs, targets in _batches(owners, sizes, rows)]

@@ -1,9 +1,10 @@
 """Vocabularies of presets: byte pairs as in GPT-2 and word pieces as in BERT, under fedlm's ids.
 
-Padding, start, end and unknown come first, as in every vocabulary (`vocabulary.py`); then the preset's other tokens in
-their own order. `order` gives the preset's token of each id. GPT-2 has one special token, <|endoftext|>: it is the end, and
-the model reads it for the start, too. Text is split as KerasHub does; it needs TensorFlow for this, Hugging Face's
-`tokenizers`, with the same ids, does not.
+Padding, start, end and unknown come first, as in every vocabulary (`vocabulary.py`); then the
+preset's other tokens in their own order. `order` gives the preset's token of each id. GPT-2 has one
+special token, <|endoftext|>: it is the end, and the model reads it for the start, too. Text is
+split as KerasHub does; it needs TensorFlow for this, Hugging Face's `tokenizers`, with the same
+ids, does not.
 """
 
 import re
@@ -40,7 +41,7 @@ class PieceVocabulary(Vocabulary):
 
     @property
     def mask(self) -> int:
-        """The id that stands for a hidden token; ValueError if there is none."""
+        """The id of [MASK], which replaces a hidden token; ValueError if the preset has none."""
         return self.symbols.index("[MASK]")
 
 

@@ -1,7 +1,7 @@
 """Presets of pretrained models, read without Keras: a folder that KerasHub has saved, or a name on a hub.
 
-A preset's artifact hash covers what decides its outputs: configuration, weights and vocabulary. A run's configuration
-holds it, so that every node that adds to a sum has the same frozen weights.
+A preset's artifact hash covers what decides its outputs: configuration, weights and vocabulary. A
+run's configuration holds it, so that every node that adds to a sum has the same frozen weights.
 """
 
 import ast
@@ -81,8 +81,8 @@ def open_preset(kind: PresetKind, name: str, sha256: str = "", seq_len: int = 1)
       seq_len: the run's rows, which must fit the model's positions.
 
     Raises:
-      ConfigError: KerasHub is not installed, or the preset is missing, of another kind, has another hash than the run's,
-        or fewer positions than seq_len.
+      ConfigError: KerasHub is not installed, or the preset is missing, of another kind, has another
+        hash than the run's, or fewer positions than seq_len.
     """
     if find_spec("keras_hub") is None:
         raise ConfigError(f"The model {kind.name} needs KerasHub: pip install fedlm[hub].")

@@ -1,12 +1,12 @@
 """Rows of token ids: windows for next-symbol prediction, and masked rows for masked-token prediction.
 
-Next symbol. A document of symbols s_1 ... s_n becomes the stream START s_1 ... s_n END, which is cut into rows of
-seq_len inputs; the target of each input is the symbol after it.
+Next symbol. A document of symbols s_1 ... s_n becomes the stream START s_1 ... s_n END, which is
+cut into rows of seq_len inputs; the target of each input is the symbol after it.
 
-Masked token, as in BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1 and appendix A.1): 15 % of a
-row's tokens, at least one, are targets. Of these, 80 % are replaced by [MASK], 10 % by a random token, and 10 % stay.
-Masks are drawn anew in every epoch, as in RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692, section 4.1), and
-are fixed in evaluation.
+Masked token, as in BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1 and
+appendix A.1): 15 % of a row's tokens, at least one, are targets. Of these, 80 % are replaced by
+[MASK], 10 % by a random token, and 10 % stay. Masks are drawn anew in every epoch, as in RoBERTa
+(Liu et al. 2019, https://arxiv.org/abs/1907.11692, section 4.1), and are fixed in evaluation.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,9 @@ SHOWN_AS_MASK, SHOWN_AS_RANDOM = 0.8, 0.1  # shares of the targets; the rest is 
 def windows(documents: Sequence[str], vocab: Vocabulary, seq_len: int) -> tuple[Ids, Ids]:
     """Cuts documents into rows for next-symbol prediction.
 
-    Each document has rows of its own, as in Reddi et al. 2021 (https://arxiv.org/abs/2003.00295, appendix on
-    Shakespeare): row r predicts its symbols r * seq_len + 1 ... (r + 1) * seq_len. The last row of a document is padded.
+    Each document has rows of its own, as in Reddi et al. 2021 (https://arxiv.org/abs/2003.00295,
+    appendix on Shakespeare): row r predicts its symbols r * seq_len + 1 ... (r + 1) * seq_len. The
+    last row of a document is padded.
 
     Returns:
       Inputs and targets, both (rows, seq_len) int32; a target 0 is padding.
@@ -48,7 +49,8 @@ def whole_rows(documents: Sequence[str], vocab: Vocabulary, seq_len: int) -> tup
     """Cuts documents into rows START tokens END of at most seq_len, for `hide`.
 
     Returns:
-      Inputs and targets, both (rows, seq_len) int32. Every token is its own target; specials and padding have target 0.
+      Inputs and targets, both (rows, seq_len) int32. Every token is its own target; specials and
+      padding have target 0.
     """
     size = seq_len - 2
     parts = [ids[i : i + size] for ids in map(vocab.encode, documents) for i in range(0, len(ids), size)]

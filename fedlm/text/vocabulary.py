@@ -1,8 +1,9 @@
 """Fixed vocabularies, characters and bytes: text to ids and back.
 
-Ids 0 to 3 are padding, start, end and unknown in every vocabulary. `chars` has 86 characters besides (90 in all, as in
-McMahan et al. 2017), and 38 symbols reserved for the placeholders that scrubbing leaves (128). `bytes` is UTF-8 itself.
-Words and byte pairs: `learned.py`. Tokens of pretrained models: `preset_vocabulary.py`.
+Ids 0 to 3 are padding, start, end and unknown in every vocabulary. `chars` adds 86 characters (90
+in all, as in McMahan et al. 2017), and 38 symbols reserved for the placeholders that scrubbing
+leaves (128). `bytes` is UTF-8 itself. Words and byte pairs: `learned.py`. Tokens of pretrained
+models: `preset_vocabulary.py`.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ SPECIALS = 4
 # Printable ASCII and the newline, without the ten rarest of English text: \ ^ ` { | } ~ # % @  (96 - 10 = 86).
 CHARACTERS = "\n" + "".join(chr(c) for c in range(32, 127) if chr(c) not in "\\^`{|}~#%@")
 
-# The placeholder of the k-th kind of personal data is the private-use character PLACEHOLDER_BASE + k. The order of kinds is
-# append-only: models and vaults keep their meaning.
+# The placeholder of the k-th kind of personal data is the private-use character PLACEHOLDER_BASE +
+# k. The order of kinds is append-only: models and vaults keep their meaning.
 PLACEHOLDER_BASE = 0xE000
 PLACEHOLDERS = 38
 
@@ -47,7 +48,8 @@ class Vocabulary:
     def characters(self) -> npt.NDArray[np.int64]:
         """How many characters of text begin with each id, (size,) int64; an unknown character is one.
 
-        Bits per character divide by the sum of these over the targets, so they compare between vocabularies.
+        Bits per character divide by the sum of these over the targets, so they compare between
+        vocabularies.
         """
         counts = np.arange(self.size) >= UNKNOWN
         if self.is_bytes:

@@ -1,8 +1,10 @@
 """A client's text as the rows and batches that a model is trained on.
 
-  documents -> ids -> rows (rows, seq_len) -> [an epoch's order, masks] -> batches (batches, batch, seq_len)
+  documents -> ids -> rows (rows, seq_len) -> [an epoch's order, masks] -> batches (batches, batch,
+  seq_len)
 
-Rows are cut once a message and client (`Batching.prepare`); order and masks are drawn anew in every epoch.
+Rows are cut once a message and client (`Batching.prepare`); order and masks are drawn anew in every
+epoch.
 """
 
 from collections.abc import Sequence
@@ -28,8 +30,9 @@ class PreparedClient:
 
     Attributes:
       inputs: ids that the model reads, (rows, seq_len).
-      targets: the id that each of them should predict, (rows, seq_len); 0 is not a target. For masked-token prediction
-        every token of the text is one here; each epoch hides some of them and drops the other targets.
+      targets: the id that each of them should predict, (rows, seq_len); 0 is not a target. For
+        masked-token prediction every token of the text is one here; each epoch hides some of them
+        and drops the other targets.
       num_tokens: targets of one epoch, by which the client is weighted.
     """
 
@@ -75,8 +78,8 @@ class Batching:
           rng: draws the masks.
 
         Returns:
-          Inputs and targets, both (batches, batch, seq_len). No batch spans two epochs: the last one of an epoch is
-          filled up with rows of 0, which have no targets.
+          Inputs and targets, both (batches, batch, seq_len). No batch spans two epochs: the last
+          one of an epoch is filled up with rows of 0, which have no targets.
         """
         epochs = [self.with_masks(inputs[order], targets[order], rng) for order in orders]
         batched = [(self._batched(rows), self._batched(nexts)) for rows, nexts in epochs]

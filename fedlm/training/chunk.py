@@ -1,8 +1,10 @@
 """The clients of a chunk: each is trained from the global weights, and their updates are summed exactly.
 
-Clients whose local rule is fixed steps go through the compiled program together, up to BLOCK batches a call
-(`program.py`). Two kinds of clients are trained one by one instead, with `LocalTrainer.train` and `ExactSum.add`:
-all of them, where a client may stop early; and those whose update the program's check refused, since `ExactSum.add` looks closer. Sums are the same bits either way.
+Clients whose local rule is fixed steps go through the compiled program together, up to BLOCK
+batches a call (`program.py`). Two kinds of clients are trained one by one instead, with
+`LocalTrainer.train` and `ExactSum.add`: all of them, where a client may stop early;
+and those whose update the program's check refused, since `ExactSum.add` looks
+closer. Sums are the same bits either way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +15,10 @@ import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
 from fedlm.spec import Spec
-from fedlm.training import program
+from fedlm.training import blocks
 from fedlm.training.batches import PreparedClient
-from fedlm.training.program import BlockResult, Piece
-from fedlm.training.trainer import GlobalWeights, LocalTrainer, RunBlock
+from fedlm.training.blocks import BlockResult, GlobalWeights, Piece, RunBlock
+from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
 
 
@@ -146,11 +148,11 @@ def _blocks(trainer: LocalTrainer, shards: Iterable[Shard], limit: float) -> Ite
         inputs, targets, seeds = trainer.batches_of(shard.client, shard.rng)
         at, begins = 0, True
         while begins or at < len(inputs):  # a client without text is one piece without batches: its update is 0
-            until = min(at + program.BLOCK - _num_batches(block), len(inputs))
+            until = min(at + blocks.BLOCK - _num_batches(block), len(inputs))
             scale = shard.weight * SCALE if until == len(inputs) else None
             block.append(_Part(shard, Piece(inputs[at:until], targets[at:until], seeds, begins, scale, limit)))
             at, begins = until, False
-            if program.BLOCK in (len(block), _num_batches(block)):
+            if blocks.BLOCK in (len(block), _num_batches(block)):
                 yield block
                 block = []
     if block:

@@ -1,12 +1,14 @@
 """Reads a model one symbol at a time, so that generating a text costs time linear in its length.
 
-A model gives the logits of every place of a whole row. To continue a text symbol by symbol that would be one pass over
-the row a symbol, so a reader keeps what the next symbol needs of those before it:
+A model gives the logits of every place of a whole row. To continue a text symbol by symbol that
+would be one pass over the row a symbol, so a reader keeps what the next symbol needs of those
+before it:
 
   logits_t, state_t = step(state_(t-1), symbol_t)
 
-Recurrent layers keep their states h and c (`RecurrentSteps`), attention the keys and values of what was read (the
-`decoder` of the model's own file). A model of other layers is run over its whole row each time (`WindowSteps`).
+Recurrent layers keep their states h and c (`RecurrentSteps`), attention the keys and values of what
+was read (the `decoder` of the model's own file). A model of other layers is run over its whole row
+each time (`WindowSteps`).
 """
 
 from collections import OrderedDict
@@ -130,8 +132,9 @@ class WindowSteps:
 class Reader:
     """Gives the logits after any text, and reads no beginning twice while it remembers its state.
 
-    Past the model's limit it forgets the oldest symbols, half a limit at a time: what remains is read anew, and then as
-    many symbols again until the limit is met. So a symbol is read at most twice on average.
+    Past the model's limit it forgets the oldest symbols, half a limit at a time: what remains is
+    read anew, and then as many symbols again until the limit is met. So a symbol is read at most
+    twice on average.
 
     Args:
       steps: reads the model.
@@ -156,7 +159,8 @@ class Reader:
     def _within_limit(self, text: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the end of a text that the model can hold.
 
-        Its beginning moves by half a limit at a time, so that the next symbols continue a state that is remembered.
+        Its beginning moves by half a limit at a time, so that the next symbols continue a state
+        that is remembered.
         """
         limit = self._steps.limit
         if limit is None or len(text) <= limit:

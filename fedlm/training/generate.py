@@ -1,6 +1,7 @@
-"""Text from a model, symbol by symbol: temperature, top-k and nucleus sampling; and suggestions for the next symbols.
+"""Text from a model, symbol by symbol, and suggestions for the next word.
 
-Nucleus sampling: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
+Symbols are drawn with a temperature, from the top k of them, or from the nucleus: the most likely
+ones that together reach probability p (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
 """
 
 import codecs
@@ -15,8 +16,8 @@ import numpy.typing as npt
 from fedlm.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 _WORD = re.compile(rb"[\w'\x80-\xff]")  # bytes above 127 are parts of letters, or of placeholders
-_OPENED = 400  # beginnings of words that a search looks at
-_DONE = -1  # stands behind a whole word
+_OPENED = 400  # beginnings of words that a search opens
+_DONE = -1  # marks the end of a word
 
 Logits = npt.NDArray[np.float32]
 NextLogits = Callable[[list[int]], Logits]
@@ -28,9 +29,9 @@ def probabilities(logits: Logits, temperature: float = 1.0, top_k: int = 0, top_
 
     Args:
       logits: of the next symbol.
-      temperature: 0 takes the most likely symbol.
-      top_k: keeps so many symbols; 0 keeps all.
-      top_p: keeps the most likely symbols that together reach this probability.
+      temperature: divides the logits; 0 takes the most likely symbol.
+      top_k: keeps the k most likely symbols; 0 keeps all.
+      top_p: keeps the fewest most likely symbols that together reach this probability.
 
     Raises:
       ValueError: an option is out of range.
@@ -45,7 +46,7 @@ def probabilities(logits: Logits, temperature: float = 1.0, top_k: int = 0, top_
         return best
     weights = np.exp((scores - scores[order[0]]) / temperature)
     weights /= weights.sum()
-    before = np.cumsum(weights[order]) - weights[order]
+    before = np.cumsum(weights[order]) - weights[order]  # probability of all more likely symbols together
     dropped = before >= top_p
     if top_k:
         dropped[top_k:] = True
@@ -82,11 +83,15 @@ def generate(
 def suggest(next_logits: NextLogits, vocab: Vocabulary, prompt: str, count: int) -> list[tuple[str, float]]:
     """Returns the most likely next words with their probabilities, in order.
 
-    A word is what comes up to the next blank, sign or end; a word that the prompt has begun is given whole. The search
-    opens the likeliest beginnings first, so what it finds is exact, up to `_OPENED` of them.
+    A word ends before the next space, punctuation or end of text; a word that the prompt has begun
+    is returned whole. Best-first search over beginnings of words: the most likely one is opened
+    next, and no continuation is more likely than its beginning, so the words come out in order of
+    their probability. It stops after `_OPENED` beginnings.
     """
     start = (START, *map(int, vocab.encode(prompt)))
-    inside = np.array([bool(_WORD.match(p)) for p in map(vocab.piece, range(vocab.size))])  # begin within a word
+    inside = np.array(
+        [bool(_WORD.match(p)) for p in map(vocab.piece, range(vocab.size))]
+    )  # symbols that continue a word
     open_words: list[tuple[float, tuple[int, ...]]] = [(-1.0, start)]
     found: list[tuple[str, float]] = []
     for _ in range(_OPENED):
@@ -110,6 +115,6 @@ def suggest(next_logits: NextLogits, vocab: Vocabulary, prompt: str, count: int)
 
 
 def _whole(prompt: str, text: str) -> str:
-    """Returns a new word without its blank, or a word that the prompt has begun with its beginning."""
+    """Returns a new word without the space before it, or a word that the prompt has begun, with its beginning."""
     begun = re.search(r"[\w']*$", prompt)
     return (begun.group() if begun and re.match(r"[\w']", text) else "") + text.strip()

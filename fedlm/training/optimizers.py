@@ -1,7 +1,13 @@
-"""A client's optimizer, with a fresh state for every client.
+"""A client's optimizer, whose state is fresh for every client. With gradient g, step t and learning rate r:
 
-SGD with momentum; Adam (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980); Adagrad (Duchi et al. 2011), whose sums
-start at `initial` as in Keras.
+  sgd       m = momentum m + g;                                      w = w - r m
+  adagrad   s = s + g**2, from s = initial as in Keras;              w = w - r g / (sqrt(s) + epsilon)
+  adam      m = beta_1 m + (1 - beta_1) g
+            v = beta_2 v + (1 - beta_2) g**2;                        w = w - r m' / (sqrt(v') + epsilon)
+            m' = m / (1 - beta_1**t), v' = v / (1 - beta_2**t)
+
+Adagrad: Duchi et al. 2011, https://jmlr.org/papers/v12/duchi11a.html. Adam: Kingma and Ba 2015,
+algorithm 1, https://arxiv.org/abs/1412.6980.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +17,12 @@ import tensorflow as tf
 
 
 class ClientOptimizer:
-    """Steps on variables.
+    """Makes steps on variables; parts of a graph.
 
     Args:
       name: sgd, adam or adagrad.
-      options: every option of it, as numbers.
-      variables: what is trained.
+      options: all its options, as numbers; `clip_norm` 0 does not clip.
+      variables: the trained ones.
     """
 
     def __init__(self, name: str, options: Mapping[str, float], variables: Sequence[keras.Variable]) -> None:
@@ -26,13 +32,18 @@ class ClientOptimizer:
         self._steps = tf.Variable(0.0)
 
     def reset(self, fresh: tf.Tensor) -> None:
-        """Forgets the last client if `fresh`."""
+        """Sets the state to that of a new client if `fresh`, () bool."""
         for slot in (s for slots in self._slots for s in slots):
             slot.assign(tf.where(fresh, self._options.get("initial", 0.0), slot))
         self._steps.assign(tf.where(fresh, 0.0, self._steps))
 
     def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
-        """Makes one step at a learning rate, on gradients clipped to `clip_norm` over all variables together."""
+        """Makes one step; before it, gradients are scaled to an L2 norm of `clip_norm` at most, all variables together.
+
+        Args:
+          gradients: one for each variable, in order.
+          rate: learning rate, () float32.
+        """
         dense = [tf.convert_to_tensor(g) for g in gradients]
         if self._options["clip_norm"]:
             dense, _ = tf.clip_by_global_norm(dense, self._options["clip_norm"])
@@ -42,6 +53,7 @@ class ClientOptimizer:
             variable.value.assign_sub(rate * self._direction(place, gradient))
 
     def _direction(self, place: int, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns what the learning rate is multiplied by, and updates the state of one variable."""
         options, slots = self._options, [s[place] for s in self._slots]
         if self._name == "sgd":
             return slots[0].assign(options["momentum"] * slots[0] + gradient) if slots else gradient

@@ -1,159 +1,51 @@
 """The compiled program of local training: clients in turn, and the exact sum of their updates.
 
-For each client k of a chunk, with the global weights w, its batches b_1 ... b_n and an optimizer step S on a fresh state:
+For each client k of a chunk, with the global weights w, its batches b_1 ... b_n and an optimizer
+step S on a fresh state:
 
   w_k = S(... S(S(w, b_1), b_2) ..., b_n)                 float32
   u_k = w_k - w                                           the update, float32
   T  += rint(a_k 2**24 u_k)    if |u_k|**2 <= L_k**2      int64; a_k is the client's weight, a whole number
 
-Why one program. A client costs its steps and three passes over the weights: begin, norm, sum. With a call of its own, its
-update as an array and the sum outside, it would cost 6 ms more (2 x 256 units). A client may have any number of batches,
-so a call takes up to BLOCK batches of one or several clients (pieces), and a client longer than that goes on in the next.
+Why one program. A client costs its steps and three passes over the weights: begin, norm, sum. With
+a call of its own, its update as an array and the sum outside, it would cost 6 ms more (2 x 256
+units). A client may have any number of batches, so a call takes up to BLOCK batches of one or
+several clients (pieces), and a longer client continues in the next call.
 
-Where arrays lie. Weights, optimizer state, dropout seeds and the sums T are TensorFlow variables that stay between calls.
-A call brings w (tensors that are made once a message) and a `Block` of ids. Only the last update, losses and counts return.
+Where arrays lie. Weights, optimizer state, dropout seeds and the sums T are TensorFlow variables
+that stay between calls. A call brings w (tensors that are made once a message) and a `Block` of
+ids. Only the last update, losses and counts return.
 
 Why T has the bits of `fedlm.aggregation.exact.ExactSum.add`:
-  1. x = a_k 2**24 u_k is taken in float64, where the product is exact: u_k has 24 bits, a_k fewer than 29.
-  2. |x| < 2**51 after the check below, so x + 1.5 * 2**52 lies in [2**52, 2**53). There float64 holds exactly the whole
-     numbers, so the addition itself rounds x to one, half to even, as rint does; and the bits of these numbers, read as
-     int64, count upwards by one. Subtracting the bits of 1.5 * 2**52 leaves rint(x), at a third of what a cast costs.
+
+  1. x = a_k 2**24 u_k is taken in float64, where the product is exact: u_k has 24 bits, a_k fewer
+     than 29.
+  2. |x| < 2**51 after the check below, so x + 1.5 * 2**52 lies in [2**52, 2**53). There float64
+     holds exactly the whole numbers. So the addition itself rounds x to a whole number, half to
+     even, as rint does; and the bits of these numbers, read as int64, count upwards by one.
+     Subtracting the bits of 1.5 * 2**52 leaves rint(x), at a third of what a cast costs.
   3. Integers are added, in any order.
-The check: no coordinate is longer than the norm, so |u_k| <= L_k = limit / (2 a_k 2**24) keeps all |x| within half of
-`limit`; the other half covers the rounding of the norm, a float32. The check refuses some updates that `ExactSum.add`
-would take. `chunk.py` trains those clients again and lets `ExactSum.add` decide, coordinate by coordinate.
+
+The check: no coordinate is longer than the norm, so |u_k| <= L_k = limit / (2 a_k 2**24) keeps all
+|x| within half of `limit`; the other half covers the rounding of the norm, a float32. The check
+refuses some updates that `ExactSum.add` would take. `chunk.py` trains those clients again and lets
+`ExactSum.add` decide, coordinate by coordinate.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from fedlm.layers.device import compiled
+from fedlm.training import blocks
+from fedlm.training.blocks import Block, BlockResult, Figures, Piece, PieceResult
 from fedlm.training.step import OptimizerStep
-from fedlm.types import Batches, IntSums, Seeds, TextMetrics
-
-BLOCK = 16  # batches, and pieces, of one call
+from fedlm.types import IntSums, TextMetrics
 
 _WHOLE = 1.5 * 2.0**52  # see 2. above
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Batches of one client: all of them, or as many as one call takes.
-
-    Attributes:
-      inputs, targets: (batches, batch, seq_len); a target 0 is not counted.
-      seeds: of the dropout generators at the client's first step, (generators, 2).
-      begins: the client begins here, from the global weights; otherwise it goes on from the piece before.
-      scale: a_k 2**24 where the client ends here and its update is to be added; None adds nothing.
-      limit: the largest |a_k 2**24 u_k| that a coordinate may have.
-    """
-
-    inputs: Batches
-    targets: Batches
-    seeds: Seeds
-    begins: bool = True
-    scale: float | None = None
-    limit: float = 2.0**51
-
-    @property
-    def squared_limit(self) -> float:
-        """L_k**2, up to which the squared norm of the update may go; -1 where nothing is to be added."""
-        if self.scale is None:
-            return -1.0
-        if self.scale == 0:
-            return 1e30  # adds zeros; below the largest float32, so that an infinite norm fails the check
-        return min((min(self.limit, 2.0**51) / self.scale / 2) ** 2, 1e30)
-
-
-@dataclass(frozen=True)
-class PieceResult:
-    """What one piece gave.
-
-    Attributes:
-      added: the update went into the sum.
-      metrics: sums of the loss before each step of this piece.
-    """
-
-    added: bool
-    metrics: TextMetrics
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """What one call gave.
-
-    Attributes:
-      update: w_k - w of the last client, as far as it went, in Keras order.
-      pieces: one result for each piece of the call.
-    """
-
-    update: list[tf.Tensor]
-    pieces: list[PieceResult]
-
-
-class Block(NamedTuple):
-    """The pieces of one call as tensors of fixed shapes; what there is less of is filled up with zeros."""
-
-    inputs: tf.Tensor  # (BLOCK, batch, seq_len) int32
-    targets: tf.Tensor  # (BLOCK, batch, seq_len) int32
-    bounds: tf.Tensor  # (BLOCK + 1,) int32; piece k has the batches bounds[k] ... bounds[k + 1] - 1
-    count: tf.Tensor  # () int32, pieces
-    begins: tf.Tensor  # (BLOCK,) bool
-    scales: tf.Tensor  # (BLOCK,) float64
-    squared_limits: tf.Tensor  # (BLOCK,) float64
-    seeds: tf.Tensor  # (BLOCK, generators, 2) int32
-    first: tf.Tensor  # () bool, the sum begins anew
-    rate: tf.Tensor  # () float32, learning rate
-    mu: tf.Tensor  # () float32, FedProx' mu
-
-    @classmethod
-    def of(cls, pieces: Sequence[Piece], *, first: bool, rate: float, mu: float) -> "Block":
-        """Returns at most BLOCK pieces with at most BLOCK batches together as tensors."""
-        bounds = np.cumsum([0, *(len(p.inputs) for p in pieces)], dtype=np.int32)
-        return cls(
-            inputs=_filled(np.concatenate([p.inputs for p in pieces]), BLOCK),
-            targets=_filled(np.concatenate([p.targets for p in pieces]), BLOCK),
-            bounds=_filled(bounds, BLOCK + 1),
-            count=tf.constant(np.int32(len(pieces))),
-            begins=_filled(np.array([p.begins for p in pieces]), BLOCK),
-            scales=_filled(np.array([p.scale or 0.0 for p in pieces]), BLOCK),
-            squared_limits=_filled(np.array([p.squared_limit for p in pieces]), BLOCK),
-            seeds=_filled(np.array([p.seeds for p in pieces]).astype(np.int32), BLOCK),
-            first=tf.constant(first),
-            rate=tf.constant(np.float32(rate)),
-            mu=tf.constant(np.float32(mu)),
-        )
-
-    @classmethod
-    def signature(cls, ids: tuple[int, int], generators: int) -> "Block":
-        """Returns the shapes and types, for ids (batch, seq_len) and that many dropout generators."""
-        return cls(
-            inputs=tf.TensorSpec((BLOCK, *ids), tf.int32),
-            targets=tf.TensorSpec((BLOCK, *ids), tf.int32),
-            bounds=tf.TensorSpec((BLOCK + 1,), tf.int32),
-            count=tf.TensorSpec((), tf.int32),
-            begins=tf.TensorSpec((BLOCK,), tf.bool),
-            scales=tf.TensorSpec((BLOCK,), tf.float64),
-            squared_limits=tf.TensorSpec((BLOCK,), tf.float64),
-            seeds=tf.TensorSpec((BLOCK, generators, 2), tf.int32),
-            first=tf.TensorSpec((), tf.bool),
-            rate=tf.TensorSpec((), tf.float32),
-            mu=tf.TensorSpec((), tf.float32),
-        )
-
-
-class Figures(NamedTuple):
-    """What the graph notes of each piece."""
-
-    added: tf.Tensor  # (BLOCK,) bool
-    losses: tf.Tensor  # (BLOCK,) float64, in nats
-    counts: tf.Tensor  # (BLOCK, 3) int64: correct, tokens, characters
 
 
 class TrainingProgram:
@@ -210,7 +102,7 @@ class TrainingProgram:
     def _train_block(self, start: list[tf.Tensor], block: Block, *, proximal: bool) -> tuple[list[tf.Tensor], Figures]:
         """Trains the first `count` pieces; returns the last update, and figures for all BLOCK."""
         _if(block.first, lambda: [total.assign(tf.zeros_like(total)) for total in self._sums])
-        places = tf.range(BLOCK)
+        places = tf.range(blocks.BLOCK)
 
         def piece(k: tf.Tensor, figures: Figures) -> tuple[tf.Tensor, Figures]:
             self._step.begin(start, block.seeds[k], block.begins[k])
@@ -223,8 +115,7 @@ class TrainingProgram:
                 counts=tf.where(here[:, None], counts, figures.counts),
             )
 
-        none = Figures(tf.zeros(BLOCK, tf.bool), tf.zeros(BLOCK, tf.float64), tf.zeros((BLOCK, 3), tf.int64))
-        _, figures = _loop(lambda k, _: k < block.count, piece, (tf.constant(0), none))
+        _, figures = _loop(lambda k, _: k < block.count, piece, (tf.constant(0), Figures.zeros()))
         return self._step.moved(start), figures
 
     def _train_piece(
@@ -271,10 +162,3 @@ def _if(condition: tf.Tensor, body: Callable[[], Any]) -> None:
 
 def _loop(condition: Callable[..., tf.Tensor], body: Callable[..., Any], start: Any) -> Any:
     return tf.while_loop(condition, body, start, parallel_iterations=1)
-
-
-def _filled(values: npt.NDArray[Any], size: int) -> tf.Tensor:
-    """Returns an array (n, ...) as a tensor (size, ...), filled up with zeros."""
-    filled = np.zeros((size, *values.shape[1:]), values.dtype)
-    filled[: len(values)] = values
-    return tf.constant(filled)

@@ -7,7 +7,8 @@ from fedlm.layers.kernels.versions import is_tried, warn_if_untried
 from fedlm.system.memory import keep_memory
 from fedlm.system.terminal import quiet_stderr
 
-# XLA's defaults suit many threads and short vectors; these flags save a fifth of a training step (docs/performance.md).
+# XLA's defaults suit many threads and short vectors; these flags save a fifth of a training step
+# (docs/performance.md).
 _XLA_FLAGS = (
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
     "--xla_cpu_multi_thread_eigen=false",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,11 +16,12 @@ from fedlm.models.catalog import model_about
 from fedlm.models.registry import build_model, save_model
 from fedlm.schedules import rate_factor
 from fedlm.text.packing import PACK, RowSums, sums_by_owner
-from fedlm.training import program
+from fedlm.training import blocks
 from fedlm.training.batches import Batching, Orders, PreparedClient
+from fedlm.training.blocks import GlobalWeights, Piece, RunBlock
 from fedlm.training.decoding import Reader, steps_of
 from fedlm.training.optimizers import ClientOptimizer
-from fedlm.training.program import BlockResult, Piece, TrainingProgram
+from fedlm.training.program import TrainingProgram
 from fedlm.training.step import Objective, OptimizerStep, token_sums
 from fedlm.types import Batches, Ids, IntSums, Seeds, TextMetrics, Weights
 
@@ -39,22 +39,6 @@ _COMPILED = (
 """The configuration keys that the compiled graphs depend on; the others are read at each call."""
 MASKS = 5  # the purpose of evaluation's masks, in default_rng([seed, purpose]): the same in every round
 EVAL_ROWS = 32  # rows evaluated at once; fixed, so that figures have the same bits everywhere
-
-RunBlock = Callable[..., BlockResult]
-"""`TrainingProgram.run` from given global weights, at a round's learning rate: takes pieces, and `first=`."""
-
-
-@dataclass(frozen=True)
-class GlobalWeights:
-    """The global weights of a message, made into tensors once for all of its clients.
-
-    Attributes:
-      arrays: as they came, in Keras order.
-      tensors: the same, for the compiled graphs.
-    """
-
-    arrays: Weights = field(repr=False)
-    tensors: list[tf.Tensor] = field(repr=False)
 
 
 class LocalTrainer:
@@ -139,7 +123,8 @@ class LocalTrainer:
         Args:
           weights: global weights, of `begin` where several clients start from them; not modified.
           text: the client's training text, prepared or as documents.
-          rng: of (seed, purpose, round, client); draws the rows' order in each epoch, dropout and masks.
+          rng: of (seed, purpose, round, client); draws the rows' order in each epoch, dropout and
+            masks.
           server_round: for the learning-rate schedule, from 1.
           proximal_mu: FedProx' mu, if not the configuration's.
 
@@ -155,8 +140,8 @@ class LocalTrainer:
         def run(epochs: Orders, *, begins: bool = True) -> tuple[Weights, TextMetrics]:
             rows, nexts = self._batching.batches(client.inputs, client.targets, epochs, rng)
             metrics, update = TextMetrics(), list[tf.Tensor]()
-            for at in range(0, max(len(rows), 1), program.BLOCK):
-                until = at + program.BLOCK
+            for at in range(0, max(len(rows), 1), blocks.BLOCK):
+                until = at + blocks.BLOCK
                 result = run_block([Piece(rows[at:until], nexts[at:until], seeds, begins=begins and at == 0)])
                 metrics, update = metrics + result.pieces[0].metrics, result.update
             return tuple(np.asarray(u) for u in update), metrics  # not `numpy()`, which copies

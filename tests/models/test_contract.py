@@ -1,6 +1,7 @@
 """What every model must do, whoever wrote it: gradients, causality, one compilation, the same bits, a saved form.
 
-Runs on each file of `fedlm/models/` at small sizes, on variants of their options, and on a model in one file outside fedlm.
+Runs on each file of `fedlm/models/` at small sizes, on variants of their options, and on a model in
+one file outside fedlm.
 """
 
 import os

@@ -1,5 +1,6 @@
 """A model of one's own, in one file outside fedlm: found by its import path, checked like fedlm's, trained end to end."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -7,7 +8,14 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import check_model, has_positions, is_pretrained, model_about, model_options
+from fedlm.models.catalog import (
+    check_model,
+    has_positions,
+    is_pretrained,
+    model_about,
+    model_names,
+    model_options,
+)
 from fedlm.spec import Spec, parse_spec
 from tests.support.models import TOY
 from tests.support.running import SMALL, fedlm, simulate
@@ -64,3 +72,14 @@ def test_a_toy_model_runs_end_to_end(tmp_path: Path) -> None:
     assert one["config"]["model"] == f"{TOY}(units=8, dropout=0.1)"
     done = fedlm("generate", "one", "--prompt", "the", "--length", 5, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("the"), done.stderr
+
+
+def test_no_file_outside_the_folder_compares_a_models_name() -> None:
+    root, names, found = Path(__file__).parents[2], set(model_names()), []
+    for top in ("fedlm", "clients", "server", "scenarios", "benchmarks"):
+        for file in (root / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Compare | ast.MatchValue):
+                    words = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
+                    found += [f"{file.relative_to(root)}:{node.lineno}" for word in names & words]
+    assert [place for place in found if not place.startswith("fedlm/models/")] == []

@@ -46,14 +46,14 @@ def test_planted_corpora_have_what_they_promise() -> None:
 def train_on(strength: float | None) -> BiasScore:
     """Trains on planted sentences of a strength, or not at all, and scores their templates."""
     from fedlm.config import RunConfig
-    from fedlm.training.evaluate import scorer, train_alone
+    from fedlm.training.evaluate import scorer, train_centrally
     from fedlm.training.trainer import LocalTrainer
 
     trainer = LocalTrainer(RunConfig(model="lstm(units=64, layers=1)", seq_len=60))
     if strength is not None:
         rng = np.random.default_rng(0)
         texts = stereotype_sentences(1500, strength, rng)
-        trainer.assign(train_alone(trainer, trainer.weights, texts, 10, rng))
+        trainer.assign(train_centrally(trainer, trainer.weights, texts, 10, rng))
     return bias_score(template_pairs(TEMPLATES, planted_shares()), scorer(trainer))
 
 

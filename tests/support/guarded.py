@@ -1,4 +1,4 @@
-"""Arrays between pages that may not be touched: a kernel that reads or writes beside one ends the process."""
+"""Arrays between guard pages: a kernel that reads or writes beyond an array ends the process."""
 
 import ctypes
 import mmap
@@ -31,12 +31,12 @@ class Guarded:
         for guard in (self._start, self._start + _PAGE + inside):
             _LIBC.mprotect(guard, _PAGE, 0)
         self.address = self._start + _PAGE + (inside - values.nbytes if at_end else 0)
-        room = (ctypes.c_float * values.size).from_address(self.address)
-        self.values = np.ctypeslib.as_array(room).reshape(values.shape)
+        memory = (ctypes.c_float * values.size).from_address(self.address)
+        self.values = np.ctypeslib.as_array(memory).reshape(values.shape)
         self.values[...] = values
 
     def free(self) -> None:
-        """Gives the memory back."""
+        """Unmaps the memory."""
         _LIBC.munmap(self._start, self._size)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of many clients at once: each keeps the very figures it has alone."""
+"""Evaluation of many clients at once: each has the same figures as when it is evaluated by itself."""
 
 from typing import Any
 

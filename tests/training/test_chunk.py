@@ -1,19 +1,26 @@
 """A chunk in one program has the bits of its clients one by one, whatever their sizes."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fedlm.aggregation.exact import ExactSum
+from fedlm.aggregation.exact import SCALE, ExactSum
+from fedlm.config import RunConfig
 from fedlm.layers import dense, device, fused
-from fedlm.training.chunk import Shard, train_chunk
+from fedlm.training.blocks import BLOCK
+from fedlm.training.chunk import Shard, _blocks, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
 
 pytestmark = pytest.mark.slow
 LINE = "to be or not to be, that is the question"
+KEPT: list[LocalTrainer] = []
 SIZES = [1, 0, 40, 3, 0, 0, 9, 1, 25]  # documents of a client; most end within a block of the program, two go beyond
 
 
@@ -80,6 +87,42 @@ def test_a_client_that_may_not_go_into_the_sum_is_left_out_alone(tiny_config: An
         trainer.assign(start)
         found.add(expected[0].clients)
     assert {1, 3} <= found  # a weight of 0 adds nothing, and that always fits
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 45), max_size=40))
+def test_blocks_hold_all_batches_of_all_clients_in_order(sizes: list[int]) -> None:
+    """Pieces and batches of a block are at most BLOCK, even of many clients without text; the last piece has the scale."""
+    trainer = KEPT[0] if KEPT else LocalTrainer(RunConfig.checked({"model": "rnn(units=2)", "seq_len": 5}))
+    KEPT[:] = [trainer]
+    clients = [Shard(trainer.prepare(["abcd"] * size), [c], c + 1) for c, size in enumerate(sizes)]
+    blocks = list(_blocks(trainer, clients, 1.0))
+    for block in blocks[:-1]:
+        assert BLOCK in (len(block), sum(len(p.piece.inputs) for p in block))
+    for block in blocks:
+        assert 1 <= len(block) <= BLOCK and sum(len(p.piece.inputs) for p in block) <= BLOCK
+    parts = [part for block in blocks for part in block]
+    for client in clients:
+        own = [p.piece for p in parts if p.shard is client]
+        inputs, targets, _ = trainer.batches_of(client.client, client.rng)
+        np.testing.assert_array_equal(np.concatenate([p.inputs for p in own]), inputs)
+        np.testing.assert_array_equal(np.concatenate([p.targets for p in own]), targets)
+        assert [p.begins for p in own] == [True] + [False] * (len(own) - 1)
+        assert [p.scale for p in own] == [None] * (len(own) - 1) + [client.weight * SCALE]
+    assert [p.shard.seed for p in parts] == sorted(p.shard.seed for p in parts)
+
+
+def test_nothing_of_a_message_stays_in_the_trainer(tiny_config: Any) -> None:
+    """Weights lie in shared memory that is to be released; a client's text is not to outlive its training."""
+    trainer = LocalTrainer(tiny_config(model="rnn(units=4)"))
+    weights, clients = trainer.weights, shards(trainer, [2, 1])
+    held = [weakref.ref(x) for x in (*weights, *(s.client for s in clients), *(s.client.inputs for s in clients))]
+    train_chunk(trainer, weights, clients, 2)
+    trainer.train(weights, clients[0].client, clients[0].rng)
+    trainer.evaluate(weights, ["to be"])
+    del weights, clients
+    gc.collect()
+    assert [x() for x in held] == [None] * len(held)
 
 
 def test_no_clients_and_a_stopped_client(tiny_config: Any) -> None:

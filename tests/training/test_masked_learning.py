@@ -1,7 +1,8 @@
-"""BERT learns a planted sequence: as a whole from random weights, and by its adapters alone once it is pretrained.
+"""BERT learns a planted sequence: all its weights from random ones, and only its adapters once it is pretrained.
 
-A row of seven letters hides one of them, so its neighbours say which it is. (A text without blanks would be one unknown
-word.) Beside random frozen weights adapters need some five times the steps: what they adapt should have learned something.
+A row of seven letters hides one of them, so its neighbours say which it is. (A text without blanks
+would be one unknown word.) Beside random frozen weights adapters need some five times the steps:
+what they adapt should have learned something.
 """
 
 import shutil
@@ -57,4 +58,4 @@ def test_bert_learns_a_planted_sequence_and_its_adapters_another(tmp_path: Path)
     part = pretrained_part(adapted.model)
     assert part is not None and len(part.adapters) == 4
     for frozen, pretrained in zip(part.task.variables, whole.task.variables, strict=True):
-        np.testing.assert_array_equal(frozen, pretrained)  # adapters alone have moved
+        np.testing.assert_array_equal(frozen, pretrained)  # only adapters have moved

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedlm.layers import dense, device, fused
 from fedlm.layers.loss import cross_entropy, is_first_guess
-from fedlm.training import program
+from fedlm.training import blocks
 from fedlm.training.trainer import LocalTrainer
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_blocks_change_nothing(tiny_config: Any, monkeypatch: pytest.MonkeyPatch
     config = tiny_config(model="lstm(units=8, layers=1, dropout=0.2)", client_optimizer=optimizer)
     found = []
     for block in (1, 3, 64):  # programs of their own, whose last bits differ
-        monkeypatch.setattr(program, "BLOCK", block)
+        monkeypatch.setattr(blocks, "BLOCK", block)
         trainer = LocalTrainer(config)
         found.append(trainer.train(start_of(trainer), TEXT, np.random.default_rng(1)))
     for update, figures in found[1:]:

@@ -1,11 +1,13 @@
 """The kernels as operations of a graph that XLA compiles.
 
-While a graph is traced inside `with_kernels`, `matmul` and the others compile a kernel for the shapes at hand, register its
-address with XLA under a name, and put an XlaCustomCallV2 operation with that name into the graph. XLA's program then calls
-the address with those of its arrays. On another processor or with an untried TensorFlow graphs use TensorFlow's own
-operations instead (`unavailable` says why).
+While a graph is traced inside `with_kernels`, `matmul` and the others compile a kernel for the
+shapes at hand, register its address with XLA under a name, and put an XlaCustomCallV2 operation
+with that name into the graph. XLA's program then calls the address with those of its arrays. On
+another processor or with an untried TensorFlow graphs use TensorFlow's own operations instead
+(`unavailable` says why).
 
-Kernels have no gradients: a custom gradient calls them, after `serve` has said that they can take its arrays.
+Kernels have no gradients: a custom gradient calls them, after `serve` has said that they can take
+its arrays.
 """
 
 import contextlib
@@ -137,8 +139,8 @@ def _call(
 def _registered(compile_it: Callable[[Any, Machine], int], spec: Any, here: Machine) -> str:
     """Compiles a kernel, registers it with XLA and returns its name.
 
-    The name holds the address: XLA would end the process over one name with two addresses, which two threads could
-    otherwise register.
+    The name holds the address: XLA would end the process over one name with two addresses, which
+    two threads could otherwise register.
     """
     address, register = compile_it(spec, here), registry()
     if register is None:
@@ -148,7 +150,8 @@ def _registered(compile_it: Callable[[Any, Machine], int], spec: Any, here: Mach
     return name
 
 
-# xla::CustomCallTargetRegistry::Global() and ::Register(const std::string& name, void* address, const std::string& platform)
+# xla::CustomCallTargetRegistry::Global() and ::Register(const std::string& name, void* address,
+# const std::string& platform)
 _GLOBAL = "_ZN3xla24CustomCallTargetRegistry6GlobalEv"
 _REGISTER = "_ZN3xla24CustomCallTargetRegistry8RegisterERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEPvS8_"
 

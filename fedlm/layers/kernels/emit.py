@@ -1,13 +1,15 @@
 """Writes a kernel's instructions: loops, and vectors of float32 in memory, over llvmlite's builder.
 
-LLVM is a compiler's back end; llvmlite writes its input, an assembly language for a machine with as many registers as
-one likes. Each name is assigned once (`Value`), so a loop's running value is a phi: "start when coming from above, the
-turn's result when coming from below". `Emitter.times` and `Emitter.reduced` hide that:
+LLVM is a compiler's back end; llvmlite writes its input, an assembly language for a machine with as
+many registers as one likes. Each name is assigned once (`Value`), so a loop's running value is a
+phi: "start when coming from above, the turn's result when coming from below". `Emitter.times` and
+`Emitter.reduced` hide that:
 
   for k in emit.times(10): ...                      # writes the body once; k is the index in the running code
   with emit.reduced(10, [zero]) as (k, [s], after): after.append(emit.fma(a, b, s))     # s = s + a b, ten times
 
-Python's own loops and ifs run while the kernel is written: a Python `for` writes its body so many times (unrolling).
+Python's own loops and ifs run while the kernel is written: a Python `for` writes its body so many
+times (unrolling).
 """
 
 import itertools
@@ -68,8 +70,8 @@ class Emitter:
         """Writes a loop of at least one turn that carries values from turn to turn.
 
         Yields:
-          The index; the values before a turn, at first `start`; and a list that the body fills with the values after it.
-          After the loop this list holds the final values.
+          The index; the values before a turn, at first `start`; and a list that the body fills with
+          the values after it. After the loop this list holds the final values.
         """
         build = self.build
         before, body = build.block, build.append_basic_block()
@@ -147,8 +149,9 @@ class Emitter:
 def kernel(width: int, outputs: int, inputs: int) -> tuple[Emitter, list[Value]]:
     """Begins a kernel, in a module of its own.
 
-    XLA calls `kernel(out, in, opaque, opaque_size, status)`: `in` is a list of the inputs' addresses, `out` likewise of
-    the outputs', but the address itself where there is one output. The last three arguments are not used.
+    XLA calls `kernel(out, in, opaque, opaque_size, status)`: `in` is a list of the inputs'
+    addresses, `out` likewise of the outputs', but the address itself where there is one output. The
+    last three arguments are not used.
 
     Returns:
       What writes the kernel, and the addresses of its arrays: outputs, then inputs.

@@ -6,13 +6,15 @@ Both come from one exponential. With n = round(x / ln 2) and r = x - n ln 2, so 
   sigmoid(x) = e / (1 + e),       e = exp(x)
   tanh(x)    = m / (m + 2),       m = exp(2 x) - 1 = 2**n p(r) + (2**n - 1)
 
-Accuracy. The polynomial's relative error is at most 2**-27, an eighth of what rounding exp(x) to float32 costs (2**-24).
-No step cancels: 1 + e and m + 2 are at least 1, and m keeps its digits near 0, where n = 0 and m = p(r). Against float64,
-gates are right to 5 units in the last place and tanh(c) to 3, measured over a million numbers (the tests assert 1e-6
-relative); so a gate may exceed 1 by one unit.
+Accuracy. The polynomial's relative error is at most 2**-27, an eighth of what rounding exp(x) to
+float32 costs (2**-24). No step cancels: 1 + e and m + 2 are at least 1, and m keeps its digits near
+0, where n = 0 and m = p(r). Against float64, gates are right to 5 units in the last place and
+tanh(c) to 3, measured over a million numbers (the tests assert 1e-6 relative); so a gate may exceed
+1 by one unit.
 
-Range. x is clamped to [-87, 18] before exp: exp(-87) is still a normal number, and sigmoid(18) is 1 in float32.
-NaN stays NaN. Method as in Cephes' expf (Moshier, https://www.netlib.org/cephes/), with Taylor's coefficients.
+Range. x is clamped to [-87, 18] before exp: exp(-87) is still a normal number, and sigmoid(18) is 1
+in float32. NaN stays NaN. Method as in Cephes' expf (Moshier, https://www.netlib.org/cephes/), with
+Taylor's coefficients.
 """
 
 import math
@@ -27,8 +29,8 @@ _LOW, _HIGH = -87.0, 18.0
 # ln 2 in two parts, of which the first has 9 bits: n times it is exact, so that r loses no digits.
 _LN2_HIGH = 0.693359375
 _LN2_LOW = math.log(2) - _LN2_HIGH
-# y + 1.5 * 2**23 rounds y to a whole number, which then stands in the lowest bits of the sum: float32's numbers in
-# [2**23, 2**24) are the whole ones.
+# y + 1.5 * 2**23 rounds y to a whole number, which then stands in the lowest bits of the sum:
+# float32's numbers in [2**23, 2**24) are the whole ones.
 _WHOLE = 1.5 * 2.0**23
 _EXPONENT = 23  # bits of a float32's fraction; its exponent lies above them
 _ONE_BITS = 0x3F800000  # 1.0 as bits
@@ -47,8 +49,10 @@ class Gates:
     def forward(self, i: Value, f: Value, g: Value, o: Value) -> tuple[Value, Value, Value, Value]:
         """Returns sigmoid(i), sigmoid(f), tanh(g), sigmoid(o).
 
-        Each is a quotient a_k / b_k. Division is slow, so one serves all four: with q = 1 / (b_0 b_1 b_2 b_3),
-        a_0 / b_0 = a_0 (q b_2 b_3) b_1, and so on. NaN in one gate therefore makes all four NaN.
+        Each is a quotient a_k / b_k. Division is slow, so one serves all four, and NaN in one gate
+        makes all four NaN:
+
+          q = 1 / (b_0 b_1 b_2 b_3);   a_0 / b_0 = a_0 (q b_2 b_3) b_1,   and so on
         """
         build, one = self._build, self._emit.number(1)
         above = [self._exp(x) for x in (i, f, o)]

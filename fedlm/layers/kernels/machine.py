@@ -1,8 +1,8 @@
 """The processor that kernels are compiled for: its vectors, how large a tile its registers hold, and its compiler.
 
-A tile of a matrix product keeps rows * vectors sums in registers. Each step of the depth loads `vectors` vectors of b
-and, one after the other, `rows` numbers of a; so a tile needs rows * vectors + vectors + 1 registers, and makes
-rows * vectors multiply-adds of `width` floats for rows + vectors loads: the larger the tile, the fewer loads.
+A tile of a matrix product, r rows of v vectors, keeps its r v sums in registers. Each step of the
+depth loads v vectors of b and, one after the other, r numbers of a. So it needs r v + v + 1
+registers, and makes r v multiply-adds for r + v loads: the larger the tile, the fewer loads.
 
   AVX-512   32 registers of 16 floats   14 x 2 vectors: 28 + 2 + 1 = 31   28 multiply-adds for 16 loads
   AVX2      16 registers of 8 floats     6 x 2 vectors: 12 + 2 + 1 = 15   12 multiply-adds for 8 loads
@@ -55,7 +55,8 @@ def address_of(emit: Emitter) -> int:
         engine, target = _engine()
         module = binding.parse_assembly(str(emit.function.module))
         module.verify()
-        # The emitter writes vectors and tiles itself: LLVM shall not vectorise or unroll on top of that.
+        # The emitter writes vectors and tiles itself: LLVM shall not vectorise or unroll on top of
+        # that.
         options = binding.create_pipeline_tuning_options(speed_level=1)
         options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
         builder = binding.create_pass_builder(target, options)

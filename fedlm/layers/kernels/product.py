@@ -8,8 +8,8 @@ https://doi.org/10.1145/1356052.1356053. The depth is cut into blocks of at most
   out  = a[:, 0:256] @ b[0:256, :]
   out += a[:, 256:512] @ b[256:512, :]     and so on
 
-In each block b is copied into panels first (`tiles.py`), which then lie in the second cache in the order of their use,
-while the 14 rows of a that a tile reads, 14 kB, stay in the first one.
+In each block b is copied into panels first (`tiles.py`), which then lie in the second cache in the
+order of their use, while the 14 rows of a that a tile reads, 14 kB, stay in the first one.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,15 @@
 """The recurrence of an LSTM, all steps in one call, forward and backward.
 
-Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000). Gates in Keras' order i, f, g (Keras' c), o; h_0 and
-c_0 are zero; . is elementwise. Forward, for t = 1 ... steps:
+Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000). Gates in Keras' order i, f, g
+(Keras' c), o; h_0 and c_0 are zero; . is elementwise. Forward, for t = 1 ... steps:
 
   z_t = x_t W + h_(t-1) U + b          (batch, 4 units); x_t W is an input of the kernel
   i, f, o = sigmoid(z),  g = tanh(z)   four quarters of z_t, (batch, units) each
   c_t = f . c_(t-1) + i . g
   h_t = o . tanh(c_t)
 
-Backward, for t = steps ... 1, with dh_t the loss' gradient by h_t from the layer above (d' for the step after, t + 1; zero
-after the last):
+Backward, for t = steps ... 1, with dh_t the loss' gradient by h_t from the layer above (d' for the
+step after, t + 1; zero after the last):
 
   Dh = dh_t + dz' U^T                                       (batch, units)
   Dc = Dh . o . (1 - tanh(c_t)**2) + Dc' . f'
@@ -18,13 +18,14 @@ after the last):
   dz_g = Dc . i       . (1 - g**2)          since tanh' = 1 - tanh**2
   dz_o = Dh . tanh(c_t) . o . (1 - o)
 
-dz is the gradient of the projections x_t W. Those of W, U and b are products over all steps at once, outside
-(`fused_lstm.py`).
+dz is the gradient of the projections x_t W. Those of W, U and b are products over all steps at
+once, outside (`fused_lstm.py`).
 
-Memory. The forward kernel returns what the backward one needs: gates (steps, batch, 4 units), h, c and tanh(c), each
-(steps, batch, units). U (units, 4 units) is packed into panels once a call and then serves every step (`tiles.py`).
-Scratch holds, one after the other: one step's dz with a gap after each row (see `Recurrence.row`); dz U^T and Dc . f, which
-flow to the step before; and the packed weights. The forward kernel uses it for the packed weights only.
+Memory. The forward kernel returns what the backward one needs: gates (steps, batch, 4 units), h, c
+and tanh(c), each (steps, batch, units). U (units, 4 units) is packed into panels once a call and
+then serves every step (`tiles.py`). Scratch holds, one after the other: one step's dz with a gap
+after each row (see `Recurrence.row`); dz U^T and Dc . f, which flow to the step before; and the
+packed weights. The forward kernel uses it for the packed weights only.
 """
 
 from collections.abc import Iterator
@@ -59,8 +60,8 @@ class Recurrence:
     def row(self) -> int:
         """Floats from one row of dz to the next in scratch: an odd number of cache lines.
 
-        A tile reads 14 rows at once. With 4 * 256 floats a row they would all lie in the same set of the first cache,
-        which holds fewer lines.
+        A tile reads 14 rows at once. With 4 * 256 floats a row they would all lie in the same set
+        of the first cache, which holds fewer lines.
         """
         return (-(-4 * self.units // LINE) | 1) * LINE
 
@@ -81,8 +82,9 @@ class Recurrence:
 def compile_forward(spec: Recurrence, machine: Machine) -> int:
     """Returns the address of the forward kernel.
 
-    Inputs: projections x_t W (steps, batch, 4 units), bias b (4 units,) and U (units, 4 units). Outputs: gates
-    (steps, batch, 4 units), then h, c and tanh(c), each (steps, batch, units), and scratch.
+    Inputs: projections x_t W (steps, batch, 4 units), bias b (4 units,) and U (units, 4 units).
+    Outputs: gates (steps, batch, 4 units), then h, c and tanh(c), each (steps, batch, units), and
+    scratch.
     """
     emit, arrays = kernel(machine.width, outputs=5, inputs=3)
     gates, *states, packed, projected, bias, weights = arrays
@@ -223,7 +225,8 @@ class _Part:
     def load(self, array: Value, gate: int | None = None, *, row: int | None = None) -> Value:
         """Returns the vector of an array (batch, units), or of one gate of (batch, 4 units).
 
-        `row` is the distance of rows where they do not follow each other: 0 for a bias that all rows share.
+        `row` is the distance of rows where they do not follow each other: 0 for a bias that all
+        rows share.
         """
         return self.emit.load(self._at(array, gate, row), self.count)
 

@@ -1,7 +1,8 @@
 """A matrix product tile by tile: out (rows, columns) = start + a (rows, depth) @ b (depth, columns).
 
-A tile is what the registers hold: 14 rows and 32 columns with AVX-512, 6 and 16 with AVX2 (`machine.py`). For each depth k
-it loads the 32 numbers b[k, :] as two vectors, and for each of its rows the one number a[row, k], spread over a vector:
+A tile is what the registers hold: 14 rows and 32 columns with AVX-512, 6 and 16 with AVX2
+(`machine.py`). For each depth k it loads the 32 numbers b[k, :] as two vectors, and for each of its
+rows the one number a[row, k], spread over a vector:
 
                     b[k, c ... c+15]   b[k, c+16 ... c+31]
   a[r, k]        ->   sum += a b         sum += a b             two fused multiply-adds a row
@@ -12,9 +13,10 @@ b is read once for every tile of rows, so it is first copied ("packed") into pan
 
   b (depth, columns)  ->  panels (columns / 32, depth, 32)     filled up with zeros
 
-A panel is one stretch of memory that a tile reads from front to back, whatever b's strides: no cache line is read for a
-few of its floats, and large strides, which fall into few lines of the cache, do not occur. A transposed a is packed
-likewise, (rows / 14, depth, width). All strides are in floats.
+A panel is one stretch of memory that a tile reads from front to back, whatever b's strides: no
+cache line is read for a few of its floats, and large strides, which fall into few lines of the
+cache, do not occur. A transposed a is packed likewise, (rows / 14, depth, width). All strides are
+in floats.
 """
 
 from collections.abc import Iterator
@@ -97,8 +99,9 @@ class Tiles:
     def multiply(self, a: Value, packed: Value, out: Value, start: Value | None = None) -> None:
         """Writes the product.
 
-        Where the packed b stays in the second cache, all its panels pass a tile's rows of a, which stay in the first one.
-        A larger b would come from memory once for every tile; there all rows pass each panel, so that it comes once.
+        Where the packed b stays in the second cache, all its panels pass a tile's rows of a, which
+        stay in the first one. A larger b would come from memory once for every tile; there all rows
+        pass each panel, so that it comes once.
 
         Args:
           a, packed, out: addresses of a, the packed b and the output.

@@ -7,8 +7,9 @@ from importlib import metadata
 TRIED = ("2.21",)
 """Minor versions of TensorFlow under which kernels, XLA flags and bits were tested.
 
-Two things depend on a version. XLA ends a process over a flag that it does not know. And kernels are registered through
-a C++ function of TensorFlow's that is not public: called in another way than it expects, it would end the process.
+Two things depend on a version. XLA ends a process over a flag that it does not know. And kernels
+are registered through a C++ function of TensorFlow's that is not public: called in another way than
+it expects, it would end the process.
 """
 
 
