@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test unit check lock others clean
+.PHONY: demo test unit check docs lock others clean
 
 # A smaller model than the published one, with Adam: it learns something within two minutes.
 demo: .venv/ready
@@ -24,6 +24,11 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py
 
+# The site, into site/: pages that follow from the code are written first; a dead link or anchor fails.
+docs: .venv/ready .venv-docs/ready
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 # The exact versions, without hashes of one platform and without an index address; the fuzzer's compiler stays out of it.
 lock: .venv/ready
 	$(BIN)/pip-compile --quiet --extra ray --extra corpora --extra keyring --extra hub --extra dev --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
@@ -39,5 +44,10 @@ others:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+.venv-docs/ready: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-others .mypy_cache .ruff_cache dist
+	rm -rf .venv .venv-docs .venv-others site .mypy_cache .ruff_cache dist

@@ -10,39 +10,40 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Message, MessageType
+from flwr.app import Message
 from flwr.common.serde import message_to_proto
 
 from benchmarks import work
 from benchmarks.endurance import children
 from benchmarks.measure import processor, table
-from server.engines.local import LocalGrid
+from fedlm.messages.training import TrainRequest
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 
 SMALL = {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "intermediate_dim": 3072, "max_sequence_length": 1024}
 MERGES = 50_000  # with 256 bytes and the end symbol: GPT-2's 50,257 tokens
 
 
-class CountingGrid(LocalGrid):
+class CountingEngine(LocalEngine):
     """Counts the bytes of training messages, as protobuf; a frame adds eight."""
 
     down = up = count = 0
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Sends messages and returns their replies, as `LocalGrid` does."""
-        sent = list(messages)
-        replies = list(super().send_and_receive(sent, timeout=timeout))
-        for message, reply in zip(sent, replies, strict=True):
-            if message.metadata.message_type == MessageType.TRAIN:
+    def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
+        """Sends messages as `LocalEngine` does, and waits for their replies."""
+        futures = super().submit(messages, timeout)
+        for message, future in zip(messages, futures, strict=True):
+            if message.metadata.message_type == TrainRequest.kind:
                 self.down += message_to_proto(message).ByteSize()
-                self.up += message_to_proto(reply).ByteSize()
+                self.up += message_to_proto(future.result()).ByteSize()
                 self.count += 1
-        return replies
+        return futures
 
 
 def save_preset(folder: Path) -> int:
@@ -74,7 +75,7 @@ def peak(pid: int) -> float:
 def trained(folder: Path, rank: int, rounds: int) -> dict[str, Any]:
     """Trains the preset federated; returns what was counted."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
     from server.run.federation import Federation
     from server.store.run_folder import RunFolder
@@ -87,17 +88,17 @@ def trained(folder: Path, rank: int, rounds: int) -> dict[str, Any]:
     corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
     prepare(str(corpus), vault, key, config, lambda done, total: None)
     seconds: list[float] = []
-    with CountingGrid(WorkerCommand(vault, key.file), workers=1) as grid:
+    with CountingEngine(WorkerCommand(vault, key.file), workers=1) as engine:
         run = Federation(
-            grid, config, RunFolder.create(folder / "run", config), lambda line: seconds.append(line["seconds"])
+            engine, config, RunFolder.create(folder / "run", config), lambda line: seconds.append(line["seconds"])
         )
         run.start()
         weights = run.run()
         return {
             "weights": sum(w.size for w in weights),
             "moved": float(sum(np.abs(a - b).sum() for a, b in zip(weights, run.initial, strict=True))),
-            "down": grid.down / grid.count,
-            "up": grid.up / grid.count,
+            "down": engine.down / engine.count,
+            "up": engine.up / engine.count,
             "seconds": seconds[-1],
             "memory": max(map(peak, children(os.getpid()))),
         }

@@ -41,9 +41,9 @@ def slope(megabytes: list[float]) -> float:
 def watched(rounds: int, workers: int) -> dict[str, list[float]]:
     """Trains a small model on many clients; returns each process' memory after each round."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
-    from server.engines.local import LocalGrid
+    from server.engines.local import LocalEngine
     from server.engines.workers import WorkerCommand
     from server.run.federation import Federation
     from server.store.run_folder import RunFolder
@@ -62,8 +62,8 @@ def watched(rounds: int, workers: int) -> dict[str, list[float]]:
         lines = [{"user": str(c), "text": t} for c in range(200) for t in work.texts(c, 1)[: 2 + c % 9]]
         corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
         prepare(str(corpus), vault, key, config, lambda done, total: None)
-        with LocalGrid(WorkerCommand(vault, key.file), workers) as grid:
-            run = Federation(grid, config, RunFolder.create(folder / "run", config), note)
+        with LocalEngine(WorkerCommand(vault, key.file), workers) as engine:
+            run = Federation(engine, config, RunFolder.create(folder / "run", config), note)
             run.start()
             run.run()
     return dict(seen)

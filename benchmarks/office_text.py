@@ -1,9 +1,9 @@
-"""Office text, mails and chat with planted names and their true places, to fit the names model and to score it.
+"""Office text, e-mails and chat with planted names and their spans, to fit the names model and to score it.
 
     python -m benchmarks.office_text OUT.jsonl [--half a|b] [--texts 1500] [--seed 0]
 
-Half `a` and half `b` have no sentence in common, nor a country's names: what is fitted on one is scored on the other.
-In a pattern, {1} is a person's whole name, {1f} the given name, {1l} the surname; the same number is the same person.
+The halves `a` and `b` share no sentence and, English names apart, no country's names: a model fitted on one is scored on the
+other. In a pattern, {1} is a person's full name, {1f} the given name, {1l} the surname; a number stands for one person.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def texts(half: str, count: int, seed: int) -> list[dict[str, Any]]:
         for fake in (local, english):
             fake.seed_instance(int(rng.integers(2**31)))
         chosen = patterns[rng.integers(len(patterns))]
-        flat = rng.random() < (0.7 if chosen[0].islower() else 0.05)
+        flat = rng.random() < (0.7 if chosen[0].islower() else 0.05)  # chat is often in lower case
         text, spans = _fill(chosen, _Values(local, english))
         out.append({"text": text.lower() if flat and len(text.lower()) == len(text) else text, "spans": spans})
     return out
@@ -136,10 +136,10 @@ def _faker(locale: str) -> Any:
 
 
 class _Values:
-    """One text's values: a person keeps the name."""
+    """The values of one text: a person has the same name throughout."""
 
     def __init__(self, fake: Any, english: Any) -> None:
-        self._fake, self._english, self._people = fake, english, dict[str, tuple[str, str]]()
+        self._fake, self._english, self._persons = fake, english, dict[str, tuple[str, str]]()
 
     def __call__(self, field: str) -> tuple[str, str]:
         """Returns label and value."""
@@ -157,13 +157,13 @@ class _Values:
         return LABELS.get(field, {"PHONE": "PHONE_NUMBER", "DATE": "DATE_TIME"}.get(field, field)), str(makers[field]())
 
     def _person(self, field: str) -> str:
-        person = self._people.setdefault(field[0], (self._fake.first_name(), self._fake.last_name()))
+        person = self._persons.setdefault(field[0], (self._fake.first_name(), self._fake.last_name()))
         return {"f": person[0], "l": person[1]}.get(field[1:], " ".join(person))
 
 
 def _fill(pattern: str, values: _Values) -> tuple[str, list[dict[str, Any]]]:
     text, spans = "", list[dict[str, Any]]()
-    for place, part in enumerate(pattern.replace("}", "{").split("{")):
+    for place, part in enumerate(pattern.replace("}", "{").split("{")):  # text and fields take turns
         if place % 2 == 0:
             text += part
             continue

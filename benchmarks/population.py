@@ -26,7 +26,7 @@ MODEL = "lstm"
 def prepared(folder: Path, clients: int) -> dict[str, float]:
     """Seals a corpus in this process; returns seconds and peak memory in megabytes."""
     from fedlm.config import RunConfig
-    from fedlm.prepare.vault import prepare
+    from fedlm.preparation.vault import prepare
     from fedlm.vault.keys import KeySource
 
     corpus = folder / "corpus.jsonl"
@@ -43,7 +43,7 @@ def trained(folder: Path, rounds: int) -> dict[str, float]:
     """Trains; returns the median round in seconds, and the peak memory of this process and of the largest worker."""
     from fedlm.config import RunConfig
     from fedlm.vault.keys import KeySource
-    from server.engines.local import LocalGrid
+    from server.engines.local import LocalEngine
     from server.engines.workers import WorkerCommand
     from server.run.federation import Federation
     from server.store.run_folder import RunFolder
@@ -54,8 +54,8 @@ def trained(folder: Path, rounds: int) -> dict[str, float]:
     def tick(_: dict[str, Any]) -> None:
         times.append(time.perf_counter())
 
-    with LocalGrid(WorkerCommand(folder / "v.db", KeySource(folder / "v.key").file), 2) as grid:
-        run = Federation(grid, config, RunFolder.create(folder / "run", config), tick)
+    with LocalEngine(WorkerCommand(folder / "v.db", KeySource(folder / "v.key").file), 2) as engine:
+        run = Federation(engine, config, RunFolder.create(folder / "run", config), tick)
         run.start()
         run.run()
     seconds = [b - a for a, b in pairwise(times[2:-1])]  # without the evaluated rounds and the warm-up

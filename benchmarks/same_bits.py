@@ -1,4 +1,4 @@
-"""The hash of the final weights of eleven small runs, to compare two checkouts: a change of structure moves none.
+"""The hash of the final weights of twelve small runs, to compare two checkouts: a change of structure moves none.
 
     python -m benchmarks.same_bits FOLDER                          # this checkout
     python -m benchmarks.same_bits FOLDER --python OTHER/.venv/bin/python
@@ -22,16 +22,16 @@ CASES: dict[str, list[str]] = {
     "gru with dropout": ["model=gru(units=16, layers=1, dropout=0.2)", "client_schedule=cosine(rounds=3)"],
     "FedAdam": ["strategy=FedAdam(eta=0.01)", "client_optimizer=sgd(learning_rate=0.5)"],
     "FedMedian": ["strategy=FedMedian()"],
-    "drift, early stopping": ["drift=true", "client_patience=1", "local_epochs=3"],
+    "drift and early stopping": ["drift=true", "client_patience=1", "local_epochs=3"],
     "dp": ["mechanism=gaussian", "clip_norm=0.3", "noise_multiplier=1.0", "sampling_rate=0.4", "population_weight=6"],
-    "dp, adaptive": [
+    "dp adaptive": [
         "mechanism=adaptive(quantile=0.5)",
         "clip_norm=0.3",
         "noise_multiplier=1.0",
         "sampling_rate=0.4",
         "population_weight=6",
     ],
-    "dp, local": [
+    "dp local": [
         "mechanism=local",
         "clip_norm=0.3",
         "noise_multiplier=1.0",

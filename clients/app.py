@@ -1,6 +1,6 @@
 """The ClientApp: train, evaluate and query. An error leaves as a code and a sentence of ours, never as an exception's text.
 
-Where the work is done is the node's own affair, said by the environment that its owner starts it with, never by the
+Where the work is done is the node's own affair. Its owner says so by the environment that the node starts with, never the
 server: `FEDLM_SOCKET` names a long-lived worker (a deployment), `FEDLM_VAULT` a vault that this process opens (Ray).
 """
 
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedlm.errors import ConfigError, FedLMError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = ClientApp()
 _NODE: list["Node"] = []
-_HELD = contextlib.ExitStack()  # what this process keeps as long as it lives
+_HELD = contextlib.ExitStack()  # what this process keeps open until it ends
 
 UNEXPECTED = 1
 SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_KEY_FILE", "FEDLM_PASSPHRASE_ENV"
@@ -57,18 +57,13 @@ def _own_node() -> "Node":
     return _NODE[0]
 
 
-def _work(message: Message, method: str) -> RecordDict:
-    content: RecordDict = getattr(_own_node(), method)(message)
-    return content
-
-
-def _answer(message: Message, method: str) -> Message:
+def _answer(message: Message) -> Message:
     try:
         if not _NODE and SOCKET in os.environ:
             from clients.ipc.frames import call_worker
 
             return call_worker(Path(os.environ[SOCKET]), message)
-        return Message(_work(message, method), reply_to=message)
+        return Message(_own_node().answer(message), reply_to=message)
     except FedLMError as error:
         return Message(Error(error.exit_code, str(error)), reply_to=message)  # our own sentence
     except Exception as error:  # noqa: BLE001 - the border: Flower would send the exception's text
@@ -79,41 +74,41 @@ def _answer(message: Message, method: str) -> Message:
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Answers who is here."""
-    return _answer(message, "query")
+    """Answers which clients are here."""
+    return _answer(message)
 
 
 @app.query("export")
 def export(message: Message, context: Context) -> Message:
     """Returns the global model as a file."""
-    return _answer(message, "export")
+    return _answer(message)
 
 
 @app.query("score")
 def score(message: Message, context: Context) -> Message:
     """Scores texts under the global model."""
-    return _answer(message, "score")
+    return _answer(message)
 
 
 @app.query("vocabulary")
 def vocabulary(message: Message, context: Context) -> Message:
     """Counts words under differential privacy."""
-    return _answer(message, "vocabulary")
+    return _answer(message)
 
 
-@app.evaluate("alone")
-def alone(message: Message, context: Context) -> Message:
-    """Evaluates clients under models that are trained without the others, or with all of them at one place."""
-    return _answer(message, "alone")
+@app.evaluate("reference")
+def reference(message: Message, context: Context) -> Message:
+    """Evaluates clients under local-only models, or under a centralised one."""
+    return _answer(message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Trains one chunk of clients."""
-    return _answer(message, "train")
+    return _answer(message)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Evaluates one chunk of clients."""
-    return _answer(message, "evaluate")
+    return _answer(message)

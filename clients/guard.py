@@ -1,23 +1,25 @@
 """What a node still lets leave, message by message: its owner's policy, and the privacy budget of its vocabularies."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import ConfigRecord, Error, Message
+from flwr.app import Error, Message
 
 from clients.policy import REFUSED, Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.messages.records import config_in
+from fedlm.messages.delivery import Delivery
+from fedlm.messages.fields import Malformed
+from fedlm.messages.vocabulary import VocabularyRequest
 from fedlm.privacy.vocabulary import check_private
+from fedlm.system.files import write_atomic
 
 _ROUNDING = 1e-9  # of a limit, so that ten times 0.1 is no more than 1
 
 
-class Allowance:
-    """Epsilon and delta for vocabularies that a node gives in its life; both add up (basic composition).
+class VocabularyBudget:
+    """Epsilon and delta of all vocabularies that a node ever gives; both add up (basic composition).
 
     Args:
       path: where the sums are kept, beside the vault.
@@ -29,80 +31,66 @@ class Allowance:
         self._path, self._limits = path, {"epsilon": epsilon, "delta": delta}
 
     def spend(self, epsilon: float, delta: float) -> None:
-        """Writes a cost down; only then may noise be drawn.
+        """Records a cost durably; only then may noise be drawn.
 
         Raises:
-          ConfigError: a limit would be passed; nothing is spent.
+          ConfigError: a limit would be exceeded; nothing is spent.
         """
         costs, spent = {"epsilon": epsilon, "delta": delta}, self._spent()
         for name, limit in self._limits.items():
             if not (costs[name] > 0 and spent[name] + costs[name] <= limit * (1 + _ROUNDING)):
                 raise ConfigError(
-                    f"This node's policy lets vocabularies cost {name} {limit:g} in all (vocabulary_{name}), of which "
-                    f"{spent[name]:g} is spent; this one asks for {costs[name]:g}."
+                    f"This node's policy allows vocabularies to cost {name} {limit:g} in total (vocabulary_{name}), of which "
+                    f"{spent[name]:g} is spent; this one would cost {costs[name]:g}."
                 )
-        beside = self._path.with_name(f".{self._path.name}.new")
-        with beside.open("w") as out:
-            json.dump({name: spent[name] + cost for name, cost in costs.items()}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(self._path)
+        write_atomic(self._path, json.dumps({name: spent[name] + cost for name, cost in costs.items()}))
 
     def _spent(self) -> dict[str, float]:
-        """Returns the sums; a file of before deltas were counted has none, and its vocabularies count as 0."""
+        """Returns the sums. A file from before deltas were counted has none: its vocabularies count as delta 0."""
         kept = json.loads(self._path.read_text()) if self._path.is_file() else {"epsilon": 0.0}
         return {"epsilon": float(kept["epsilon"]), "delta": float(kept.get("delta", 0.0))}
 
 
 class Guard:
-    """Stands in front of the ClientApp: policy, the echo that names a chunk, and one reply kept for a chunk sent again.
+    """Stands before the ClientApp: the policy, the echo by which a reply is known, and one reply kept for a chunk sent again.
 
     Args:
       policy: the owner's rules.
       work: answers a message.
-      allowance: for vocabularies; without one none is given.
+      budget: for vocabularies; without one none is given.
     """
 
-    def __init__(self, policy: Policy, work: Callable[[Message], Message], allowance: Allowance | None = None) -> None:
-        self._policy, self._work, self._allowance = policy, work, allowance
-        self._last: tuple[tuple[object, ...], Message] | None = None
+    def __init__(
+        self, policy: Policy, work: Callable[[Message], Message], budget: VocabularyBudget | None = None
+    ) -> None:
+        self._policy, self._work, self._budget = policy, work, budget
+        self._last: tuple[Delivery, Message] | None = None
 
     def answer(self, message: Message) -> Message:
         """Returns the reply, a refusal that says why, or the reply that the same chunk had before."""
         try:
             self._policy.check(message)
-            if (kept := self._kept(message)) is not None:
-                return kept
+            delivery = Delivery.of(message.content)
+            if delivery is not None and self._last is not None and self._last[0] == delivery:
+                return Message(self._last[1].content, reply_to=message)  # it is out: nothing is drawn or charged again
             self._spend(message)
-        except (ConfigError, KeyError, ValueError, AssertionError) as error:
-            reason = str(error) if isinstance(error, ConfigError) else "The message is not laid out as one of fedlm."
+        except (ConfigError, Malformed) as error:
+            ours = isinstance(error, ConfigError)
+            reason = str(error) if ours else f"The message is not laid out as one of fedlm: {error}."
             return Message(Error(REFUSED, reason), reply_to=message)
-        key = chunk_key(config_in(message.content))
         reply = self._work(message)
-        if key is None or reply.has_error():
+        if delivery is None or reply.has_error():
             return reply
-        reply.content["echo"] = ConfigRecord({"run": str(key[0]), "chunk": str(key[1])})
-        self._last = (key, reply)
+        delivery.echo(reply.content)
+        self._last = (delivery, reply)
         return reply
 
-    def _kept(self, message: Message) -> Message | None:
-        """Returns the reply that the same chunk had before: it is out, so nothing is drawn or charged again."""
-        key = chunk_key(config_in(message.content))
-        if key is None or self._last is None or self._last[0] != key:
-            return None
-        return Message(self._last[1].content, reply_to=message)
-
     def _spend(self, message: Message) -> None:
-        """Charges a vocabulary to the owner's allowance, as dearly as the node will make it."""
-        if message.metadata.message_type != "query.vocabulary":
+        """Charges a vocabulary to the owner's privacy budget, at what the node will make it cost."""
+        if message.metadata.message_type != VocabularyRequest.kind:
             return
-        settings = RunConfig.checked(json.loads(str(config_in(message.content)["settings"])))
-        if self._allowance is None or settings.reproducible:
+        settings = RunConfig.checked(json.loads(VocabularyRequest.read(message.content).settings))
+        if self._budget is None or settings.reproducible:
             raise ConfigError("This node gives no vocabulary, or none with noise from a seed.")
         options = check_private(settings.vocabulary).options
-        self._allowance.spend(float(options["epsilon"]), float(options["delta"]))
-
-
-def chunk_key(config: ConfigRecord) -> tuple[object, ...] | None:
-    """Returns the run and id that the server gave a chunk; None where it gave none."""
-    return (config["run"], config["chunk"]) if "run" in config and "chunk" in config else None
+        self._budget.spend(float(options["epsilon"]), float(options["delta"]))

@@ -1,31 +1,44 @@
-"""What a node does with a message: it opens its vault's shards in memory, trains them, and replies with one exact sum."""
+"""What a node does with a request: it opens its vault's shards in memory, trains them, and replies with one exact sum."""
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 
-from fedlm.aggregation.exact import ExactSum, client_weight
+from fedlm.aggregation.registry import build_aggregation
+from fedlm.algorithms.base import ClientStates
+from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError, VaultError
-from fedlm.messages import wire
-from fedlm.messages.records import Allocate, arrays_in, config_in
-from fedlm.privacy.clipping import contribute
-from fedlm.privacy.mechanisms.gaussian import noise_source
+from fedlm.errors import CohortError, ConfigError, VaultError
+from fedlm.messages.discovery import DiscoveryReply, DiscoveryRequest, ExportReply, ExportRequest
+from fedlm.messages.evaluation import (
+    ClientFigures,
+    EvaluateRequest,
+    GroupFigures,
+    ReferenceRequest,
+    ScoreRequest,
+)
+from fedlm.messages.fields import Malformed, record_weights
+from fedlm.messages.records import Allocate
+from fedlm.messages.training import TrainRequest, payload_content
+from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
+from fedlm.privacy.mechanisms.registry import build_mechanism
+from fedlm.privacy.noise import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
-from fedlm.training.chunk import Shard, train_chunk
+from fedlm.training.cohort import SHUFFLE, CohortClient, CohortTask, train_cohort
 from fedlm.training.evaluate import scorer, train_centrally
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
-from fedlm.types import TextMetrics, Weights
+from fedlm.types import Pseudonyms, Weights
 from fedlm.vault.format import Part
 from fedlm.vault.reader import Vault
 
-SHUFFLE, SAMPLE, NOISE = 1, 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
+SAMPLE, NOISE = 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
 
 
 class Node:
@@ -36,6 +49,7 @@ class Node:
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
       min_group: clients that a histogram must cover, where sums per client may not leave.
       allocate: where the sums of a reply shall lie.
+      states: where clients keep what an algorithm remembers between rounds.
       before: the node that this process served before, whose compiled model is used again if it fits.
     """
 
@@ -46,9 +60,10 @@ class Node:
         tells_counts: bool = True,
         min_group: int = 5,
         allocate: Allocate | None = None,
+        states: ClientStates | None = None,
         before: "Node | None" = None,
     ) -> None:
-        self._allocate = allocate
+        self._allocate, self._states = allocate, states
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
@@ -60,139 +75,127 @@ class Node:
         """How often this process compiled a training step; once a run, whatever the clients and rounds."""
         return self._traces + (0 if self._trainer is None else self._trainer.traces)
 
-    def query(self, message: Message) -> RecordDict:
-        """Answers the vault's id and pseudonyms, counts of tokens and documents where allowed, and the initial weights of the run's seed."""
+    def answer(self, message: Message) -> RecordDict:
+        """Returns the content of the reply to a message.
+
+        Raises:
+          ConfigError: the message is not laid out as one of its kind, or there is no such kind.
+          FedLMError: the request cannot be met, in one sentence that names no text.
+        """
+        kind = message.metadata.message_type
+        if kind not in _HANDLERS:
+            raise ConfigError(f"A node of fedlm answers no message of type {kind}.")
+        request, handle = _HANDLERS[kind]
+        try:
+            return handle(self, request.read(message.content))
+        except Malformed as error:  # arrays are read where they are used
+            raise ConfigError(f"The message is not laid out as one of fedlm: {error}.") from None
+
+    def discovery(self, request: DiscoveryRequest) -> RecordDict:
+        """Answers the vault's id, pseudonyms, counts of tokens and documents where allowed, and the initial weights."""
         index = self._vault.by_pseudonym()
         told = ("train", "held_out", "documents") if self._tells_counts else ()
         counts = {part: np.ascontiguousarray(index[part]) for part in told}
-        content = wire.census_content(self._vault.vault_id, np.ascontiguousarray(index["pseudonym"]), counts)
-        if _config(message)["server-round"] == 0:
-            self._ready(message)
-            content["arrays"] = wire.weights_record(self._initial)
-        return content
+        initial = None
+        if request.wants_weights:
+            self._ready(request.settings)
+            initial = self._initial
+        pseudonyms = np.ascontiguousarray(index["pseudonym"])
+        return DiscoveryReply(self._vault.vault_id, pseudonyms, counts, initial).content()
 
-    def vocabulary(self, message: Message) -> RecordDict:
-        """Returns noised counts of the words of the clients' training text; what is below the threshold stays here."""
-        config = _config(message)
-        run = RunConfig.checked(json.loads(str(config["settings"])))
-        options = check_private(run.vocabulary).options
-        listed = config.get("candidates") or []
-        assert isinstance(listed, list)
-        candidates = sorted({str(w) for w in listed})
-        plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
-        allowed, contributions = frozenset(candidates), []
-        for client in set(map(int, wire.bytes_pseudonyms(config["clients"]))):  # each once: the noise covers no more
-            with contextlib.suppress(VaultError):
-                contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
-        place = int.from_bytes(self._vault.vault_id[:8], "little")
-        counts = noised_counts(contributions, plan, noise_source(run.privacy, run.seed, NOISE, 0, place), candidates)
-        return RecordDict({"config": ConfigRecord({"words": list(counts), "counts": list(counts.values())})})
-
-    def train(self, message: Message) -> RecordDict:
+    def train(self, request: TrainRequest) -> RecordDict:
         """Trains each client of the chunk from the global weights."""
-        trainer, config = self._ready(message), _config(message)
-        weights = wire.record_weights(arrays_in(message.content))
-        if trainer.config.privacy.on:
-            return self._train_privately(trainer, weights, config)
-        weighting = trainer.config.spec("weighting")
-        if trainer.config.drift and not self._tells_counts:
+        trainer, weights = self._ready(request.settings), request.weights
+        config = trainer.config
+        if config.drift and not self._tells_counts:
             raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
-        server_round = int(str(config["server-round"]))
-        proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        failed = 0
+        algorithm = build_algorithm(config.spec("algorithm"), measures_drift=config.drift)
+        mechanism = build_mechanism(config.privacy, sum(w.size for w in weights))
+        task = CohortTask(
+            request.server_round,
+            weights,
+            request.cohort,
+            request.mechanism,
+            algorithm.proximal_mu(request.strategy),
+            {name: record_weights(record) for name, record in request.vectors.items()},
+            lambda client: noise_source(config.reproducible, NOISE, config.seed, request.server_round, client),
+        )
+        clients = self._clients(request.clients)
+        total, metrics = train_cohort(trainer, algorithm, mechanism, task, clients, self._states)
+        payload = build_aggregation(config.spec("aggregation")).payload(total, metrics)
+        return payload_content(payload, self._allocate)
 
-        def shards() -> Iterator[Shard]:
-            nonlocal failed
-            for client in map(int, wire.bytes_pseudonyms(config["clients"])):
-                try:
-                    documents = self._vault.documents(client)
-                except VaultError:
-                    failed += 1
-                    continue
-                prepared = trainer.prepare(documents)
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), prepared.num_tokens)
-                yield Shard(prepared, [trainer.config.seed, SHUFFLE, server_round, client], weight)
+    def _clients(self, clients: Pseudonyms) -> Iterator[CohortClient]:
+        """Yields the clients of a chunk, each opened when it is its turn; None for text that does not open."""
+        for client in map(int, clients):
+            documents = None
+            with contextlib.suppress(VaultError):  # what fails in one client touches no other
+                documents = self._vault.documents(client)
+            yield CohortClient(client, documents)
 
-        cohort_size = int(str(config["cohort"]))
-        total, metrics = train_chunk(trainer, weights, shards(), cohort_size, server_round, proximal_mu)
-        total.failed += failed
-        return wire.sum_content(total, metrics, self._allocate)
-
-    def _train_privately(self, trainer: LocalTrainer, weights: Weights, config: ConfigRecord) -> RecordDict:
-        """Trains each client, clips its update and adds it; whatever fails in one client touches no other."""
-        settings, weighting = trainer.config.privacy, trainer.config.spec("weighting")
-        total, metrics = ExactSum.zeros_like(weights), TextMetrics()
-        clip_norm, place = float(str(config["clip-norm"])), [trainer.config.seed, int(str(config["server-round"]))]
-        proximal_mu = float(str(config.get("proximal-mu", 0))) or None
-        settings.check_told_norm(clip_norm)
-        start = trainer.begin(weights)
-        for client in map(int, wire.bytes_pseudonyms(config["clients"])):
-            update, figures, weight = None, TextMetrics(), 0
-            with contextlib.suppress(VaultError):
-                prepared = trainer.prepare(self._vault.documents(client))
-                rng = np.random.default_rng([place[0], SHUFFLE, place[1], client])
-                weight = client_weight(weighting.name, weighting.options.get("tokens", 0), prepared.num_tokens)
-                update, figures = trainer.train(start, prepared, rng, place[1], proximal_mu)
-            if contribute(total, update, weight, settings, clip_norm, noise_source(settings, NOISE, *place, client)):
-                metrics += figures
-        return wire.sum_content(total, metrics, self._allocate)
-
-    def evaluate(self, message: Message) -> RecordDict:
+    def evaluate(self, request: EvaluateRequest) -> RecordDict:
         """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""
-        trainer = self._ready(message)
-        weights = wire.record_weights(arrays_in(message.content))
-        clients = wire.bytes_pseudonyms(_config(message)["clients"])
-        shards = (self._vault.documents(c, Part.HELD_OUT) for c in map(int, clients))
-        figures = trainer.evaluate_each(weights, shards)
+        trainer = self._ready(request.settings)
+        shards = (self._vault.documents(c, Part.HELD_OUT) for c in map(int, request.clients))
+        figures = trainer.evaluate_each(request.weights, shards)
         if not self._tells_counts:
-            return wire.group_content(figures, self._min_group)
-        return wire.evaluation_content(clients, figures)
+            return GroupFigures.of(figures, self._min_group).content()
+        return ClientFigures(request.clients, figures).content()
 
-    def alone(self, message: Message) -> RecordDict:
-        """Returns each client's held-out sums under a model of its own text only, or (`pooled`) of all their text together.
+    def reference(self, request: ReferenceRequest) -> RecordDict:
+        """Returns each client's held-out sums under a local-only model, or under one of all clients' text together.
 
-        A simulation's ceiling and floor: a node that tells no counts refuses.
+        A simulation's floor and ceiling: a node that tells no counts refuses.
         """
-        trainer, config = self._ready(message), _config(message)
         if not self._tells_counts:
             raise CohortError("This node trains no model outside the federation.")
-        weights = wire.record_weights(arrays_in(message.content))
-        clients, passes = wire.bytes_pseudonyms(config["clients"]), int(str(config["passes"]))
-        shards = [self._vault.documents(c) for c in map(int, clients)]
-        if config["pooled"]:
+        trainer, weights = self._ready(request.settings), request.weights
+        shards = [self._vault.documents(c) for c in map(int, request.clients)]
+        if request.centralised:
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, 0])
-            weights = train_centrally(trainer, weights, [d for shard in shards for d in shard], passes, rng)
+            together = [d for shard in shards for d in shard]
+            weights = train_centrally(trainer, weights, together, request.passes, rng)
         figures = []
-        for client, shard in zip(map(int, clients), shards, strict=True):
+        for client, shard in zip(map(int, request.clients), shards, strict=True):
             rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, client])
-            own = weights if config["pooled"] else train_centrally(trainer, weights, shard, passes, rng)
+            own = weights if request.centralised else train_centrally(trainer, weights, shard, request.passes, rng)
             figures.append(trainer.evaluate(own, self._vault.documents(client, Part.HELD_OUT)))
-        content = wire.evaluation_content(clients, figures)
-        if config["pooled"]:
-            content["arrays"] = wire.weights_record(weights)
-        return content
+        return ClientFigures(request.clients, figures, weights if request.centralised else None).content()
 
-    def score(self, message: Message) -> RecordDict:
-        """Returns the sums of each text that the message brings, under the message's weights."""
-        trainer, texts = self._ready(message), _config(message)["texts"]
-        assert isinstance(texts, list)
-        trainer.assign(wire.record_weights(arrays_in(message.content)))
-        figures = scorer(trainer)([str(t) for t in texts])
-        return wire.evaluation_content(np.arange(len(texts), dtype=np.uint64), figures)
+    def score(self, request: ScoreRequest) -> RecordDict:
+        """Returns the sums of each text that the request brings, under its weights."""
+        trainer = self._ready(request.settings)
+        trainer.assign(request.weights)
+        figures = scorer(trainer)(list(request.texts))
+        return ClientFigures(np.arange(len(request.texts), dtype=np.uint64), figures).content()
 
-    def export(self, message: Message) -> RecordDict:
+    def export(self, request: ExportRequest) -> RecordDict:
         """Returns the global model as a `.keras` file, and a seeded sample of its text."""
-        trainer = self._ready(message)
-        trainer.assign(wire.record_weights(arrays_in(message.content)))
+        trainer = self._ready(request.settings)
+        trainer.assign(request.weights)
         rng = np.random.default_rng([trainer.config.seed, SAMPLE])
         sample = "" if trainer.is_masked else "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
         with TemporaryDirectory() as folder:
             file = Path(folder) / "model.keras"
             trainer.save(file)
-            return RecordDict({"config": ConfigRecord({"keras": file.read_bytes(), "sample": sample})})
+            return ExportReply(file.read_bytes(), sample).content()
 
-    def _ready(self, message: Message) -> LocalTrainer:
-        settings = str(_config(message)["settings"])
+    def vocabulary(self, request: VocabularyRequest) -> RecordDict:
+        """Returns noised counts of the words of the clients' training text; what is below the threshold stays here."""
+        run = RunConfig.checked(json.loads(request.settings))
+        options = check_private(run.vocabulary).options
+        candidates = sorted(set(request.candidates))
+        plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
+        allowed, contributions = frozenset(candidates), []
+        for client in set(map(int, request.clients)):  # each once: the noise covers no more
+            with contextlib.suppress(VaultError):
+                contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
+        place = int.from_bytes(self._vault.vault_id[:8], "little")
+        source = noise_source(run.reproducible, run.seed, NOISE, 0, place)
+        return VocabularyReply(noised_counts(contributions, plan, source, candidates)).content()
+
+    def _ready(self, settings: str) -> LocalTrainer:
+        """Returns the trainer of a configuration; its model is compiled once a process."""
         if self._trainer is None or settings != self._settings:
             config = RunConfig.checked(json.loads(settings))
             if self._trainer is None or not self._trainer.take_over(config):
@@ -202,5 +205,13 @@ class Node:
         return self._trainer
 
 
-def _config(message: Message) -> ConfigRecord:
-    return config_in(message.content)
+_HANDLERS: dict[str, tuple[Any, Callable[[Node, Any], RecordDict]]] = {
+    TrainRequest.kind: (TrainRequest, Node.train),
+    EvaluateRequest.kind: (EvaluateRequest, Node.evaluate),
+    ReferenceRequest.kind: (ReferenceRequest, Node.reference),
+    DiscoveryRequest.kind: (DiscoveryRequest, Node.discovery),
+    ExportRequest.kind: (ExportRequest, Node.export),
+    ScoreRequest.kind: (ScoreRequest, Node.score),
+    VocabularyRequest.kind: (VocabularyRequest, Node.vocabulary),
+}
+"""Each kind of message, how it is read, and who answers it."""

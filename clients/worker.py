@@ -21,7 +21,7 @@ from fedlm.training.tensorflow import load_tensorflow
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from clients.guard import Allowance
+    from clients.guard import VocabularyBudget
     from clients.ipc.channel import WorkerChannel
     from clients.policy import Policy
     from fedlm.vault.reader import Vault
@@ -48,7 +48,7 @@ def serve(
 
     source = KeySource(key_file, passphrase_env, key_provider)
     with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
-        client_app.use_node(Node(opened, allocate=channel.space, before=client_app.own_node()))
+        client_app.use_node(Node(opened, allocate=channel.allocate, before=client_app.own_node()))
         while (answer := reply()) is not None:
             channel.send(answer)
 
@@ -77,7 +77,7 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
 
     The socket is there once policy, key and vault are open, before TensorFlow is loaded.
     """
-    from clients.guard import Allowance
+    from clients.guard import VocabularyBudget
     from clients.ipc.frames import unix_path
     from clients.policy import Policy
     from fedlm.vault.keys import KeySource
@@ -95,11 +95,11 @@ def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, pa
             listener.bind(name)
         listener.listen(4)
         spent = vault.with_name(f"{vault.name}.spent")
-        allowance = Allowance(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
-        _answer_all(listener, policy, opened, allowance)
+        budget = VocabularyBudget(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
+        _answer_all(listener, policy, opened, budget)
 
 
-def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allowance: "Allowance") -> None:
+def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", budget: "VocabularyBudget") -> None:
     load_tensorflow()
     from flwr.app import Context, Message, RecordDict
 
@@ -122,7 +122,7 @@ def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", allow
             sys.stderr.flush()
         return reply
 
-    guard = Guard(policy, work, allowance)
+    guard = Guard(policy, work, budget)
     while True:
         channel, _ = listener.accept()
         with channel:
@@ -154,7 +154,7 @@ def main() -> None:
     vault.add_argument("--key-provider")
     parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.", parents=[vault])
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and memory to share")
+    where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and shared memory")
     where.add_argument("--control", type=int, help="file descriptor of a socket that brings vaults and their channels")
     where.add_argument("--socket", type=Path, help="Unix socket to listen on")
     parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")

@@ -53,7 +53,7 @@ def parse_spec(text: str) -> Spec:
             options = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
             if len(options) == len(node.keywords):
                 return Spec(module + _dotted(node.func), options)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested thousands deep
         pass
     raise ConfigError(f"{text!r} is no name with options: write name, or name(key=value, ...) with plain values.")
 

@@ -1,21 +1,23 @@
 """Which architecture learns most from the same text with the same number of parameters, and does federation change the order?
 
-RNN, GRU, LSTM and Transformer of 69,000 to 70,000 parameters each (within 1 %) see the same tokens: all text at one place, documents
-dealt out evenly (IID), and one client per role. Each has its own learning rate, from an uneven search that docs/results.md describes.
+RNN, GRU, LSTM and Transformer of 69,000 to 70,000 parameters each (within 1 %) see the same tokens: all text in one place (centralised),
+documents dealt evenly to clients (IID), and one client per role. Each architecture has its own
+learning rate, from an uneven search that docs/results.md describes.
 
     fedlm study architectures --seeds 3            # three seeds
     fedlm study architectures --seeds 3 --quick    # fewer rounds and roles
 
-Three seeds took 33 minutes on two busy cores. Bits per character central, IID, per role: GRU 2.74, 3.22, 2.93; LSTM 2.83, 3.33,
-3.05; RNN 3.11, 3.52, 3.37; Transformer 3.29, 3.66, 3.56; every difference to the LSTM is clear. docs/results.md has the table.
+Three seeds took 33 minutes on two busy cores. Bits per character, centralised, IID and per role: GRU 2.74, 3.22, 2.93; LSTM
+2.83, 3.33, 3.05; RNN 3.11, 3.52, 3.37; Transformer 3.29, 3.66, 3.56. Every difference from the LSTM has the same sign in all
+three seeds. docs/results.md has the table.
 """
 
 from scenarios.runner.study import Case, Figure, Options, Study
 
-QUESTION = "Which architecture learns most at equal parameters and tokens, central, IID and per role?"
+QUESTION = "Which architecture learns most at equal parameters and tokens: centralised, IID and per role?"
 TABLE = ("bits_per_char", "accuracy", "worst_tenth", "tokens_per_second", "bytes_per_round")
 
-# Name: model of 69,114 to 69,690 parameters with 90 symbols, dropout of `overfitting`, learning rate of Adam.
+# Name: (model of 69,114 to 69,690 parameters with 90 symbols, dropout that `overfitting` adds, learning rate of Adam).
 MODELS: dict[str, tuple[str, str, float]] = {
     "RNN": ("rnn(units=213, layers=1, embedding=16{})", ", dropout=0.3, recurrent_dropout=0.3", 0.006),
     "GRU": ("gru(units=128, layers=1, embedding=16{})", ", dropout=0.3, recurrent_dropout=0.3", 0.01),
@@ -33,12 +35,12 @@ def settings_of(name: str, *, remedies: bool = False) -> dict[str, object]:
 
 
 def study(options: Options) -> Study:
-    """Returns the grid: where the text lies, by architecture."""
+    """Returns the grid: location of the text, by architecture."""
     clients = 20 if options.quick else ROLES
     documents = DOCUMENTS * clients // ROLES
     per_role: dict[str, object] = {"max_clients": clients}
     places: dict[str, dict[str, object]] = {
-        "central": per_role,
+        "centralised": per_role,
         "IID": {"partition": f"quantity(gini=0.0, clients={clients}, documents={documents})"},
         "per role": per_role,
     }
@@ -51,11 +53,11 @@ def study(options: Options) -> Study:
             **SETTINGS,
             "scrub": "full" if options.corpus else "none",
             "rounds": rounds,
-            "cohort_size": clients // 10,  # two passes in all (quick: one), as many as the central run makes
+            "cohort_size": clients // 10,  # rounds x cohort / clients: two passes (quick: one), as many as centralised
             "eval_every": rounds,
         },
         cases=tuple(
-            Case(place, {**settings, **settings_of(name)}, name, pooled=place == "central")
+            Case(place, {**settings, **settings_of(name)}, name, centralised=place == "centralised")
             for place, settings in places.items()
             for name in MODELS
         ),
@@ -63,10 +65,10 @@ def study(options: Options) -> Study:
         baseline="LSTM",
         table=TABLE,
         figures=(Figure("line", "bits_per_char"), Figure("line", "worst_tenth")),
-        x_label="where the text lies",
+        x_label="location of the text",
         limits=(
-            "One size, one learning rate for each architecture, few tokens: larger models and longer runs may change the order.",
-            "IID documents come from all roles, so its held-out text is another one: compare architectures within a column.",
-            "Tokens a second are those of one core shared with other runs of the study.",
+            "One size, one learning rate for each architecture and few tokens: larger models and longer runs may change the order.",
+            "Under IID the held-out text differs from that of the other conditions: compare architectures within a condition.",
+            "Training speed is that of one core shared with other runs of the study.",
         ),
     )

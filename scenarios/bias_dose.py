@@ -7,7 +7,7 @@ others, or four times as much: does a minority of heavy writers weigh more than 
     fedlm study bias_dose            # five seeds
     fedlm study bias_dose --quick    # two seeds, three doses, a smaller model
 
-Three seeds took 7.2 minutes; bias in nats a sentence pair:
+Three seeds took 7.2 minutes; bias in nats per sentence pair:
 
     dose    equal    heavy
     0.0     0.003    0.003
@@ -17,21 +17,14 @@ Three seeds took 7.2 minutes; bias in nats a sentence pair:
     1.0     0.015    2.189
 """
 
-from collections.abc import Mapping
-
 from fedlm.data.planted import TEMPLATES, planted_shares
-from fedlm.measure.bias import bias_score
+from fedlm.measure.bias import bias_of
 from fedlm.measure.pairs import template_pairs
-from scenarios.runner.study import SMALL, Case, Figure, Options, Score, Study
+from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
 QUESTION = "How does the share of clients who write stereotypes, and how much they write, bias the model?"
 TABLE = ("bias", "preferred", "bias_per_symbol", "bits_per_char")
-
-
-def probe(score: Score, seed: int) -> Mapping[str, float]:
-    """Scores pairs of the planted templates: majority pronoun against the other."""
-    found = bias_score(template_pairs(TEMPLATES, planted_shares()), score)
-    return {"bias": found.raw.mean, "bias_per_symbol": found.per_symbol.mean, "preferred": found.preferred}
+PLANTED = bias_of(lambda: template_pairs(TEMPLATES, planted_shares()))  # the majority's pronoun against the other one
 
 
 def study(options: Options) -> Study:
@@ -43,6 +36,7 @@ def study(options: Options) -> Study:
             f"dose {dose}",
             algorithm="FedAvg, heavy writers" if heavy > 1 else "FedAvg, equal writers",
             x=dose,
+            # A heavy writer writes four times as much of everything, real text and stereotypes alike.
             corpus=f"biased(corpus={inner!r}, clients={clients}, dose={dose}, heavy={heavy}, sentences=40, seed={{seed}})",
         )
         for dose in ((0.0, 0.5, 1.0) if options.quick else (0.0, 0.1, 0.25, 0.5, 1.0))
@@ -63,10 +57,10 @@ def study(options: Options) -> Study:
         table=TABLE,
         figures=(Figure("line", "bias"), Figure("line", "preferred")),
         x_label="share of biased clients",
-        probe=probe,
+        measures=(PLANTED,),
         limits=(
-            "Planted sentences are few and alike; the score is on their own templates, not on free text.",
+            "The planted sentences are few and similar; the score is on their own templates, not on free text.",
             f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
-            "Heavy writers also bring more text in total: the model is trained on more at the higher doses.",
+            "Heavy writers also bring more text in total: at higher doses the model is trained on more text.",
         ),
     )

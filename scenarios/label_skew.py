@@ -1,7 +1,8 @@
 """What does it cost when clients write about different things?
 
-Speeches are dealt to clients of one size, their plays (or --group KEY) by Dirichlet(alpha), from alpha 0.05 to IID, with one
-and five local epochs (Hsu et al. 2019, https://arxiv.org/abs/1909.06335). The natural split by role stands beside them.
+Speeches are dealt to clients of equal size. Their plays (or the label --group KEY) follow Dirichlet(alpha), from alpha 0.05
+to IID, with one and five local epochs (Hsu et al. 2019, https://arxiv.org/abs/1909.06335). The natural split by role is
+beside them.
 
     fedlm study label_skew            # five seeds
     fedlm study label_skew --quick    # two seeds, three splits, a smaller model
@@ -21,6 +22,7 @@ def study(options: Options) -> Study:
     clients, documents, rounds = (20, 30, 15) if options.quick else (50, 40, 60)
     label = options.group or "play"
     alphas = (0.05, 5.0) if options.quick else (0.05, 1.0)
+    # Every dealt split has clients x documents speeches in clients of one size: only the mixture of labels differs.
     splits = {"IID": f"quantity(gini=0.0, clients={clients}, documents={clients * documents})"}
     splits |= {
         f"Dirichlet {a}": f"topics(by={label!r}, alpha={a}, clients={clients}, documents={documents})" for a in alphas
@@ -39,7 +41,7 @@ def study(options: Options) -> Study:
         settings={
             "scrub": "full" if options.corpus else "none",
             **SMALL,
-            "drift": True,
+            "drift": True,  # a second exact sum a round, for the cosine of updates to their mean
             "rounds": rounds,
             "eval_every": rounds,
         },
@@ -55,7 +57,7 @@ def study(options: Options) -> Study:
         x_label="split",
         limits=(
             f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
-            "Five local epochs are five times the training of one in the same rounds.",
-            "The natural split has clients of other sizes and other text in total than the dealt ones.",
+            "Five local epochs are five times the training of one epoch in the same rounds.",
+            "The natural split has clients of other sizes, and other text in total, than the dealt splits.",
         ),
     )

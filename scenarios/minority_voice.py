@@ -1,14 +1,16 @@
-"""What does the model cost a minority that writes differently, and when would it do better alone?
+"""What does the global model cost a minority that writes differently, and when is local-only training better for it?
 
-Roles of Shakespeare's plays against presidents' addresses, cut into clients of equal size; the presidents go from half of the
-clients down to 1 %. Own data: --corpus and --group KEY, the minority is the value with the second most text.
+Roles of Shakespeare's plays against presidents' addresses, cut into clients of equal size; the share of the presidents
+falls from half of the clients to 1 %. With your own data (--corpus and --group KEY) the minority is the value of KEY with the
+second most text.
 
     fedlm study minority_voice            # five seeds
     fedlm study minority_voice --quick    # two seeds, three shares, a smaller model
 
-Three seeds took 16.3 minutes on two busy cores; bits per character of the minority, and what it saves against alone:
+Three seeds took 16.3 minutes on two busy cores; bits per character of the minority, and its gain over
+local-only training:
 
-    share    minority    saved
+    share    minority    gain
     50 %     3.412       0.401
     20 %     3.529       0.314
     10 %     3.562       0.238
@@ -19,7 +21,9 @@ Three seeds took 16.3 minutes on two busy cores; bits per character of the minor
 from fedlm.errors import ConfigError
 from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
-QUESTION = "What does the model cost a minority that writes differently, and when is it better off alone?"
+QUESTION = (
+    "What does the global model cost a minority that writes differently, and when is local-only training better for it?"
+)
 TABLE = ("minority", "minority_personal_gap", "minority_worse_than_local", "group_gap", "bits_per_char")
 MIX = "mix(corpora=['shakespeare', 'sotu'])"
 
@@ -36,6 +40,7 @@ def study(options: Options) -> Study:
     """Returns the grid: share of the minority by weighting."""
     clients, rounds, characters = (20, 15, 6000) if options.quick else (200, 30, 6000)
     shares = (0.5, 0.2, 0.1) if options.quick else (0.5, 0.2, 0.1, 0.05, 0.01)
+    # The number of clients stays: the majority gains the clients that the minority loses.
     cases = [
         Case(f"minority {100 * s:g} %", {"partition": split(options, s, clients, characters)}, "FedAvg", s)
         for s in shares
@@ -57,12 +62,12 @@ def study(options: Options) -> Study:
         x_label="share of the minority among the clients",
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
-        alone=4 if options.quick else 15,
-        alone_clients=10,
+        local_passes=4 if options.quick else 15,
+        local_clients=10,
         limits=(
-            "Two registers of different centuries are further apart than most groups of one service are.",
+            "Two registers of different centuries differ more than most groups of users of one service.",
             f"The model has one layer of 64 units and {rounds} rounds of 8 clients; shares are of {clients} clients of 6,000 characters.",
-            "Models alone are those of 10 clients of each group.",
-            "A model alone has a fixed number of passes, not its best one.",
+            "Local-only models are those of 10 clients of each group.",
+            "A local-only model has a fixed number of passes, not its best number.",
         ),
     )

@@ -1,7 +1,7 @@
-"""How does each architecture overfit on little text, and what do dropout, L2 and early stopping give back?
+"""How much does each architecture overfit on little text, and how much do dropout, L2 and early stopping recover?
 
-The models of `architectures` on 5 % of its text, dealt out evenly, in forty passes where it made two: as many tokens seen.
-Remedies together: dropout between layers and in the recurrence, L2 on kernels, and the weights of the best round.
+The models of `architectures` on 5 % of its text, dealt evenly, in forty passes instead of two: they see as many tokens.
+The remedies are used together: dropout between layers and in the recurrence, L2 on kernels, and the best round's weights.
 
     fedlm study overfitting --seeds 3            # three seeds
     fedlm study overfitting --seeds 3 --quick    # half as many passes
@@ -13,7 +13,7 @@ Transformer 5.52, 3.99 (docs/results.md).
 from scenarios.architectures import DOCUMENTS, MODELS, SETTINGS, settings_of
 from scenarios.runner.study import Case, Figure, Options, Study
 
-QUESTION = "How does each architecture overfit on 5 % of the text, and what do the remedies give back?"
+QUESTION = "How much does each architecture overfit on 5 % of the text, and how much do the remedies recover?"
 TABLE = ("bits_per_char", "best_bits_per_char", "best_round", "generalisation_gap", "accuracy")
 CLIENTS = 3
 
@@ -23,7 +23,7 @@ def study(options: Options) -> Study:
     rounds, each = (20, 2) if options.quick else (40, 4)
     conditions: dict[str, dict[str, object]] = {
         "plain": {},
-        "remedies": {"patience": 2, "l2": 1e-5},
+        "remedies": {"patience": 2, "l2": 1e-5},  # dropout is part of the model, see settings_of
     }
     return Study(
         name="overfitting",
@@ -47,7 +47,7 @@ def study(options: Options) -> Study:
         figures=(Figure("line", "bits_per_char"), Figure("line", "generalisation_gap")),
         x_label="remedies",
         limits=(
-            "The best round is chosen on the text that the figure is about, so early stopping looks a little better than it is.",
-            "One strength of each remedy, the same for all architectures, not a tuned one.",
+            "The best round is chosen on the held-out text itself, so early stopping looks a little better than it is.",
+            "Each remedy has one strength, the same for all architectures and not tuned.",
         ),
     )

@@ -1,19 +1,21 @@
-"""What if one group can be reached less often, or large clients drop out?
+"""What happens if one group is available less often, or if large clients drop out?
 
-The presidents' addresses of `minority_voice` at 30 % of the clients can be reached in all, half, or 5 % of the rounds. Beside
-it, on clients of uneven size: no dropout, dropout at random, and the same rate rising with size.
+The presidents of `minority_voice`, 30 % of the clients, are available in all, half, or 5 % of the rounds. Beside it, on
+clients of uneven size: no dropout, dropout at random, and dropout of the same mean rate that rises with size.
 
     fedlm study participation            # five seeds
     fedlm study participation --quick    # two seeds, a smaller model
 
-4.6 minutes with three seeds. Bits per character of the minority: always there 3.466, half of the rounds +0.039, 5 % +0.128; of all, uneven:
-no dropout 2.962, at random 2.944, by size 3.216 (docs/results.md).
+4.6 minutes with three seeds. Bits per character of the minority: always available 3.466, in half of the rounds +0.039,
+in 5 % +0.128; of all clients, uneven sizes: no dropout 2.962, at random 2.944, by size 3.216 (docs/results.md).
 """
 
 from scenarios.minority_voice import MIX, split
 from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
-QUESTION = "What does it cost a group to be reached less often, and the model if large clients drop out?"
+QUESTION = (
+    "What does it cost a group to be available less often, and what does it cost the model if large clients drop out?"
+)
 TABLE = ("minority", "bits_per_char", "group_gap", "worst_tenth")
 
 
@@ -22,17 +24,20 @@ def study(options: Options) -> Study:
     clients, rounds, characters = (20, 15, 6000) if options.quick else (60, 30, 6000)
     group = "sotu" if not options.corpus else options.group
     parts = {"partition": split(options, 0.3, clients, characters)}
+    # Dropout by size needs clients that differ in size: a population of its own, with its own reference condition.
     uneven = {"partition": f"quantity(gini=0.6, clients={clients}, documents={20 * clients})"}
-    cases = [Case("always there", parts, "FedAvg")]
+    cases = [Case("always available", parts, "FedAvg")]
     if not options.corpus:
         cases += [
-            Case(f"minority there {100 * s:g} %", parts, "FedAvg", draw=f"available(group={group!r}, share={s})")
+            Case(
+                f"minority available {100 * s:g} %", parts, "FedAvg", sampling=f"available(group={group!r}, share={s})"
+            )
             for s in (0.5, 0.05)
         ]
     cases += [
         Case("uneven, no dropout", uneven, "FedAvg", grouped=False),
-        Case("uneven, dropout 40 %", uneven, "FedAvg", draw="dropout(rate=0.4, by_size=False)", grouped=False),
-        Case("uneven, dropout by size", uneven, "FedAvg", draw="dropout(rate=0.4)", grouped=False),
+        Case("uneven, dropout 40 %", uneven, "FedAvg", sampling="dropout(rate=0.4, by_size=False)", grouped=False),
+        Case("uneven, dropout by size", uneven, "FedAvg", sampling="dropout(rate=0.4)", grouped=False),
     ]
     return Study(
         name="participation",
@@ -45,13 +50,13 @@ def study(options: Options) -> Study:
             "eval_every": rounds,
         },
         cases=tuple(cases),
-        control="always there",
+        control="always available",
         table=TABLE,
         figures=(Figure("line", "minority"), Figure("line", "bits_per_char")),
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
         limits=(
             f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients of 6,000 characters.",
-            "Rows of uneven clients have their own population: compare them with 'uneven, no dropout'.",
+            "The uneven conditions have a population of their own: compare them with 'uneven, no dropout'.",
         ),
     )

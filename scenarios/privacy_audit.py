@@ -1,39 +1,30 @@
-"""Does a trained model keep the epsilon that its ledger claims, and would a broken mechanism be caught?
+"""Does a trained model keep the epsilon that its ledger claims, and is a broken mechanism caught?
 
-84 canary clients, each with a character of its own, take part or not by fair coins. An auditor who has the last model
-ranks the characters by the model's loss and guesses half of the coins; what it gets right refutes an epsilon from below at 95 %
-confidence (`fedlm/privacy/audit.py`; Steinke, Nasr, Jagielski 2023). `clip missing` and `noise halved` are mechanisms
-that claim epsilon 2 and do not keep it: noise as for the clip norm, and no clip; half of the noise, and the clip.
+Each of 84 canary clients writes one character of its own and takes part or not by a fair coin. An auditor who has the final
+model ranks the characters by loss and guesses half of the coins. The number of right guesses gives a lower bound of epsilon
+at 95 % confidence (`fedlm/privacy/audit.py`; Steinke, Nasr, Jagielski 2023). `clip missing` and `noise halved` are
+mechanisms that claim epsilon 2 and break the claim: the first does not clip, the second adds half of the noise.
 
     fedlm study privacy_audit --seeds 3    # three seeds
     fedlm study privacy_audit --quick      # two seeds, three conditions
 
-1.8 minutes on two cores. Refuted epsilon: claimed 2: 0.0; no noise 1.5; clip missing 2.6; noise halved 0.2 (docs/results.md).
+1.8 minutes on two cores. Lower bound of epsilon: claimed 2: 0.0; no noise 1.5; clip missing 2.6; noise halved 0.2 (docs/results.md).
 """
 
-from collections.abc import Mapping
 from functools import cache
-
-import numpy as np
 
 from fedlm.data.planted import COIN_CANARIES, coins
 from fedlm.errors import ConfigError
+from fedlm.measure.membership import membership_of
 from fedlm.privacy.accounting import plan
-from fedlm.privacy.audit import guess, lower_bound
-from scenarios.runner.study import Case, Figure, Options, Score, Study
+from scenarios.runner.study import Case, Figure, Options, Study
 
 QUESTION = "Does a trained model keep the epsilon that it claims, and is a broken mechanism caught?"
 TABLE = ("audited_epsilon", "right_guesses")
 CLAIM, DELTA, ROUNDS, CLIP, NO_CLIP = 2.0, 1e-5, 5, 0.1, 1e3
 SHARE = 0.5  # of the coins that are guessed, from both ends of the ranking
+AUDIT = membership_of([c * 80 for c in COIN_CANARIES], coins, share=SHARE, delta=DELTA)
 _noise = cache(plan)
-
-
-def probe(score: Score, seed: int) -> Mapping[str, float]:
-    """Returns what the auditor reaches with the final model."""
-    losses = [m.loss_sum for m in score([c * 80 for c in COIN_CANARIES])]
-    found = guess(coins(seed), -np.array(losses), SHARE)
-    return {"audited_epsilon": lower_bound(found, DELTA), "right_guesses": found.correct / found.made}
 
 
 def study(options: Options) -> Study:
@@ -45,6 +36,7 @@ def study(options: Options) -> Study:
     mechanisms = {
         claimed: {"clip_norm": CLIP, "noise_multiplier": z},
         "no noise": {"clip_norm": CLIP, "noise_multiplier": 0.0},
+        # noise std = multiplier * clip norm: this is the claimed std, beside a norm that clips nothing
         f"{claimed}, clip missing": {"clip_norm": NO_CLIP, "noise_multiplier": z * CLIP / NO_CLIP},
     }
     if not options.quick:
@@ -58,7 +50,7 @@ def study(options: Options) -> Study:
             "model": "lstm(units=16, layers=1)",
             "mechanism": "gaussian",
             "weighting": "uniform",
-            "sampling_rate": 1.0,
+            "sampling_rate": 1.0,  # no amplification by sampling: the coins decide who takes part
             "delta": DELTA,
             "strategy": "FedAvgM(server_learning_rate=5.0, server_momentum=0.0)",
             "local_epochs": 20,  # an update many times the clip norm, so that a missing clip matters
@@ -70,10 +62,10 @@ def study(options: Options) -> Study:
         control=claimed,
         table=TABLE,
         figures=(Figure("line", "audited_epsilon"), Figure("line", "right_guesses")),
-        probe=probe,
+        measures=(AUDIT,),
         limits=(
-            "A lower bound: it refutes a claim, it never proves one. 42 right guesses of 84 canaries refute epsilon 2.6.",
-            "The auditor has the last model only; the claim is about those of all rounds.",
-            "Halved noise is too little for 84 canaries; 10,000 at the released sum see it (tests/privacy/test_audit.py).",
+            "A lower bound can refute a claim and never prove one. 42 right guesses of 42, for 84 canaries, give 2.6.",
+            "The auditor has the final model only; the claim covers the models of all rounds.",
+            "84 canaries do not detect halved noise; 10,000 at the released sum do (tests/privacy/test_audit.py).",
         ),
     )

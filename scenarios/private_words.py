@@ -1,7 +1,8 @@
-"""How many words does differential privacy find? On a generated population, and on Shakespeare's roles.
+"""How many words does a vocabulary learned under differential privacy find? Generated population and Shakespeare's roles.
 
-`python -m scenarios.private_words`, about a minute. Figures: share of the 1,000 most used words that are found, words found
-in all, and the share of all uses of words that they cover. Noise comes from the operating system, so figures move a little.
+`python -m scenarios.private_words`, about a minute. Columns: share of the 1,000 most frequent words that are
+found, number of words found, and the share of all word uses that they cover. The noise comes from the operating system, so
+the figures vary a little.
 """
 
 import os
@@ -18,7 +19,7 @@ DELTA = 1e-6
 
 
 def population(clients: int, words: int, length: int, seed: int) -> Iterator[list[str]]:
-    """Yields the text of clients who each draw `length` words from Zipf's law over `words` words."""
+    """Yields each client's text: `length` words sampled from Zipf's law over `words` words."""
     chances = 1 / np.arange(1, words + 1)
     rng = np.random.default_rng(seed)
     names = np.array([f"w{i}" for i in range(words)])

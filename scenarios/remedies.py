@@ -1,12 +1,13 @@
-"""What helps against imbalance, skew and the neglect of a minority, and at what price?
+"""What helps against imbalance, skew and the neglect of a minority, and at what cost?
 
-Nine remedies and plain FedAvg on the worst conditions of quantity_imbalance, label_skew and minority_voice: utility against fairness as one
-figure with its front. Agnostic and group-balanced sampling need groups, so they stand on the last condition only.
+Nine remedies and plain FedAvg on the worst conditions of quantity_imbalance, label_skew and minority_voice: quality against
+fairness in one figure with its Pareto front. Agnostic and group-balanced sampling need groups, so they have one condition.
 
     fedlm study remedies            # five seeds; under two hours
     fedlm study remedies --quick    # two seeds, one condition, a smaller model
 
-Three seeds took about an hour on two busy cores. Bits per character of all, of the worst tenth, at 10 % minority, Gini 0.8 and topics 0.1:
+Three seeds took about an hour on two busy cores. Bits per character of all clients and of the worst tenth, at
+10 % minority, Gini 0.8 and topics 0.1:
 
     FedAvg           3.64 3.81    2.85 6.33    3.61 4.49
     FedAvgM          3.33 3.56    2.89 7.16    3.38 4.28
@@ -17,7 +18,7 @@ Three seeds took about an hour on two busy cores. Bits per character of all, of 
 from scenarios.minority_voice import MIX, split
 from scenarios.runner.study import SMALL, Case, Figure, Options, Study
 
-QUESTION = "Which remedy serves the worst-off clients better, and what does it cost the others?"
+QUESTION = "Which remedy serves the worst-served clients better, and what does it cost the others?"
 TABLE = ("bits_per_char", "worst_tenth", "client_deviation", "minority", "group_gap")
 REMEDIES: dict[str, dict[str, object]] = {
     "FedAvg": {},
@@ -29,7 +30,7 @@ REMEDIES: dict[str, dict[str, object]] = {
     "uniform weights": {"weighting": "uniform"},
     "capped weights": {"weighting": "capped(tokens=5000)"},
 }
-DRAWS = {"agnostic": "agnostic(step=2.0)", "group-balanced": "balanced"}
+SAMPLING = {"agnostic": "agnostic(step=2.0)", "group-balanced": "balanced"}
 
 
 def study(options: Options) -> Study:
@@ -44,9 +45,9 @@ def study(options: Options) -> Study:
     cases = [
         Case(name, {**settings, **remedy}, algorithm, grouped=settings is minority)
         for name, settings in conditions.items()
-        for algorithm, remedy in REMEDIES.items()
+        for algorithm, remedy in REMEDIES.items()  # groups exist in the first condition only
     ]
-    cases += [Case("minority 10 %", minority, name, draw=draw) for name, draw in DRAWS.items()]
+    cases += [Case("minority 10 %", minority, name, sampling=sampling) for name, sampling in SAMPLING.items()]
     return Study(
         name="remedies",
         question=QUESTION,
@@ -55,7 +56,7 @@ def study(options: Options) -> Study:
             "scrub": "full" if options.corpus else "none",
             **SMALL,
             "rounds": rounds,
-            "eval_every": 5,
+            "eval_every": 5,  # agnostic sampling reads the last evaluation
         },
         cases=tuple(cases),
         control="",
@@ -65,7 +66,7 @@ def study(options: Options) -> Study:
         group=options.group if options.corpus else "source",
         minority="" if options.corpus else "sotu",
         limits=(
-            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients; more rounds may order them otherwise.",
-            "Each remedy has one setting, not a tuned one; a tuned one may do better.",
+            f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients; more rounds may change the order.",
+            "Each remedy has one setting, which was not tuned; tuning may change the order.",
         ),
     )

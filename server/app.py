@@ -9,7 +9,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
 from fedlm.system.locks import holding
-from server.engines.network import PatientGrid, wait_for_nodes
+from server.engines.flower import FlowerEngine, wait_for_nodes
+from server.engines.network import NetworkEngine
 from server.run.federation import Federation
 from server.run.vocabulary import settle_vocabulary
 from server.store.run_folder import DEPLOYED, LOCK, LOCK_SECONDS, RunFolder
@@ -23,18 +24,19 @@ def main(grid: Grid, context: Context) -> None:
     values = {k.replace("-", "_"): v for k, v in context.run_config.items()}
     out = Path(str(values.pop("out", "") or f"runs/flower-{context.run_id}"))
     if (out / DEPLOYED).is_file():
-        run_deployed(PatientGrid(grid), out, context.run_id)
+        run_deployed(NetworkEngine(grid), out, context.run_id)
         return
     config = RunConfig.checked(values)
     folder = RunFolder.create(out, config)
-    config = settle_vocabulary(grid, config, folder)
-    run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
+    engine = FlowerEngine(grid)
+    config = settle_vocabulary(engine, config, folder)
+    run = Federation(engine, config, folder, lambda line: print(folder.public(line), flush=True))
     run.start()
     run.run()
 
 
-def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
-    """Goes on with the run of a deployment from its checkpoint, as the only process that does.
+def run_deployed(engine: NetworkEngine, out: Path, run_id: int) -> None:
+    """Continues the run of a deployment from its checkpoint, as the only process that does.
 
     Its end is a file: `model.keras`, or `error.json` with a code and a sentence.
     """
@@ -42,9 +44,9 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
     problem = f"Another ServerApp works in {out}; stop it first."
     with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
         try:
-            wait_for_nodes(grid, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
-            config = settle_vocabulary(grid, folder.config, folder)
-            run = Federation(grid, config, folder, lambda line: print(folder.public(line), flush=True))
+            wait_for_nodes(engine, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
+            config = settle_vocabulary(engine, folder.config, folder)
+            run = Federation(engine, config, folder, lambda line: print(folder.public(line), flush=True))
             folder.keep_population(run.population.pseudonyms)
             run.start(resume=True)
             model, sample = run.export(run.run())

@@ -123,7 +123,7 @@ def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[i
     if not took_part:
         return latest, -1, "the client never took part; only evaluation figures are rewritten"
     first = min(took_part)
-    if config.privacy.on and config.privacy.mechanism.name == "adaptive":
+    if config.privacy.traits.moves_norm:
         return (
             0,
             first,
@@ -156,10 +156,10 @@ def delete(run: Path, plan: Plan) -> None:
 def _go_back(checkpoints: Path, restart: int) -> None:
     """Makes a kept checkpoint the latest and deletes what came after; round 0 is trained from the seed anew."""
     kept = checkpoints / f"round-{restart:06d}.safetensors"
-    latest, beside = checkpoints / LATEST, checkpoints / f".{LATEST}.new"
+    latest = checkpoints / LATEST
     if restart > 0 and kept.is_file():  # a client that never took part leaves the latest one as it is
-        shutil.copyfile(kept, beside)
-        beside.replace(latest)
+        with replacing(latest) as beside:
+            shutil.copyfile(kept, beside)
     for file in [*checkpoints.glob("*.safetensors"), *checkpoints.glob(".*.safetensors.new")]:
         number = file.stem.removeprefix("round-")
         keeps = restart > 0 and (file == latest or (number.isdigit() and int(number) <= restart))

@@ -93,7 +93,7 @@ def test_prepare_ended_leaves_nothing_and_killed_no_vault_and_starts_over(tmp_pa
     ended.terminate()
     said = ended.communicate()[1]
     assert (ended.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
-    assert "fedlm: ended by SIGTERM.\n" in said, said
+    assert "fedlm: terminated by SIGTERM.\n" in said, said
     killed = start(tmp_path, "prepare", "shakespeare", "v.db", "--scrub", "patterns")
     wait_for((tmp_path / "v.db.partial").exists, killed)
     time.sleep(0.3)
@@ -135,15 +135,15 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
         (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "the models are:"),
         (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "an import path"),
-        (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "rounds=-1"),
+        (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "Invalid value for rounds"),
         (["simulate", "shakespeare", "--set", "max_clients=2", "--set", "model=lstm(units=0)"], 2, "units=0"),
         (["simulate", "shakespeare", "--init", "."], 2, "is not a run's folder"),
         (["simulate", "blank.jsonl"], 3, "no text left after scrubbing"),
-        (["prepare", "one.jsonl", "empty.jsonl"], 3, "is there already"),
+        (["prepare", "one.jsonl", "empty.jsonl"], 3, "exists already"),
         (["report", "."], 2, "is not the folder of a finished run"),
         (["generate", "."], 2, "is not a run's folder"),
         (["scrub", "bad.jsonl", "out.jsonl", "--scrub", "patterns"], 3, "Line 2 of bad.jsonl"),
-        (["scrub", "one.jsonl", "one.jsonl"], 2, "one.jsonl is there already"),
+        (["scrub", "one.jsonl", "one.jsonl"], 2, "one.jsonl exists already"),
         (["prepare", "", "v.db"], 3, "is not a corpus"),
         (["vault", "show", "missing.db"], 3, "There is no vault"),
         (["vault", "show", "empty.jsonl"], 3, "is not a vault"),
@@ -175,9 +175,10 @@ def test_a_key_stays_with_a_vault_that_stands(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps({"user": u, "text": "x"}) + "\n" for u in "aabb"))
 
     def interrupted(folder: Path) -> None:
-        raise KeyboardInterrupt
+        if (folder / "v.db").exists():
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedlm.vault.writer.sync_folder", interrupted)
+    monkeypatch.setattr("fedlm.system.files.sync_folder", interrupted)
     assert fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).returncode == 130
     assert fedlm("vault", "verify", "v.db", cwd=tmp_path).stdout == "all 2 clients open\n"
 

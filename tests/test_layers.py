@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 TOPS = ("fedlm", "clients", "server", "scenarios")
 # From bottom to top. A module imports modules of its own layer and of those below it.
 LAYERS = [
-    {"fedlm", "fedlm.types", "fedlm.errors", "fedlm.spec", "fedlm.schedules"},
+    {"fedlm", "fedlm.types", "fedlm.errors", "fedlm.spec", "fedlm.plugins", "fedlm.schedules"},
     {"fedlm.system", "fedlm.text", "fedlm.data"},
     {
         "fedlm.scrub",
@@ -21,18 +21,20 @@ LAYERS = [
         "fedlm.measure",
         "fedlm.privacy",
         "fedlm.aggregation",
+        "fedlm.algorithms",
         "fedlm.artifacts",
         "fedlm.config",
+        "fedlm.config_checks",
         "fedlm.messages",
     },
-    {"fedlm.training", "fedlm.prepare", "fedlm.report"},
+    {"fedlm.training", "fedlm.preparation", "fedlm.report"},
     {"clients"},
     {"server"},
     {"scenarios"},
-    {"fedlm.cli", "fedlm.__main__"},
+    {"fedlm.cli", "fedlm.api", "fedlm.__main__"},
 ]
 FLWR = ("fedlm/messages/", "clients/", "server/", "fedlm/cli/")
-TENSORFLOW = ("fedlm/layers/", "fedlm/models/", "fedlm/training/")
+TENSORFLOW = ("fedlm/layers/", "fedlm/models/", "fedlm/training/", "fedlm/algorithms/")
 LOOSE = {"server": 8, "fedlm": 12, "tests": 12}
 MODULES = [p for top in TOPS for p in sorted((ROOT / top).rglob("*.py"))]
 
@@ -100,6 +102,83 @@ def test_heavy_packages_stay_in_their_place(packages: set[str], allowed: tuple[s
         relative = str(file.relative_to(ROOT))
         if not relative.startswith(allowed):
             assert not {n.split(".")[0] for n in imports(file)} & packages, relative
+
+
+# A folder of plug-ins, and what marks a file of it as one.
+PLUGINS = {
+    "fedlm/models": "def build(",
+    "fedlm/scrub/recognisers": "def build(",
+    "fedlm/algorithms": "(Algorithm):",
+    "fedlm/aggregation": "(Aggregation):|(Open):",
+    "fedlm/privacy/mechanisms": "(Mechanism):|(Gaussian):",
+    "fedlm/measure": "METRICS",
+    "scenarios": "def study(",
+    "server/engines": "def run(",
+}
+
+
+def plugin_names(folder: str) -> set[str]:
+    marks = PLUGINS[folder].split("|")
+    files = sorted((ROOT / folder).glob("*.py"))
+    return {f.stem for f in files if any(mark in f.read_text() for mark in marks)} - {"registry", "metric"}
+
+
+def compared(tree: ast.AST) -> list[tuple[int, str]]:
+    """Returns the strings that a file compares something with: ==, in, match."""
+    found: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            found += [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            found.append(node.value)
+    found += [e for each in found if isinstance(each, ast.Tuple | ast.List | ast.Set) for e in each.elts]
+    constants = [n for n in found if isinstance(n, ast.Constant)]
+    return [(n.lineno, n.value) for n in constants if isinstance(n.value, str)]
+
+
+@pytest.mark.parametrize("folder", PLUGINS)
+def test_no_plugin_is_known_by_name_outside_its_folder(folder: str) -> None:
+    names = plugin_names(folder)
+    assert names, f"{folder} has no plug-ins: is the mark right?"
+    known = []
+    for file in MODULES:
+        relative = str(file.relative_to(ROOT))
+        if not relative.startswith(folder + "/"):
+            hits = [(line, name) for line, name in compared(ast.parse(file.read_text())) if name in names]
+            known += [f"{relative}:{line} {name}" for line, name in hits if (relative, name) not in OTHER_MEANING]
+    assert known == []
+
+
+# The same word with another meaning: a column of a corpus, no measure; a profile of the scrubber, no mechanism.
+OTHER_MEANING = {
+    ("fedlm/data/files.py", "text"),
+    ("fedlm/scrub/files.py", "text"),
+    ("fedlm/scrub/engine.py", "none"),
+    ("fedlm/scrub/profile.py", "none"),
+    ("scenarios/architectures.py", "centralised"),  # a case's place of training
+}
+REMOTE = ("fedlm/messages/", "fedlm/aggregation/", "clients/", "server/")
+
+
+def test_remote_input_is_not_checked_with_assert() -> None:
+    """`python -O` drops assertions, and what fails in one is no sentence."""
+    found = []
+    for file in MODULES:
+        relative = str(file.relative_to(ROOT))
+        if relative.startswith(REMOTE):
+            found += [
+                f"{relative}:{n.lineno}" for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Assert)
+            ]
+    assert found == []
+
+
+def test_messages_are_laid_out_in_one_place() -> None:
+    """No other folder reads or writes the fields of Flower's records."""
+    for file in MODULES:
+        relative, text = str(file.relative_to(ROOT)), file.read_text()
+        if not relative.startswith("fedlm/messages/"):
+            for name in ("config_records", "array_records", "metric_records"):
+                assert name not in text, f"{relative} reads {name}"
 
 
 @pytest.mark.parametrize("folder", LOOSE)

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from flwr.common.serde import message_to_proto
 
 from fedlm.config import RunConfig
 from fedlm.vault.keys import KeySource
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 from server.run.federation import Federation
 from server.store.run_folder import RunFolder
@@ -19,16 +20,16 @@ from tests.support.leak_markers import Needle, keys_of, search
 from tests.support.leaks import SETTINGS, Stage, play_short
 
 
-class RecordingGrid(LocalGrid):
+class Recording(LocalEngine):
     """Keeps the bytes of every message, in both directions."""
 
     messages: list[bytes]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        sent = list(messages)
-        replies = list(super().send_and_receive(sent, timeout=timeout))
-        self.messages += [message_to_proto(m).SerializeToString() for m in [*sent, *replies]]
-        return replies
+    def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
+        futures = super().submit(messages, timeout)
+        replies = [future.result() for future in futures]
+        self.messages += [message_to_proto(m).SerializeToString() for m in [*messages, *replies]]
+        return futures
 
 
 @pytest.mark.slow
@@ -46,15 +47,15 @@ def test_no_marker_and_no_key_in_any_file_stream_or_message(
     config = RunConfig.checked(
         dict(s.split("=", 1) for s in SETTINGS) | {"rounds": 2, "cohort_size": 3, "eval_every": 1}
     )
-    with RecordingGrid(WorkerCommand(vault, source.file), workers=1) as grid:
-        grid.messages = []
-        run = Federation(grid, config, RunFolder.create(tmp_path / "work" / "sent", config), listener=print)
+    with Recording(WorkerCommand(vault, source.file), workers=1) as engine:
+        engine.messages = []
+        run = Federation(engine, config, RunFolder.create(tmp_path / "work" / "sent", config), listener=print)
         run.start()
         run.run()
     said = capfd.readouterr()
     (tmp_path / "said" / "in-process").write_text(said.out + said.err)
-    assert len(grid.messages) > 6 and sum(map(len, grid.messages)) > 50_000
-    found = search((("a message", m) for m in grid.messages), stage.needles + keys_of(vault), config)
+    assert len(engine.messages) > 6 and sum(map(len, engine.messages)) > 50_000
+    found = search((("a message", m) for m in engine.messages), stage.needles + keys_of(vault), config)
     assert found[0] == []
     hits, total = stage.leaks()
     assert hits == [] and total > 100_000

@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks import work
 from benchmarks.measure import round_report
 from fedlm.config import RunConfig
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
-from server.engines.local import LocalGrid
+from server.engines.local import LocalEngine
 from server.engines.workers import WorkerCommand
 from server.run.federation import Federation
 from server.store.run_folder import RunFolder
@@ -48,8 +48,8 @@ def main(batches: int) -> None:
         def tick(_: dict[str, Any]) -> None:
             times.append(time.perf_counter())
 
-        with LocalGrid(WorkerCommand(vault, key.file), WORKERS) as grid:
-            run = Federation(grid, config, RunFolder.create(folder / "run", config), tick)
+        with LocalEngine(WorkerCommand(vault, key.file), WORKERS) as engine:
+            run = Federation(engine, config, RunFolder.create(folder / "run", config), tick)
             run.start()
             run.run()
     seconds = [b - a for a, b in pairwise(times)]

@@ -1,8 +1,12 @@
-"""The Flower app bundle of the installed package: the same bytes on every machine that has the same version."""
+"""The Flower app bundle of the installed package, which has the same bytes wherever the same version is installed.
+
+An owner allows a bundle by its hash (`bundles` in policy.toml), so both sides must build it alike.
+"""
 
 import hashlib
-import json
 from pathlib import Path
+
+import tomli_w
 
 from fedlm.config import RunConfig
 
@@ -21,30 +25,24 @@ def build_bundle(root: Path | None = None) -> bytes:
 
 
 def bundle_sha256(root: Path | None = None) -> str:
-    """Returns the hash that an owner allows."""
+    """Returns the hash by which an owner allows the bundle."""
     return hashlib.sha256(build_bundle(root)).hexdigest()
 
 
 def _project() -> str:
-    """Returns what Flower reads: the app's parts, and the configuration keys that a run may carry."""
+    """Returns the pyproject.toml that Flower reads: the app's parts, and the configuration keys that a run may carry."""
     defaults = {"out": "", **{k.replace("_", "-"): v for k, v in RunConfig.checked({}).model_dump().items()}}
-    include = [f"{package}/**/*.py" for package in _PACKAGES]
-    return "\n".join(
-        [
-            "[project]",
-            'name = "fedlm"',
-            'version = "0.1.0"',
-            'description = "Federated training of language models on private text"',
-            'license = "Apache-2.0"',
-            "dependencies = []",
-            "[tool.flwr.app]",
-            'publisher = "fedlm"',
-            f"fab-include = {json.dumps(include)}",
-            "[tool.flwr.app.components]",
-            'serverapp = "server.app:app"',
-            'clientapp = "clients.app:app"',
-            "[tool.flwr.app.config]",
-            *[f"{key} = {json.dumps(value)}" for key, value in defaults.items()],
-            "",
-        ]
-    )
+    app = {
+        "publisher": "fedlm",
+        "fab-include": [f"{package}/**/*.py" for package in _PACKAGES],
+        "components": {"serverapp": "server.app:app", "clientapp": "clients.app:app"},
+        "config": defaults,
+    }
+    project = {
+        "name": "fedlm",
+        "version": "0.1.0",
+        "description": "Federated training of language models on private text",
+        "license": "Apache-2.0",
+        "dependencies": [],
+    }
+    return tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}})

@@ -1,4 +1,4 @@
-"""What stands between a node and its coordinator, in a sentence: from a handshake, and from what the SuperNode logs."""
+"""Why a node is not connected to its coordinator, in a sentence: from a TLS handshake, and from the SuperNode's log."""
 
 import re
 import socket
@@ -16,14 +16,16 @@ def host_and_port(address: str) -> tuple[str, int]:
     """Splits HOST:PORT.
 
     Raises:
-      ConfigError: it is not that.
+      ConfigError: it has another form.
 
     >>> host_and_port("fl.example.org:9443"), host_and_port("[::1]:9443")
     (('fl.example.org', 9443), ('::1', 9443))
     """
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", address)
     if found is None or not 0 < int(found[3]) < 65536:
-        raise ConfigError(f"{address!r} is no address of a coordinator: write HOST:PORT, as fl.example.org:9443.")
+        raise ConfigError(
+            f"{address!r} is no address of a coordinator: write HOST:PORT, for example fl.example.org:9443."
+        )
     return found[1] or found[2], int(found[3])
 
 
@@ -44,20 +46,22 @@ def problem_with(address: str, authority: Path) -> str:
             return ""
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
-        return f"The certificate of {address} does not do ({reason}): it must be of the authority in {authority}."
+        return (
+            f"The certificate of {address} is not valid ({reason}): it must be signed by the authority in {authority}."
+        )
     except ssl.SSLError:
         return f"What answers at {address} does not speak TLS: name the coordinator's open port."
     except socket.gaierror:
         return f"There is no host {host}: check the coordinator's address."
     except OSError as error:
-        return f"No coordinator answers at {address} ({error.strerror or 'time is over'})."
+        return f"No coordinator answers at {address} ({error.strerror or 'timed out'})."
 
 
 def state_of(log: str, address: str) -> str:
-    """Returns CONNECTED, or what the last line of a SuperNode's log that says something about it means.
+    """Returns the state of a connection from the last line of a SuperNode's log that tells it: CONNECTED, a sentence, or "".
 
     Args:
-      log: what it wrote since it was started.
+      log: what it wrote since it was last started.
       address: of the coordinator.
     """
     found = _SAYS.findall(log)
@@ -69,5 +73,5 @@ def state_of(log: str, address: str) -> str:
 
 
 def is_refusal(state: str) -> bool:
-    """Returns whether a state is that of a node whose key the coordinator does not take."""
+    """Returns whether a state says that the coordinator refused the node's key."""
     return _REFUSED in state

@@ -1,4 +1,4 @@
-"""What an owner's machine holds of a deployment: the folder of a node, checked, and the commands that it takes."""
+"""The folder of a node on its owner's machine, checked, and the commands of the node's processes."""
 
 import contextlib
 import os
@@ -6,10 +6,10 @@ import secrets
 import shutil
 import socket
 import ssl
-import sys
 import tomllib
 from pathlib import Path
 
+import tomli_w
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
@@ -18,8 +18,8 @@ from clients.deploy.connection import host_and_port
 from clients.deploy.keys import create_node_key, load_certificate
 from clients.policy import Policy
 from fedlm.errors import ConfigError, VaultError
-from fedlm.models.catalog import MODELS
-from fedlm.system.files import is_private
+from fedlm.system.files import is_private, write_atomic
+from fedlm.system.processes import module_command
 from fedlm.text.presets import PRESETS
 
 _FILES = ("node.key", "node.key.pub", "ca.pem", "policy.toml", "vault.db")
@@ -32,7 +32,7 @@ class NodeFolder:
       path: the folder, mode 0700.
 
     Raises:
-      ConfigError: it is none, or a file of it is missing or does not do.
+      ConfigError: it is none, or a file of it is missing, damaged or invalid.
       VaultError: others may read the node's key.
     """
 
@@ -43,14 +43,14 @@ class NodeFolder:
             self.superlink, self.port = str(settings["superlink"]), int(settings["port"])
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{path} is not a node's folder: it has no node.toml.") from None
-        except (ValueError, KeyError, TypeError):  # TOML's and Unicode's errors are values' too
+        except (ValueError, KeyError, TypeError):  # the errors of TOML and Unicode are ValueErrors
             raise ConfigError(
-                f'{path / "node.toml"} does not do; it has superlink = "HOST:PORT" and port = N.'
+                f'{path / "node.toml"} is invalid; it needs superlink = "HOST:PORT" and port = N.'
             ) from None
         host_and_port(self.superlink)
         for name in _FILES:
             if not (path / name).is_file():
-                raise ConfigError(f"{path} is no longer a whole node: {name} is missing; bring it back.")
+                raise ConfigError(f"{path} is no longer a whole node: {name} is missing; restore it.")
         if not is_private(path / "node.key"):
             raise VaultError(f"Others may read the node's key {path / 'node.key'}: run chmod 600 on it.")
         self._check_keys()
@@ -62,10 +62,10 @@ class NodeFolder:
             try:
                 load(self.path / name)
             except (ValueError, UnsupportedAlgorithm, ssl.SSLError):
-                raise ConfigError(f"{self.path / name} is damaged: bring it back, or get it again.") from None
+                raise ConfigError(f"{self.path / name} is damaged: restore it, or get it again.") from None
 
     def policy(self) -> Policy:
-        """Reads the owner's rules anew."""
+        """Reads the owner's rules again: a changed file counts from the next message on."""
         return Policy.load(self.path / "policy.toml")
 
     def supernode(self) -> list[str]:
@@ -79,25 +79,26 @@ class NodeFolder:
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }
-        return [sys.executable, "-P", "-m", "clients.deploy.supernode", *(w for o in options.items() for w in o)]
+        return module_command("clients.deploy.supernode", *(word for pair in options.items() for word in pair))
 
     def worker(self) -> list[str]:
         """Returns the worker's command."""
-        words = [sys.executable, "-P", "-m", "clients.worker", "--socket", str(self.socket)]
-        words += ["--policy", str(self.path / "policy.toml"), "--vault", str(self.path / "vault.db")]
-        return [*words, "--key-file", str(self.path / "vault.db.key")]
+        options = {
+            "--socket": self.socket,
+            "--policy": self.path / "policy.toml",
+            "--vault": self.path / "vault.db",
+            "--key-file": self.path / "vault.db.key",
+        }
+        return module_command("clients.worker", *(word for pair in options.items() for word in pair))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SuperNode and the worker get besides this process' own variables."""
+        """What the SuperNode and the worker find in their environment besides `child_environment`."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
-            "KERAS_HOME": str(self.path / "flwr"),  # else it writes into the user's home, and so does
-            "MPLCONFIGDIR": str(self.path / "flwr"),  # the plotting library that it loads
+            "KERAS_HOME": str(self.path / "flwr"),  # otherwise Keras writes into the user's home, and so does
+            "MPLCONFIGDIR": str(self.path / "flwr"),  # Matplotlib, which it loads
             PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
-            MODELS: os.environ.get(MODELS, ""),  # a server names the model: without the owner's word only fedlm's own
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         }
 
 
@@ -116,7 +117,8 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     """Makes an owner's folder, without the vault.
 
     Raises:
-      ConfigError: something is there, the address is none, or the authority's certificate is missing.
+      ConfigError: something is there, the address is invalid, or the authority's certificate is
+        missing.
     """
     if path.exists():
         raise ConfigError(f"{path} is there already: name another folder.")
@@ -128,12 +130,12 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     shutil.copy(authority, path / "ca.pem")
     create_node_key(path)
     allowed = policy.model_copy(update={"bundles": (bundle_sha256(),)})
-    (path / "policy.toml").write_text(allowed.to_toml())
-    (path / "node.toml").write_text(f'superlink = "{superlink}"\nport = {free_port()}\n')
+    write_atomic(path / "policy.toml", allowed.to_toml())
+    write_atomic(path / "node.toml", tomli_w.dumps({"superlink": superlink, "port": free_port()}))
 
 
 def free_port() -> int:
-    """Returns a port of loopback that is free now, below those that Linux gives to outgoing connections."""
+    """Returns a free port of loopback, below those that Linux gives to outgoing connections (32768 and more)."""
     while True:
         port = _FIRST_PORT + secrets.randbelow(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):

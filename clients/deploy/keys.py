@@ -1,4 +1,4 @@
-"""Keys and certificates as Flower's SuperNodes want them."""
+"""Keys and certificates in the formats of Flower's SuperNodes."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedlm.errors import ConfigError
-from fedlm.system.files import write_private
+from fedlm.system.files import write_atomic
 
 
 def load_certificate(path: Path) -> x509.Certificate:
@@ -21,7 +21,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         raise ConfigError(
-            f"{path} is no certificate, or damaged: get it again, a ca.pem from the coordinator."
+            f"{path} is no certificate, or it is damaged: get it again (a ca.pem from the coordinator)."
         ) from None
 
 
@@ -31,11 +31,10 @@ def create_node_key(folder: Path) -> Path:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    write_private(folder / "node.key", private)
+    write_atomic(folder / "node.key", private, private=True)
     public = folder / "node.key.pub"
-    public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n"
-    )
+    encoded = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_atomic(public, encoded + b"\n")
     return public
 
 
@@ -47,7 +46,7 @@ def load_public_key(path: Path) -> bytes:
     """
     try:
         key = serialization.load_ssh_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):  # the last of a private key
+    except (OSError, ValueError, UnsupportedAlgorithm):  # UnsupportedAlgorithm: a private key
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ConfigError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")

@@ -1,8 +1,11 @@
-"""Flower's SuperNode as a process that ends when its connection does, so that its supervisor starts it again.
+"""Flower's SuperNode as a process that ends when its connection does, so that its supervisor restarts it.
 
-In Flower 1.41 an answer of the SuperLink that is not expected (an internal error, say) ends the connection and leaves a process
-that serves its own port and takes part in nothing. And a message whose run ends while it is pulled leaves its task behind: the
-reply to that task would be sent in the place of the next message's, and every later reply one message late.
+Two faults of Flower 1.41 are mended here:
+- An unexpected answer of the SuperLink (an internal error, say) ends the connection but not the
+  process, which then serves its own port and takes part in nothing.
+- A message whose run ends while it is pulled leaves its task behind. The reply to that task would
+  be sent in place of the next message's reply, and from then on every reply would come one message
+  late.
 """
 
 import os
@@ -19,7 +22,7 @@ _OPEN = (Status.PENDING, Status.STARTING, Status.RUNNING)
 
 
 def without_leftovers(pull: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Wraps Flower's `_pull_and_store_message`: a message that it gives up leaves neither task nor content."""
+    """Wraps Flower's `_pull_and_store_message`: a message that it gives up leaves neither a task nor content."""
 
     def pull_one(*, state: NodeState, receive: Callable[[], Any], **more: Any) -> int | None:
         begun = {task.task_id for task in state.get_tasks(statuses=_OPEN)}
@@ -34,7 +37,7 @@ def without_leftovers(pull: Callable[..., int | None]) -> Callable[..., int | No
         if run_id is None and received:
             for task in state.get_tasks(statuses=_OPEN):
                 if task.task_id not in begun:
-                    state.finish_task(task.task_id, SubStatus.FAILED, "The message did not come whole.")
+                    state.finish_task(task.task_id, SubStatus.FAILED, "The message did not arrive completely.")
             message_id = received[0].metadata.message_id
             state.delete_messages(message_ids=[message_id])
             more["object_store"].delete(message_id)
@@ -50,7 +53,7 @@ def main() -> None:
     try:
         flower_supernode()
     finally:
-        os._exit(1)  # the thread of the port would go on
+        os._exit(1)  # the thread that serves the port would go on
 
 
 if __name__ == "__main__":

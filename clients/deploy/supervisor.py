@@ -1,13 +1,16 @@
 """A node of a deployment: it supervises the SuperNode and the worker, and hands each message from one to the other.
 
-The SuperNode runs in Flower's process isolation, so it starts no code by itself. This process acquires ClientApp tasks
-only, refuses a bundle that the owner has not allowed, and never runs code of a bundle: the worker has the installed
-package. A bundle can therefore ask for what the policy allows and for nothing else.
+    SuperLink <--TLS--> SuperNode <--loopback, a secret--> this process <--Unix socket--> worker: key, vault, model
+                        (Flower)    acquire, answer tasks                 messages
+
+The SuperNode runs in Flower's process isolation, so it starts no code itself. This process acquires
+only ClientApp tasks, refuses a bundle that the owner has not allowed, and never runs code of a
+bundle: the worker runs the installed package. A bundle can therefore ask for what the policy allows
+and for nothing else.
 """
 
 import argparse
 import contextlib
-import os
 import re
 import secrets
 import signal
@@ -26,6 +29,8 @@ from flwr.proto.fleet_pb2 import DeactivateNodeRequest  # pylint: disable=E0611
 from flwr.proto.runtime_pb2 import AcquireTaskRequest  # pylint: disable=E0611
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_object import UnexpectedObjectContentError
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -35,6 +40,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from clients.deploy.connection import CONNECTED, is_refusal, problem_with, state_of
 from clients.deploy.folder import NodeFolder
@@ -42,15 +48,21 @@ from clients.deploy.task import take_task
 from clients.ipc.frames import call_worker
 from clients.policy import REFUSED
 from fedlm.errors import ConfigError, FedLMError, VaultError, error_of_code
+from fedlm.system.files import write_atomic
 from fedlm.system.locks import supervising
-from fedlm.system.memory import worker_environment
-from fedlm.system.processes import Child
+from fedlm.system.processes import Child, child_environment, last_line
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
 _ADMISSION_SECONDS = 5.0  # between two attempts of a node that is not admitted
 _LOST = 4
-_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)
+_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)  # a worker's exit codes that a restart does not mend
+# What one task may raise, here and in Flower's code: the task is dropped, the coordinator sends its
+# message again.
+_TASK_ERRORS = (
+    *(FedLMError, httpx.HTTPError, ProtobufError, ObjectPushError, UnexpectedObjectContentError),
+    *(OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError),
+)
 
 
 class NodeProcess:
@@ -58,7 +70,7 @@ class NodeProcess:
 
     Args:
       folder: the node's folder.
-      say: gets a sentence whenever the state of the connection has changed.
+      say: gets a sentence whenever the state of the connection changes.
     """
 
     def __init__(self, folder: NodeFolder, say: Callable[[str], object]) -> None:
@@ -66,19 +78,20 @@ class NodeProcess:
         self._look_at, self._died_at = 0.0, 0.0
         self._log = folder.path / "supernode.log"
         self._secret = secrets.token_bytes(32)
-        environment = folder.environment
-        self._supernode = Child(folder.supernode(), self._log, environment, before=self._sign_off)
-        self._worker = Child(folder.worker(), folder.path / "worker.log", worker_environment() | environment)
+        more, log = folder.environment, folder.path / "worker.log"
+        self._supernode = Child(folder.supernode(), self._log, child_environment(more), before=self._sign_off)
+        self._worker = Child(folder.worker(), log, child_environment(more, huge_pages=True))
 
     def run(self) -> None:
         """Serves until a signal ends the process.
 
         Raises:
-          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or vault.
+          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or
+            vault.
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with supervising(self._folder.path):
-            self._write_secret()
+            write_atomic(self._folder.path / "secret", self._secret, private=True)
             self._folder.socket.unlink(missing_ok=True)
             try:
                 self._serve()
@@ -89,12 +102,6 @@ class NodeProcess:
                 self._worker.stop()
                 self._folder.socket.unlink(missing_ok=True)
 
-    def _write_secret(self) -> None:
-        secret = self._folder.path / "secret"
-        secret.unlink(missing_ok=True)
-        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._secret)
-
     def _serve(self) -> None:
         while True:
             self._watch_worker()
@@ -102,20 +109,20 @@ class NodeProcess:
                 self._watch_supernode()
             try:
                 self._serve_one()
-            except Exception as error:  # noqa: BLE001 - the supervisor outlives whatever happens to its SuperNode
+            except _TASK_ERRORS as error:  # its text could quote the message: only its type is told
                 if self._supernode.alive and not isinstance(error, httpx.ConnectError):
                     self._say(f"a task was dropped: {type(error).__name__}")
             time.sleep(_POLL_SECONDS)
 
     def _watch_worker(self) -> None:
-        if self._worker.code in _FOR_GOOD:  # a policy, a key or a vault that does not open is not better in a second
-            raise error_of_code(self._worker.code or 0, self._worker.last_words)
+        if self._worker.code in _FOR_GOOD:  # policy, key or vault does not open, now or in a second
+            raise error_of_code(self._worker.code or 0, last_line(self._worker.output))
         if not self._worker.alive:
             self._tell("opening the vault")
         self._worker.watch()
 
     def _watch_supernode(self) -> None:
-        """Keeps the SuperNode running while the coordinator answers, and tells what stands between them."""
+        """Keeps the SuperNode running while the coordinator answers; otherwise tells why they are not connected."""
         now, address = time.monotonic(), self._folder.superlink
         if now < self._look_at:
             return
@@ -138,7 +145,7 @@ class NodeProcess:
     def _client(self, *interceptors: object) -> RuntimeHttpClient:
         return RuntimeHttpClient.from_server_address(
             f"127.0.0.1:{self._folder.port}",
-            insecure=True,  # loopback; a task is given out against the secret only
+            insecure=True,  # loopback; only who knows the secret gets a task
             root_certificates=None,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],  # type: ignore[list-item]
         )
@@ -171,7 +178,7 @@ class NodeProcess:
                 heartbeat.stop()
 
     def _work(self, message: Message) -> Message:
-        """Asks the worker; once more after it was lost."""
+        """Asks the worker, and once more if it was lost."""
         for _ in range(2):
             with contextlib.suppress(VaultError):
                 return call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
@@ -180,12 +187,13 @@ class NodeProcess:
         )
 
     def _sign_off(self) -> None:
-        """Tells the SuperLink that a killed SuperNode is gone; else it refuses the next one for a minute."""
+        """Tells the SuperLink that a killed SuperNode is gone; otherwise it refuses the next one for a minute."""
         found = re.findall(rb"SuperNode ID: (\d+)", self._log.read_bytes()) if self._log.is_file() else []
         if not found:
             return
         key = load_ssh_private_key((self._folder.path / "node.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ConfigError(f"{self._folder.path / 'node.key'} is not the key that deploy node made: restore it.")
         auth = NodeAuthHttpInterceptor(key, key.public_key())
         version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
         address, certificate = self._folder.superlink, str(self._folder.path / "ca.pem")

@@ -1,7 +1,8 @@
-"""Takes a task's message from the SuperNode. Flower's own function waits minutes for a message that never comes.
+"""Takes a task's message from the SuperNode, and gives up when its content does not come.
 
-A SuperNode that is told of an ended run after it made the task keeps the task without the message's content, and does
-one task at a time: without a bound, the next run of the node would wait behind it.
+A SuperNode that learns that a run has ended after it made the task keeps the task without the
+message's content. It does one task at a time, and Flower's own function waits minutes for content:
+the node's next run would wait behind it.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ _STALLED_SECONDS = 10.0
 
 
 def take_task(client: RuntimeHttpClient) -> tuple[Message, Context, str, bool]:
-    """Returns the message, its context, the SHA-256 of the bundle, and whether the message's content has come."""
+    """Returns the message, its context, the SHA-256 of the bundle, and whether the message's content arrived."""
     given = client.PullTaskInput(PullTaskInputRequest())
     TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
     TaskIdentity.node_id = given.context.node_id

@@ -1,8 +1,32 @@
-"""The conversation of a server with a worker of its machine: a socket, and rooms for the arrays where the system has such.
+"""A server and a worker process of its machine: messages over a socket, arrays in shared memory under a lease protocol.
 
-All workers read the weights from one room of the server's, which writes them there once a round. Each has a room of its own for its
-sums. Two marks in that room say what may be written: the server sets `_MAY_ANSWER` if it has let go of all sums before, the worker sets
-`_MAY_ASK` if it has let go of all weights. What may not be written goes through the socket.
+    server                                                                 worker
+      | writes once a round   ====== segment "weights", one for all ======>  | leases, trains
+      | leases, adds up       <===== segment "sums", one a worker ==========  | writes
+      | <------------- socket: messages, with references or the arrays -----> |
+
+A segment is in one of two states, and its writer has to know which, because the reader works in place:
+
+                 the writer sends references into it
+        FREE  ---------------------------------------->  LEASED
+         ^    writer: reset, allocate, write                |   writer: touches nothing; arrays go through the socket
+         |                                                  |   reader: reads in place, for as long as it likes
+         +--------------------------------------------------+
+                 a flag of the reader, sent with its next message: no lease is left
+
+A lease is released when the reader drops its last view, without a message of its own. The flags lie
+in the sums segment; each is set before a message is sent and read after it has come, so the socket
+orders them and no exchange is added:
+
+    server  _SUMS_FREE = it has no lease on the sums;  _WEIGHTS_FREE = 0;  sends the request
+    worker  leases the weights and trains;  if _SUMS_FREE, allocates its sums in the segment, otherwise in its own memory
+    worker  drops the request;  _WEIGHTS_FREE = it has no lease on the weights;  sends the reply
+    server  leases the sums;  rewrites the weights for the next round only if every worker's _WEIGHTS_FREE is set
+
+Two parties never write one flag at the same time: a channel has one request under way. A worker
+that is killed takes its leases with it; its successor gets a new channel, whose flags begin as
+free. Without shared memory, or where a segment cannot grow, the socket carries everything: same
+messages, same bits, two copies more.
 """
 
 import contextlib
@@ -12,10 +36,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from flwr.app import Array, ArrayRecord, Message
 
 from clients.ipc.frames import receive_message, send_message
-from clients.ipc.shared_memory import Room, RoomSpace
+from clients.ipc.shared_memory import Block, Segment
 from fedlm.messages.records import records_in
 
-_MAY_ANSWER, _MAY_ASK = 0, 1
+_SUMS_FREE, _WEIGHTS_FREE = 0, 1  # bytes of the sums segment's flags
 
 
 class Channel:
@@ -23,75 +47,79 @@ class Channel:
 
     Args:
       link: the socket.
-      sums: the worker's room.
+      sums: the segment that the worker writes; None without shared memory.
     """
 
-    def __init__(self, link: socket.socket, sums: Room | None) -> None:
+    def __init__(self, link: socket.socket, sums: Segment | None) -> None:
         self.link, self._sums = link, sums
         if sums is not None:
-            sums.marks[_MAY_ASK] = True
+            sums.flags[_WEIGHTS_FREE] = True
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, weights: Room | None) -> Iterator[tuple["Channel", list[int]]]:
-        """Yields a channel and what its worker gets, which is open until the block ends: descriptors of a socket and the rooms."""
+    def opened(cls, weights: Segment | None) -> Iterator[tuple["Channel", list[int]]]:
+        """Yields a channel and the descriptors for its worker, which are open until the block ends.
+
+        The descriptors are the socket's and, with shared memory, those of the segments of weights
+        and sums.
+        """
         ours, theirs = socket.socketpair()
-        sums = None if weights is None else Room.made()
+        sums = None if weights is None else Segment.create()
         with theirs:
-            rooms = [] if weights is None or sums is None else [weights.descriptor, sums.descriptor]
-            yield cls(ours, sums), [theirs.fileno(), *rooms]
+            segments = [] if weights is None or sums is None else [weights.descriptor, sums.descriptor]
+            yield cls(ours, sums), [theirs.fileno(), *segments]
 
     @property
-    def has_let_go(self) -> bool:
-        """Whether the worker holds no weights that it read from the room."""
-        return self._sums is not None and bool(self._sums.marks[_MAY_ASK])
+    def has_released(self) -> bool:
+        """Whether the worker has released its leases on the weights. False while it works, and without shared memory."""
+        return self._sums is not None and bool(self._sums.flags[_WEIGHTS_FREE])
 
-    def ask(self, message: Message, places: "Places", timeout: float | None) -> Message | None:
-        """Returns the reply to a message; None if the worker is gone.
+    def request(self, message: Message, placement: "Placement", timeout: float | None) -> Message | None:
+        """Sends a message and returns the reply; None if the worker is gone.
 
         Raises:
-          OSError: it is gone, or sends or reads nothing for so many seconds.
+          OSError: the worker is gone, or neither sends nor reads anything for `timeout` seconds.
         """
         if self._sums is not None:
-            self._sums.marks[_MAY_ANSWER] = not self._sums.is_lent
-            self._sums.marks[_MAY_ASK] = False  # until the reply
+            self._sums.flags[_SUMS_FREE] = not self._sums.is_leased
+            self._sums.flags[_WEIGHTS_FREE] = False  # until the reply says otherwise
         self.link.settimeout(timeout)
-        send_message(self.link, message, places.where)
-        return receive_message(self.link, room=self._sums)
+        send_message(self.link, message, placement.reference)
+        return receive_message(self.link, segment=self._sums)
 
-    def hang_up(self) -> None:
-        """Ends the conversation, also for a thread that waits for a message; closing alone does not wake it."""
+    def shut_down(self) -> None:
+        """Ends the conversation, also for a thread that waits in `request`, which closing alone would not wake."""
         with contextlib.suppress(OSError):
             self.link.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Closes this end; arrays that came over it stay."""
+        """Closes this end; arrays that came over it stay valid."""
         self.link.close()
         if self._sums is not None:
             self._sums.close()
 
 
-class Places:
-    """Where the arrays of some messages lie in a room, each put there once.
+class Placement:
+    """The arrays of a round's messages, each written once into the weights segment, whatever the number of workers.
 
     Args:
       messages: all that are sent.
-      room: is written anew; None if it may not be.
+      segment: is overwritten; None if a worker still has a lease on it, or there is none.
     """
 
-    def __init__(self, messages: Iterable[Message], room: Room | None) -> None:
-        self._places: dict[int, bytes] = {}
-        if room is None:
+    def __init__(self, messages: Iterable[Message], segment: Segment | None) -> None:
+        self._references: dict[int, bytes] = {}  # by id(array): the messages keep their arrays alive
+        if segment is None:
             return
-        room.begin()
+        segment.reset()
         contents = [m.content for m in messages if m.has_content()]
         for array in (a for c in contents for r in records_in(c, ArrayRecord).values() for a in r.values()):
-            if id(array) not in self._places:
-                self._places[id(array)] = room.put(array)
+            if id(array) not in self._references:
+                self._references[id(array)] = segment.write(array)
 
-    def where(self, array: Array) -> bytes:
-        """Returns where it lies; empty if it was not put there."""
-        return self._places.get(id(array), b"")
+    def reference(self, array: Array) -> bytes:
+        """Returns where an array lies; empty if it was not written."""
+        return self._references.get(id(array), b"")
 
 
 class WorkerChannel:
@@ -102,33 +130,33 @@ class WorkerChannel:
     """
 
     def __init__(self, descriptors: Sequence[int]) -> None:
-        link, *rooms = descriptors
+        link, *segments = descriptors
         self._link = socket.socket(fileno=link)
-        weights, sums = map(Room, rooms) if rooms else (None, None)
+        weights, sums = map(Segment, segments) if segments else (None, None)
         self._weights, self._sums = weights, sums
 
-    def space(self, size: int) -> RoomSpace | None:
-        """Returns space for an array of the reply; None where there is none."""
-        return self._sums.space(size) if self._sums is not None and self._sums.marks[_MAY_ANSWER] else None
+    def allocate(self, size: int) -> Block | None:
+        """Returns a block for an array of the reply; None if it has to go through the socket."""
+        return self._sums.allocate(size) if self._sums is not None and self._sums.flags[_SUMS_FREE] else None
 
     def receive(self) -> Message | None:
         """Reads a message; None when the server is gone."""
-        return receive_message(self._link, room=self._weights)
+        return receive_message(self._link, segment=self._weights)
 
     def send(self, reply: Message) -> None:
-        """Writes the reply. Nothing of what it answers should be held any more."""
+        """Sends the reply. The caller should hold nothing of the request any more, or its lease stays."""
         if self._weights is None or self._sums is None:
             send_message(self._link, reply)
             return
-        self._sums.marks[_MAY_ASK] = not self._weights.is_lent
-        send_message(self._link, reply, self._sums.where)
-        self._sums.begin()
+        self._sums.flags[_WEIGHTS_FREE] = not self._weights.is_leased
+        send_message(self._link, reply, self._sums.reference)
+        self._sums.reset()  # of this process only: `allocate` still waits for the server's flag
 
     def __enter__(self) -> "WorkerChannel":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._link.close()
-        for room in (self._weights, self._sums):
-            if room is not None:
-                room.close()
+        for segment in (self._weights, self._sums):
+            if segment is not None:
+                segment.close()

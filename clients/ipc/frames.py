@@ -1,8 +1,10 @@
 """Length-prefixed Flower protobuf messages over a socket; nothing is pickled.
 
-A frame is its length, the length of a protobuf message whose arrays are empty, that message, and then for each array of it,
-in its order, a length and the bytes; lengths are u64, little-endian. Protobuf would copy the arrays six times.
-Between a server and its local workers an array may lie in a room instead: the protobuf message then says where, and nothing follows.
+    length of the rest | length, protobuf message with empty arrays | length, array | length, array
+
+Lengths are u64, little-endian; the arrays come in the message's order. Protobuf itself would copy
+them six times. Between a server and its local workers an array may lie in shared memory instead:
+the protobuf message then holds its reference in place of its bytes, and nothing follows for it.
 """
 
 import contextlib
@@ -18,8 +20,9 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.serde import message_from_proto, recorddict_to_proto
 from flwr.common.serde_utils import error_to_proto, metadata_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage  # pylint: disable=E0611
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from clients.ipc.shared_memory import Room
+from clients.ipc.shared_memory import Segment
 from fedlm.errors import VaultError
 from fedlm.messages.records import LaidArray, records_in
 
@@ -29,7 +32,7 @@ _CONNECT_SECONDS = 120.0
 
 @contextlib.contextmanager
 def unix_path(path: Path) -> Iterator[str]:
-    """Yields a short name of a socket's path; the kernel takes 107 bytes only."""
+    """Yields a short name for a socket's path: the kernel takes at most 107 bytes."""
     if not Path("/proc/self/fd").is_dir():
         yield str(path)
         return
@@ -40,9 +43,9 @@ def unix_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def send_message(channel: socket.socket, message: Message, place: Callable[[Array], bytes] = lambda _: b"") -> None:
-    """Writes one message; `place` says where in a room an array lies, if it does."""
-    body, arrays = _without_arrays(message, place)
+def send_message(channel: socket.socket, message: Message, reference: Callable[[Array], bytes] = lambda _: b"") -> None:
+    """Writes one message; `reference` returns where in shared memory an array lies, empty if it does not."""
+    body, arrays = _without_arrays(message, reference)
     parts = [body.SerializeToString(), *arrays]
     channel.sendall(_LENGTH.pack(sum(_LENGTH.size + len(p) for p in parts)))
     for part in parts:
@@ -50,8 +53,8 @@ def send_message(channel: socket.socket, message: Message, place: Callable[[Arra
         channel.sendall(part)
 
 
-def _without_arrays(message: Message, place: Callable[[Array], bytes]) -> tuple[ProtoMessage, list[bytes]]:
-    """Returns a message whose arrays are empty, or say where they lie in the room, and what was in those that are empty."""
+def _without_arrays(message: Message, reference: Callable[[Array], bytes]) -> tuple[ProtoMessage, list[bytes]]:
+    """Returns a message whose arrays hold a reference or nothing, and the bytes of those that hold nothing."""
     metadata = metadata_to_proto(message.metadata)
     if not message.has_content():
         return ProtoMessage(metadata=metadata, error=error_to_proto(message.error)), []
@@ -59,27 +62,30 @@ def _without_arrays(message: Message, place: Callable[[Array], bytes]) -> tuple[
     for name, record in message.content.items():
         content[name] = record
         if isinstance(record, ArrayRecord):
-            places = {k: place(a) for k, a in record.items()}
-            content[name] = ArrayRecord({k: Array(a.dtype, a.shape, a.stype, places[k]) for k, a in record.items()})
-            arrays += [a.data for k, a in record.items() if not places[k]]
+            known = {k: reference(a) for k, a in record.items()}
+            content[name] = ArrayRecord({k: Array(a.dtype, a.shape, a.stype, known[k]) for k, a in record.items()})
+            arrays += [a.data for k, a in record.items() if not known[k]]
     return ProtoMessage(metadata=metadata, content=recorddict_to_proto(content)), arrays
 
 
-def receive_message(channel: socket.socket, max_bytes: int | None = None, room: Room | None = None) -> Message | None:
-    """Reads one message; None when the other side is gone, announces more than `max_bytes`, or sends more than it announced.
+def receive_message(
+    channel: socket.socket, max_bytes: int | None = None, segment: Segment | None = None
+) -> Message | None:
+    """Reads one message; None when the other side is gone, or the frame is malformed or longer than `max_bytes`.
 
-    Arrays of it that lie in the room are `LaidArray`s there.
+    Arrays that lie in shared memory are `LaidArray`s in the segment, under one lease.
     """
-    # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in place.
+    # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in
+    # place.
     try:
         with channel.makefile("rb", buffering=1) as file:
-            return _read_message(_Frame(file, max_bytes), room)
-    except (ConnectionResetError, EOFError):
+            return _read_message(_Frame(file, max_bytes), segment)
+    except (ConnectionResetError, EOFError, DecodeError):
         return None
 
 
 class _Frame:
-    """What is left of a frame that is being read."""
+    """A frame that is being read; no part may be longer than what is left of it."""
 
     def __init__(self, file: BinaryIO, max_bytes: int | None) -> None:
         self._file, self._left = file, _LENGTH.size
@@ -109,17 +115,17 @@ class _Frame:
         return content
 
 
-def _read_message(frame: _Frame, room: Room | None) -> Message:
+def _read_message(frame: _Frame, segment: Segment | None) -> Message:
     message = message_from_proto(ProtoMessage.FromString(frame.part()))
     records = records_in(message.content, ArrayRecord).values() if message.has_content() else ()
-    laid = [(record, key, array) for record in records for key, array in record.items() if array.data]
-    if laid and room is None:
+    referred = [(record, key, array) for record in records for key, array in record.items() if array.data]
+    if referred and segment is None:
         raise EOFError
-    spaces = room.lend([array.data for _, _, array in laid]) if room is not None else []
+    blocks = segment.lease([array.data for _, _, array in referred]) if segment is not None else []
     for array in (a for record in records for a in record.values() if not a.data):
         array.data = frame.part()
-    for (record, key, array), space in zip(laid, spaces, strict=True):
-        record[key] = LaidArray(array.dtype, array.shape, array.stype, space)
+    for (record, key, array), block in zip(referred, blocks, strict=True):
+        record[key] = LaidArray(array.dtype, array.shape, array.stype, block)
     return message
 
 
@@ -129,10 +135,10 @@ def call_worker(path: Path, message: Message, meanwhile: Callable[[], object] = 
     Args:
       path: the socket.
       message: what the worker answers.
-      meanwhile: called while nobody listens yet, for instance to start a worker that was lost.
+      meanwhile: called while nobody listens yet, for instance to restart a lost worker.
 
     Raises:
-      VaultError: the worker is not there, or was lost while it worked.
+      VaultError: the worker does not listen, or was lost while it worked.
     """
     try:
         with _connect(path, meanwhile) as channel:
@@ -141,12 +147,12 @@ def call_worker(path: Path, message: Message, meanwhile: Callable[[], object] = 
     except OSError:
         reply = None
     if reply is None:
-        raise VaultError("The node's worker is not there, or was lost while it worked; the node starts it again.")
+        raise VaultError("The node's worker is missing, or was lost while it worked; the node restarts it.")
     return reply
 
 
 def _connect(path: Path, meanwhile: Callable[[], object]) -> socket.socket:
-    """Waits for a worker that is just starting."""
+    """Connects to a worker, which may be just starting."""
     end = time.monotonic() + _CONNECT_SECONDS
     while True:
         channel = socket.socket(socket.AF_UNIX)

@@ -3,9 +3,8 @@
 A contribution is rint(weight * update * 2**24) as int64, the weight a whole number.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,48 +17,26 @@ _BLOCK = 2**14  # coordinates at a time: their doubles and integers stay in a co
 
 
 @dataclass
-class Drift:
-    """A second exact sum, of the unit updates: how far clients pull apart, with no single update in it.
-
-    The mean over clients of cos(u_i, m) is (sum of u_i / |u_i|) . m / (clients |m|), so a sum is all it takes.
+class NamedSum:
+    """A further sum beside that of the updates: what an algorithm's clients send besides.
 
     Attributes:
-      units: sum of rint(update / |update| * 2**24), int64, shapes of the weights.
-      norms: sum of rint(|update| * 2**24).
-      clients: updates in it; one of length 0 has no direction and is left out.
+      vectors: int64 arrays on the lattice of 2**-24, shapes of the weights.
+      numbers: whole numbers by name.
     """
 
-    units: IntSums
-    norms: int = 0
-    clients: int = 0
+    vectors: IntSums
+    numbers: dict[str, int] = field(default_factory=dict)
 
-    def add(self, update: Weights) -> None:
-        """Adds a finite update in place."""
-        norm = math.sqrt(sum(float(np.sum(np.square(u, dtype=np.float64))) for u in update))
-        if norm > 0:
-            for total, u in zip(self.units, update, strict=True):
-                total += np.rint(u.astype(np.float64) * (SCALE / norm)).astype(np.int64)
-            self.norms += round(norm * SCALE)
-            self.clients += 1
+    def plus(self, other: "NamedSum") -> "NamedSum":
+        """Returns the sum of two; a number that only one has counts as 0 in the other."""
+        names = self.numbers | other.numbers
+        numbers = {k: self.numbers.get(k, 0) + other.numbers.get(k, 0) for k in names}
+        return NamedSum(_plus(self.vectors, other.vectors), numbers)
 
-    def plus(self, other: "Drift") -> "Drift":
-        """Returns the sum of two."""
-        return Drift(_plus(self.units, other.units), self.norms + other.norms, self.clients + other.clients)
-
-    def summary(self, total: "ExactSum") -> dict[str, float]:
-        """Returns the updates' mean norm, the norm of their mean, and their mean cosine to it (1: all one way; NaN: no mean).
-
-        Args:
-          total: the sum of the same updates under their weights.
-        """
-        mean = [s.astype(np.float64) / SCALE / max(total.weight, 1) for s in total.sums]
-        length = math.sqrt(sum(float(np.sum(m * m)) for m in mean))
-        along = sum(float(np.sum(u * m)) for u, m in zip(self.units, mean, strict=True)) / SCALE
-        return {
-            "norm": self.norms / SCALE / max(self.clients, 1),
-            "mean_norm": length,
-            "cosine": along / (self.clients * length) if self.clients and length else math.nan,
-        }
+    def fits(self, bound: int) -> bool:
+        """Returns whether every coordinate is at most `bound` in absolute value."""
+        return all(v.size == 0 or (-bound <= int(v.min()) and int(v.max()) <= bound) for v in self.vectors)
 
 
 @dataclass
@@ -67,12 +44,12 @@ class ExactSum:
     """A running sum of contributions.
 
     Attributes:
-      sums: int64 arrays, shapes of the weights.
+      sums: int64 arrays, shapes of the weights: sum over clients of rint(weight * update * 2**24).
       weight: total of the clients' weights.
       clients: contributions in the sum.
       failed: contributions refused or clients that failed.
       below: contributions that kept the clip norm unclipped, where one is set.
-      drift: the sum of their directions, where a run asks for it.
+      further: sums of what clients send beside their updates, by name.
     """
 
     sums: IntSums
@@ -80,35 +57,38 @@ class ExactSum:
     clients: int = 0
     failed: int = 0
     below: int = 0
-    drift: Drift | None = None
+    further: dict[str, NamedSum] = field(default_factory=dict)
 
     @classmethod
-    def zeros_like(cls, weights: Weights, *, drift: bool = False) -> "ExactSum":
-        """Returns the empty sum, with one for the drift if asked for."""
-        empty = [tuple(np.zeros(w.shape, np.int64) for w in weights) for _ in range(1 + drift)]
-        return cls(empty[0], drift=Drift(empty[1]) if drift else None)
+    def zeros_like(cls, weights: Weights, *, further: Iterable[str] = ()) -> "ExactSum":
+        """Returns the empty sum, with an empty one for each further name."""
+        return cls(_zeros(weights), further={name: NamedSum(_zeros(weights)) for name in further})
 
-    def add(self, update: Weights, weight: int, cohort_size: int) -> bool:
+    def add(
+        self, update: Weights, weight: int, cohort_size: int, further: Mapping[str, NamedSum] | None = None
+    ) -> bool:
         """Adds a client's update in place.
 
         Args:
           update: local - global, float32.
           weight: the client's whole-number weight, >= 0.
           cohort_size: clients drawn this round; together they cannot overflow.
+          further: what the client sends besides; names as in `zeros_like`.
 
         Returns:
           False, and the client counts as failed, if a coordinate is not finite or larger than 2**62 // cohort_size.
         """
-        scale, bound = weight * SCALE, float(LIMIT // max(cohort_size, 1))
-        if not all(_largest(u, scale) <= bound for u in update):  # NaN compares false
+        scale, bound = weight * SCALE, LIMIT // max(cohort_size, 1)
+        fits = all(_largest(u, scale) <= float(bound) for u in update)  # NaN compares false
+        if not (fits and all(named.fits(bound) for named in (further or {}).values())):
             self.failed += 1
             return False
         for total, u in zip(self.sums, update, strict=True):
             _add_scaled(total, u, scale)
         self.weight += weight
         self.clients += 1
-        if self.drift is not None:
-            self.drift.add(update)
+        for name, named in (further or {}).items():
+            self.further[name] = self.further[name].plus(named)
         return True
 
     def add_integers(self, contribution: IntSums, weight: int, *, below: bool = False, counts: bool = True) -> None:
@@ -120,20 +100,20 @@ class ExactSum:
         self.below += below
 
     @classmethod
-    def of(cls, parts: Sequence["ExactSum"], weights: Weights, *, drift: bool = False) -> "ExactSum":
+    def of(cls, parts: Sequence["ExactSum"], weights: Weights, *, further: Iterable[str] = ()) -> "ExactSum":
         """Returns the sum of sums; the empty one, in the weights' shapes, if there are none."""
         if not parts:
-            return cls.zeros_like(weights, drift=drift)
+            return cls.zeros_like(weights, further=further)
         total = replace(parts[0])
         for part in parts[1:]:
             total = total.plus(part)
         return total
 
     def plus(self, other: "ExactSum") -> "ExactSum":
-        """Returns the sum of two."""
-        drift = None if self.drift is None or other.drift is None else self.drift.plus(other.drift)
+        """Returns the sum of two, which have the same further names."""
         figures = {k: getattr(self, k) + getattr(other, k) for k in ("weight", "clients", "failed", "below")}
-        return ExactSum(_plus(self.sums, other.sums), drift=drift, **figures)
+        further = {name: named.plus(other.further[name]) for name, named in self.further.items()}
+        return ExactSum(_plus(self.sums, other.sums), further=further, **figures)
 
     def mean(self, weights: Weights, denominator: float | None = None) -> Weights:
         """Returns float32(weights + sum / 2**24 / denominator); the weights themselves if nothing was added.
@@ -146,6 +126,15 @@ class ExactSum:
         if total <= 0:
             return weights
         return tuple(_moved(w, s, total) for w, s in zip(weights, self.sums, strict=True))
+
+
+def _zeros(weights: Weights) -> IntSums:
+    return tuple(np.zeros(w.shape, np.int64) for w in weights)
+
+
+def on_lattice(vector: Weights, scale: float = SCALE) -> IntSums:
+    """Returns rint(scale * vector) as int64, computed in float64; `scale` is 2**24, or the unit that it is in."""
+    return tuple(np.rint(np.asarray(v, np.float64) * scale).astype(np.int64) for v in vector)
 
 
 def _plus(one: IntSums, other: IntSums) -> IntSums:
@@ -185,10 +174,3 @@ def _moved(start: npt.NDArray[np.float32], total: npt.NDArray[np.int64], denomin
         block += starts[at : at + _BLOCK]
         ends[at : at + _BLOCK] = block
     return moved
-
-
-def client_weight(weighting: str, cap: int, num_tokens: int) -> int:
-    """Returns a client's whole-number weight: its tokens, min(tokens, cap), or 1."""
-    if weighting == "uniform":
-        return 1
-    return min(num_tokens, cap) if weighting == "capped" else num_tokens

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fedlm.cli.trained import load_model
 from fedlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def pairs(run: Path, file: str, as_json: bool) -> None:
     found = template_pairs(TEMPLATES, official_shares()) if file == OCCUPATIONS else read_pairs(Path(file))
     score = scorer(_reader(run))
     scores = {"all": bias_score(found, score)} | bias_by_kind(found, score)
-    title = "log P(stereotyped) - log P(other), nats a sentence (and a symbol), with the standard error"
+    title = "log P(stereotyped) - log P(other), in nats per sentence (and per symbol), with the standard error"
     _print(
         scores,
         title,
@@ -45,7 +44,7 @@ def associations(run: Path, file: str, as_json: bool) -> None:
     tests = {OCCUPATIONS: occupation_test(official_shares())} if file == OCCUPATIONS else read_tests(Path(file))
     score = continuation_scorer(_reader(run))
     found = {name: association(test, score) for name, test in tests.items()}
-    title = "how much more the first beginnings go on with the first ends, nats (and a symbol), with the standard error"
+    title = "how much more likely the first beginnings continue with the first ends, in nats (and per symbol), with the standard error"
     _print(
         found,
         title,
@@ -65,9 +64,8 @@ def names(run: Path, file: str, as_json: bool) -> None:
         typer.echo(json.dumps(_plain(found.to_dict())))
         return
     count = f"{found.raw.count} couples of names in {len(chosen.templates)} sentences"
-    typer.echo(
-        f"log P(rest of the sentence) when the name is swapped, nats (and a symbol), standard error over {count}"
-    )
+    typer.echo(f"change of log P(rest of the sentence) when the name is swapped, {count}")
+    typer.echo("in nats (and per symbol), with the standard error over couples")
     typer.echo(f"absolute: {_told(found.raw, found.per_symbol)}")
     typer.echo(f"first name of a couple minus second: {_told(found.signed, found.signed_per_symbol)}")
     typer.echo(f"absolute, between names of one kind: {found.within.mean:+.3f} {_error(found.within, 3)}")
@@ -75,9 +73,11 @@ def names(run: Path, file: str, as_json: bool) -> None:
 
 def _reader(run: Path) -> Any:
     """Returns a trainer whose model gives texts a probability."""
-    trainer = load_model(run)
+    from fedlm.api import load_run
+
+    trainer = load_run(run).trainer
     if trainer.is_masked:
-        raise ConfigError(f"The model of {run} fills hidden words; it gives a sentence no probability.")
+        raise ConfigError(f"The model of {run} predicts masked words; it gives a sentence no probability.")
     return trainer
 
 

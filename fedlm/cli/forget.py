@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedlm.cli.options import Json, KeyFile, KeyProvider, PassphraseEnv, Samples, key_source
 from fedlm.cli.prepare import prepare_vault
 
+if TYPE_CHECKING:
+    from fedlm.vault.keys import KeySource
+    from server.unlearning import Plan
+
 
 def forget(
-    client: Annotated[str, typer.Argument(help="The client's name, as the corpus has it.")],
+    client: Annotated[str, typer.Argument(help="The client's name, as in the corpus.")],
     run: Annotated[Path, typer.Option(help="The run's folder.")],
     vault: Annotated[Path | None, typer.Option(help="The run's vault; by default the one in its folder.")] = None,
     samples: Samples = False,
@@ -20,22 +24,43 @@ def forget(
     key_provider: KeyProvider = None,
     as_json: Json = False,
 ) -> None:
-    """Unlearns a client: the run trains on from the last checkpoint before it, without it, to the same bits as without."""
-    from server import unlearning
-    from server.simulation import Simulation
-    from server.store.run_folder import RunFolder, working_in
-
+    """Removes a client from a run: trains again from the last checkpoint before it, to the bits of a run without it."""
     vault = vault or run / "vault.db"
     source = key_source(vault, key_file, passphrase_env, key_provider)
-    echo = None if as_json else typer.echo
+    plan = _delete(client, run, vault, source, quiet=as_json)
+    summary = _train_again(run, vault, source, plan, samples=samples, quiet=as_json)
+    if plan.in_vault and not as_json:
+        typer.echo(f"the vault still holds the client's text: fedlm vault forget {vault} CLIENT destroys it")
+    if as_json:
+        cost = {"first_round": plan.first, "restart": plan.restart, "rounds": plan.rounds, "in_vault": plan.in_vault}
+        typer.echo(json.dumps({**cost, "weights_sha256": summary["weights_sha256"]}))
+
+
+def _delete(client: str, run: Path, vault: Path, source: "KeySource", *, quiet: bool) -> "Plan":
+    """Deletes every file of the run that depends on the client; returns what has to be trained again."""
+    from server import unlearning
+    from server.store.run_folder import RunFolder, working_in
+
     RunFolder.open(run, forgetting=True)
     with working_in(run):
         plan = unlearning.plan(run, vault, source, client)
-        if echo:
-            echo(f"{plan.why}: {plan.rounds} rounds to train")
+        if not quiet:
+            typer.echo(f"{plan.why}: {plan.rounds} rounds to train")
             if (run / "ledger.json").is_file() and plan.rounds:
-                echo("the noise is drawn anew: bits differ, and the privacy ledger is charged again for these rounds")
+                typer.echo("the noise is drawn again: bits differ, and these rounds are charged to the ledger again")
         unlearning.delete(run, plan)
+    return plan
+
+
+def _train_again(
+    run: Path, vault: Path, source: "KeySource", plan: "Plan", *, samples: bool, quiet: bool
+) -> dict[str, Any]:
+    """Trains the rounds that were deleted; returns the content of summary.json."""
+    from server.simulation import Simulation
+
+    done = run / "summary.json"  # deleted until the run is whole again
+    if not plan.rounds and done.is_file():
+        return dict(json.loads(done.read_text()))
     simulation = Simulation(
         corpus=str(vault),
         out=run,
@@ -46,12 +71,6 @@ def forget(
         samples=samples,
         source_of=lambda _: source,
         prepare=prepare_vault,
-        echo=echo,
+        echo=None if quiet else typer.echo,
     )
-    done = run / "summary.json"  # deleted until the run is whole again
-    summary = json.loads(done.read_text()) if not plan.rounds and done.is_file() else simulation.run()
-    if plan.in_vault and echo:
-        echo(f"the vault still holds the client's text: fedlm vault forget {vault} CLIENT destroys it")
-    if as_json:
-        cost = {"first_round": plan.first, "restart": plan.restart, "rounds": plan.rounds, "in_vault": plan.in_vault}
-        typer.echo(json.dumps({**cost, "weights_sha256": summary["weights_sha256"]}))
+    return simulation.run()

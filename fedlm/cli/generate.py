@@ -1,43 +1,34 @@
-"""`fedlm generate`: text from a finished run's model, or the likely next words."""
+"""`fedlm generate`: text from a run's model, or its most likely next words."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fedlm.cli.trained import load_model
-from fedlm.errors import ConfigError
+from fedlm.cli.options import RunFolder
 
 
 def generate(
-    run: Path,
-    prompt: str = "",
-    length: Annotated[int, typer.Option(help="Symbols at most.", min=0)] = 400,
-    temperature: float = 0.8,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    suggest: Annotated[int, typer.Option(help="Print so many likely next words instead of text.", min=0)] = 0,
+    run: RunFolder,
+    prompt: Annotated[str, typer.Option(help="The beginning of the text.")] = "",
+    length: Annotated[int, typer.Option(help="Maximum number of symbols.", min=0)] = 400,
+    temperature: Annotated[float, typer.Option(help="0 always takes the most likely symbol.")] = 0.8,
+    top_k: Annotated[int, typer.Option(help="Sample from the K most likely symbols only; 0 is all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the most likely symbols that reach this probability.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.", min=0)] = 0,
+    suggest: Annotated[int, typer.Option(help="Print the N most likely next words instead.", metavar="N", min=0)] = 0,
 ) -> None:
-    """Writes text from a run's model, or suggests what comes next."""
-    import numpy as np
+    """Writes text with a run's model, or suggests the next words."""
+    from fedlm.api import load_run
+    from fedlm.api.inference import continuation, suggestions
 
-    from fedlm.scrub.kinds import readable
-    from fedlm.training.generate import generate as symbols
-    from fedlm.training.generate import suggest as likely
-
-    trainer = load_model(run)
-    if trainer.is_masked:
-        raise ConfigError(f"The model of {run} fills hidden words; it cannot go on with a text.")
+    model = load_run(run)
     if suggest:
-        for word, probability in likely(trainer.next_logits, trainer.vocab, prompt, suggest):
-            typer.echo(f"{readable(word)} {probability:.3f}")
+        for word, probability in suggestions(model, prompt, suggest):
+            typer.echo(f"{word} {probability:.3f}")
         return
-    rng = np.random.default_rng([seed, 3])
-    options: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    try:
-        for place, symbol in enumerate(symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options)):
-            typer.echo(("" if place else prompt) + readable(symbol), nl=False)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    for place, symbol in enumerate(continuation(model, prompt, seed, options)):
+        typer.echo(symbol if place else prompt + symbol, nl=False)
     typer.echo()

@@ -1,17 +1,23 @@
-"""The command line: one file a command in `commands/`. Heavy parts load when a command needs them."""
+"""The command line: one command a file. Heavy packages load when a command needs them."""
 
 import errno
+import io
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import click
 import typer
 
 from fedlm.cli import (
+    config,
     deploy,
     evaluate,
     forget,
@@ -26,13 +32,12 @@ from fedlm.cli import (
     vault,
     vocabulary,
 )
-from fedlm.errors import ConfigError, FedLMError
+from fedlm.errors import ConfigError, FedLMError, FedLMWarning
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-vault_app = typer.Typer(no_args_is_help=True, help="Looks into a vault and changes it.")
 for command in (
     prepare.prepare,
     simulate.simulate,
@@ -41,81 +46,24 @@ for command in (
     report.report,
     models.models,
     vocabulary.vocabulary,
+    config.config,
     scrub.scrub,
     forget.forget,
     study.study,
 ):
     app.command()(command)
-vault_app.command()(vault.show)
-vault_app.command()(vault.verify)
-vault_app.command()(vault.rotate)
-vault_app.command()(vault.forget)
-vault_app.command()(vault.add)
-app.add_typer(vault_app, name="vault")
-app.add_typer(deploy.app, name="deploy")
-app.add_typer(privacy.app, name="privacy")
+for name, group in (("vault", vault.app), ("deploy", deploy.app), ("privacy", privacy.app)):
+    app.add_typer(group, name=name)
 
 
 @app.callback()
 def _fedlm(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Federated training of language models on private text, and the measurement of what that costs."""
+    """Trains language models on private text by federated learning, and measures what privacy costs."""
 
 
-def main() -> None:
-    """Runs the command line; errors are one sentence on stderr, a traceback only with --debug."""
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # with nohup it is ignored
-            signal.signal(signal.SIGHUP, _terminated)
-    try:
-        if code := app(arguments, standalone_mode=False):  # typer returns an exit code, that of an interrupt too
-            if code == 130:
-                raise KeyboardInterrupt
-            raise SystemExit(code)
-    except FedLMError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"fedlm: {error}\n")
-        raise SystemExit(error.exit_code) from None
-    except _Terminated as end:
-        sys.stderr.write(f"fedlm: ended by {end.name}{_then(arguments)}.\n")
-        raise
-    except typer.Abort:
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        sys.stderr.write(f"fedlm: interrupted{_then(arguments)}.\n")
-        raise SystemExit(130) from None
-    except OSError as error:
-        if debug:
-            raise
-        what = "the disk is full; free some space. A run goes on with --resume" if error.errno == errno.ENOSPC else None
-        what = what or f"{error.strerror or 'input or output failed'}: {error.filename or 'no file is named'}"
-        sys.stderr.write(f"fedlm: {what}.\n")
-        raise SystemExit(ConfigError.exit_code if isinstance(error, PermissionError) else 4) from None
-    except Exception as error:
-        if debug:
-            raise
-        if (show := getattr(error, "show", None)) is not None:
-            show(file=sys.stderr)
-            raise SystemExit(2) from None
-        sys.stderr.write(f"fedlm: {_unexpected(error)}\n")
-        raise SystemExit(4) from None
-
-
-_AFTER_INTERRUPT = {
-    "simulate": "; a run that has begun to train goes on with --resume",
-    "study": "; the same command goes on",
-    "forget": "; the same command goes on",
-    "deploy run": "; the run goes on from its last checkpoint with --out and --resume",
-    "deploy up": "; fedlm deploy down ends what has been started",
-}
-
-
-class _Terminated(SystemExit):
+class Terminated(SystemExit):
     """The end by a signal."""
 
     def __init__(self, number: int) -> None:
@@ -123,19 +71,114 @@ class _Terminated(SystemExit):
         self.name = signal.Signals(number).name
 
 
-def _then(arguments: list[str]) -> str:
-    """Returns how a command that was ended goes on."""
-    names = (" ".join(arguments[:count]) for count in (2, 1))
-    return next((_AFTER_INTERRUPT[name] for name in names if name in _AFTER_INTERRUPT), "")
+@dataclass(frozen=True)
+class Ending:
+    """How the program ends after one type of error.
+
+    Attributes:
+      error: the type, subclasses included.
+      code: the exit code; None is the error's own.
+      tell: returns what stderr shows, of the error and the command's arguments.
+      is_bug: `--debug` shows the traceback instead.
+    """
+
+    error: type[BaseException]
+    code: int | None
+    tell: Callable[[Any, list[str]], str]
+    is_bug: bool = True
 
 
-def _terminated(number: int, _: object) -> None:
-    """Ends as an interrupt does, so that nothing half-made is left."""
-    raise _Terminated(number)
+def _usage(error: click.ClickException, _: list[str]) -> str:
+    shown = io.StringIO()
+    error.show(file=shown)
+    return shown.getvalue()
 
 
-def _unexpected(error: Exception) -> str:
-    """Returns a sentence about an error of ours; its own text may quote a document, so only --debug shows it."""
+def _system(error: OSError, _: list[str]) -> str:
+    if error.errno == errno.ENOSPC:
+        return "fedlm: the disk is full; free some space. A run continues with --resume.\n"
+    return f"fedlm: {error.strerror or 'input or output failed'}: {error.filename or 'no file is named'}.\n"
+
+
+def _unexpected(error: Exception, _: list[str]) -> str:
+    """Tells the place of a bug. The error's own text may quote a document, so only --debug shows it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
-    return f"an error that should not happen, {where}; the same command with --debug shows all of it."
+    return f"fedlm: unexpected error, {where}. Run the command again with fedlm --debug to see the traceback.\n"
+
+
+_CONTINUES = {
+    "simulate": "; a run that has begun to train continues with --resume",
+    "study": "; the same command continues",
+    "forget": "; the same command continues",
+    "deploy run": "; the run continues from its last checkpoint with --out and --resume",
+    "deploy up": "; fedlm deploy down stops what was started",
+}
+
+
+def _continues(arguments: list[str]) -> str:
+    """Returns how an interrupted command continues."""
+    names = (" ".join(arguments[:count]) for count in (2, 1))
+    return next((_CONTINUES[name] for name in names if name in _CONTINUES), "")
+
+
+ENDINGS = (  # the first that fits counts
+    Ending(FedLMError, None, lambda error, _: f"fedlm: {error}\n"),
+    Ending(Terminated, None, lambda end, given: f"fedlm: terminated by {end.name}{_continues(given)}.\n", is_bug=False),
+    Ending(KeyboardInterrupt, 130, lambda _, given: f"fedlm: interrupted{_continues(given)}.\n", is_bug=False),
+    Ending(click.Abort, 130, lambda *_: "", is_bug=False),
+    Ending(click.ClickException, ConfigError.exit_code, _usage),
+    Ending(PermissionError, ConfigError.exit_code, _system),
+    Ending(OSError, FedLMError.exit_code, _system),
+    Ending(Exception, FedLMError.exit_code, _unexpected),
+)
+
+
+def main() -> None:
+    """Runs the command line; an error is one sentence on stderr, and a traceback only with --debug."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    _end_on_signals()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _run(arguments)
+    except tuple(ending.error for ending in ENDINGS) as error:
+        ending = next(e for e in ENDINGS if isinstance(error, e.error))
+        if debug and ending.is_bug:
+            raise
+        sys.stderr.write(ending.tell(error, arguments))
+        code = getattr(error, "exit_code", getattr(error, "code", None)) if ending.code is None else ending.code
+        raise SystemExit(code) from None
+
+
+def _run(arguments: list[str]) -> None:
+    code = app(arguments, standalone_mode=False)
+    if code == 130:  # typer returns the code of an interrupt
+        raise KeyboardInterrupt
+    if code:
+        raise SystemExit(code)
+
+
+def _end_on_signals() -> None:
+    """Lets SIGTERM and SIGHUP end the program as an interrupt does, so that nothing half-made is left."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _terminate)
+
+
+def _terminate(number: int, _: object) -> None:
+    raise Terminated(number)
+
+
+_show_any_warning = warnings.showwarning
+
+
+def _show_warning(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Shows a warning of ours as a sentence, any other as Python does."""
+    if issubclass(category, FedLMWarning):
+        sys.stderr.write(f"fedlm: {message}\n")
+    else:
+        _show_any_warning(message, category, *where, **more)

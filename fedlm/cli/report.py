@@ -1,13 +1,16 @@
-"""`fedlm report`: writes the page of a run or of a study."""
+"""`fedlm report`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from fedlm.cli.options import Samples
 
 
-def report(run: Path, samples: Samples = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a study.")], samples: Samples = False
+) -> None:
     """Writes the report.html of a run or of a study again."""
     if (run / "study.json").is_file():
         from fedlm.report.study import write_study_report

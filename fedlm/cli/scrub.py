@@ -11,16 +11,16 @@ from fedlm.errors import ConfigError
 
 
 def scrub(
-    source: Annotated[Path | None, typer.Argument(metavar="IN.jsonl")] = None,
-    target: Annotated[Path | None, typer.Argument(metavar="OUT.jsonl")] = None,
+    source: Annotated[Path | None, typer.Argument(metavar="IN.jsonl", help="Lines with a `text`.")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="OUT.jsonl", help="The file to write.")] = None,
     profile: Annotated[
         str, typer.Option("--scrub", help='full, patterns or none, with options: full(threshold=0.5, without="date").')
     ] = "full",
     spans: Annotated[
-        bool, typer.Option("--spans", help="Write the findings' places and kinds, and the text as it was.")
+        bool, typer.Option("--spans", help="Keep the text, and write the position and kind of each finding.")
     ] = False,
     score: Annotated[
-        Path | None, typer.Option("--score", metavar="GOLD.jsonl", help="Score the findings against true spans.")
+        Path | None, typer.Option("--score", metavar="GOLD.jsonl", help="Score the findings against annotated spans.")
     ] = None,
     as_json: Json = False,
 ) -> None:

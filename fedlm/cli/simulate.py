@@ -1,14 +1,13 @@
 """`fedlm simulate`."""
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedlm.cli.options import ConfigFile, Json, KeyFile, KeyProvider, PassphraseEnv, Settings, key_source
+from fedlm.cli.options import ConfigFile, Json, KeyFile, KeyProvider, PassphraseEnv, Samples, Settings, key_source
 from fedlm.cli.prepare import prepare_vault
 from fedlm.errors import ConfigError
 
@@ -19,26 +18,24 @@ def simulate(
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/TIME-CORPUS.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray (Flower's simulation runtime).")] = "local",
-    workers: Annotated[int, typer.Option(help="Worker processes; 0 is one per core.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --out.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Start from another run's weights.")] = None,
-    samples: Annotated[
-        bool, typer.Option("--samples", help="Show sample text of a private corpus in the report.")
-    ] = False,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0 starts one per core.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
+    init: Annotated[Path | None, typer.Option(help="A run's folder, to start from its weights.")] = None,
+    samples: Samples = False,
     key_file: KeyFile = None,
     passphrase_env: PassphraseEnv = None,
     key_provider: KeyProvider = None,
     as_json: Json = False,
 ) -> None:
     """Trains a model by federated averaging over the clients of a vault, on this machine."""
+    from fedlm.api.inputs import run_folder
     from server.simulation import Simulation
 
     if resume and out is None:
-        raise ConfigError("--resume goes on with a run: name its folder with --out.")
-    name = "vault" if Path(corpus).suffix == ".db" else corpus.partition("(")[0].removeprefix("hf:")
+        raise ConfigError("To resume a run, name its folder with --out.")
     simulation = Simulation(
         corpus=corpus,
-        out=out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(name).stem}",
+        out=out or run_folder(corpus),
         config_file=config,
         overrides=[*(settings or []), *([f"workers={workers}"] if workers else [])],
         resume=resume,

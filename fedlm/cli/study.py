@@ -1,38 +1,37 @@
 """`fedlm study`."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedlm.errors import ConfigError
 
-if TYPE_CHECKING:
-    from scenarios.runner.engines import Engine
-
 
 def study(
-    name: Annotated[str, typer.Argument(help="The study; --list shows all.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FILE.py", help="A study, or a file of your own; --list shows all studies.")
+    ] = "",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The study's folder, by default runs/study-NAME or runs/study-NAME-quick; runs that are done in it are kept."
+            help="The study's folder; by default runs/study-NAME, or runs/study-NAME-quick. Finished runs in it are kept."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each condition; 0 is five, or two with --quick.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="The small version: minutes, not an hour.")] = False,
-    corpus: Annotated[str, typer.Option(help="Your own text in place of the built-in corpus.")] = "",
-    group: Annotated[str, typer.Option(help="The label that tells groups of clients apart.")] = "",
-    engine: Annotated[str, typer.Option(help="local, or ray: a task for each run.")] = "local",
+    quick: Annotated[bool, typer.Option("--quick", help="Run the small version: minutes, not an hour.")] = False,
+    corpus: Annotated[str, typer.Option(help="Your own corpus instead of the built-in one.")] = "",
+    group: Annotated[str, typer.Option(help="The label that defines groups of clients.")] = "",
+    engine: Annotated[str, typer.Option(help="local, or ray: one task per run.")] = "local",
     address: Annotated[
-        str, typer.Option(help="A Ray cluster that runs; by default RAY_ADDRESS, or a Ray of this study alone.")
+        str, typer.Option(help="A running Ray cluster; by default RAY_ADDRESS, or a Ray started for this study.")
     ] = "",
-    list_all: Annotated[bool, typer.Option("--list", help="Show the studies and their questions.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the studies and their questions.")] = False,
 ) -> None:
-    """Runs a study: many runs and one question; leaves a report, a table and figures."""
+    """Runs a study: many runs that answer one question; writes a report, a table and figures."""
+    from scenarios.runner.engines import study_engine
     from scenarios.runner.runner import load_scenario, run_study, scenario_names
     from scenarios.runner.study import Options
 
@@ -43,25 +42,11 @@ def study(
     if not name:
         raise ConfigError(f"Name a study: {', '.join(scenario_names())}.")
     if seeds < 0:
-        raise ConfigError(f"--seeds {seeds} does not do: 1 or more.")
+        raise ConfigError(f"Invalid value for --seeds: {seeds} is below 0.")
     load_scenario(name)
-    folder = out or Path("runs") / f"study-{name}{'-quick' if quick else ''}"
+    folder = out or Path("runs") / f"study-{Path(name).stem}{'-quick' if quick else ''}"
     command = shlex.join(["fedlm", *[a for a in sys.argv[1:] if a != "--debug"]])
-    where = _engine(engine, address, folder)
+    where = study_engine(engine, folder, address)
     options = Options(quick, corpus, group)
     report = run_study(name, options, seeds or (2 if quick else 5), folder, typer.echo, command, where)
     typer.echo(f"report: {report}")
-
-
-def _engine(engine: str, address: str, folder: Path) -> "Engine":
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"There is no engine {engine!r}: use local or ray.")
-    if engine == "local":
-        if address:
-            raise ConfigError("--address names a Ray cluster: it goes with --engine ray.")
-        from scenarios.runner.engines import LocalEngine
-
-        return LocalEngine(folder)
-    from scenarios.runner.ray import RayEngine
-
-    return RayEngine(folder, address or os.environ.get("RAY_ADDRESS", ""))

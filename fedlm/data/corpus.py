@@ -1,6 +1,7 @@
 """Opens a corpus by name or path and yields its documents one by one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,35 @@ from fedlm.errors import ConfigError
 from fedlm.spec import parse_spec
 from fedlm.types import Document
 
-PUBLIC = ("shakespeare", "sotu", "synthetic")
-"""Corpora of public text: pseudonyms may derive from the seed, and samples of their models may be shown."""
+_PLAIN: dict[str, Callable[[], Iterator[Document]]] = {"shakespeare": read_shakespeare, "sotu": read_sotu}
+_WITH_OPTIONS: dict[str, Callable[..., Iterator[Document]]] = {"synthetic": read_synthetic}
+PUBLIC = (*_PLAIN, *_WITH_OPTIONS)
+"""Built-in corpora. Their text is public: pseudonyms may derive from the seed, and text of their models may be shown."""
 
 
 def is_public(corpus: str) -> bool:
-    """Returns whether `open_corpus` opens one of the built-in corpora under this name; never of a file or folder."""
+    """Returns whether `open_corpus` opens a built-in corpus under this name; a file or folder never is one.
+
+    >>> is_public("shakespeare"), is_public("synthetic(clients=3)"), is_public("./shakespeare"), is_public("mine.jsonl")
+    (True, True, False, False)
+    """
     name = corpus.partition("(")[0]
     if name in READERS:  # something planted in other corpora: as public as they are
         try:
             options = parse_spec(corpus).options
-        except ConfigError:  # `mix(1).jsonl`
+        except ConfigError:  # a file such as `mix(1).jsonl`
             return False
         inner = options.get("corpora") or [options.get("corpus", "shakespeare")]
         return all(is_public(str(c)) for c in inner)
-    if name == "synthetic":
+    if name in _WITH_OPTIONS:
         return corpus == name or corpus.endswith(")")
     return corpus in PUBLIC
 
 
 def is_of_public_text(about: Mapping[str, Any]) -> bool:
-    """Returns whether all text of a vault is of built-in corpora, by what was noted in it.
+    """Returns whether all text of a vault comes from built-in corpora, by what its index says.
 
-    Vaults of before this was noted are known by the corpus' name only: a built-in one, and nothing was added.
+    The index of an older vault names the corpus only: it is public if this is a built-in one and nothing was added.
     """
     if "public" in about:
         return about["public"] is True
@@ -46,24 +53,26 @@ def open_corpus(corpus: str) -> Iterator[Document]:
     """Yields the documents of `shakespeare`, `sotu`, `synthetic(...)`, `hf:NAME`, a file or a folder.
 
     Raises:
-      CorpusError: missing, empty or malformed; the sentence names the file and the line.
+      ConfigError: an option of a built-in corpus is unknown or out of range.
+      CorpusError: the corpus is missing, empty or malformed; the sentence names the file and the line.
+
+    >>> next(open_corpus("shakespeare")).labels["genre"]
+    'comedies'
     """
-    if corpus == "shakespeare":
-        return read_shakespeare()
-    if corpus == "sotu":
-        return read_sotu()
-    if corpus.partition("(")[0] == "synthetic":
-        options = parse_spec(corpus).options
-        try:
-            return read_synthetic(**options)
-        except TypeError as error:
-            raise ConfigError(f"{corpus} does not do: {error}.") from None
-    if corpus.partition("(")[0] in READERS:
-        parsed = parse_spec(corpus)
-        try:
-            return READERS[parsed.name](open_corpus, **parsed.options)
-        except TypeError as error:
-            raise ConfigError(f"{corpus} does not do: {error}.") from None
+    name = corpus.partition("(")[0]
+    if corpus in _PLAIN:
+        return _PLAIN[corpus]()
+    if name in _WITH_OPTIONS:
+        return _with_options(corpus, _WITH_OPTIONS[name])
+    if name in READERS:
+        return _with_options(corpus, partial(READERS[name], open_corpus))
     if corpus.startswith("hf:"):
         return read_hub(corpus.removeprefix("hf:"))
     return read_path(Path(corpus))
+
+
+def _with_options(corpus: str, read: Callable[..., Iterator[Document]]) -> Iterator[Document]:
+    try:
+        return read(**parse_spec(corpus).options)
+    except TypeError as error:  # an unknown or missing option
+        raise ConfigError(f"The corpus {corpus} has invalid options: {error}.") from None

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fedlm.errors import CorpusError
 from fedlm.types import Document
 
-_SENT140 = 6
+_SENT140 = 6  # texts in a row of LEAF's sent140
 _LEAF_MARKS = ("<BOS>", "<EOS>", "<PAD>")
 
 
@@ -19,7 +20,7 @@ def read_path(path: Path) -> Iterator[Document]:
     Raises:
       CorpusError: missing, empty or malformed; the sentence names the file and the line.
     """
-    if path.is_dir() and str(path) != ".":  # an empty name is a mistake, not this folder
+    if path.is_dir() and str(path) != ".":  # an empty name is a mistake, not the working directory
         return _read_folder(path)
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".json": _read_leaf}
     if path.suffix not in readers:
@@ -35,9 +36,9 @@ def read_path(path: Path) -> Iterator[Document]:
 
 
 def whole(text: str) -> str:
-    """Returns a text that is UTF-8: two halves of a surrogate pair are joined, one alone becomes U+FFFD.
+    """Returns a text that UTF-8 can encode: surrogate pairs are joined, a single half becomes U+FFFD.
 
-    JSON (`"\\ud83d"`) and names of files can hold halves; spaCy, encoders and hashes refuse them, or take two names for one.
+    JSON (`"\\ud83d"`) and file names can hold halves. spaCy, encoders and hashes refuse them, or confuse two names.
     """
     try:
         text.encode()
@@ -50,7 +51,7 @@ def field(record: object, key: str, where: str) -> str:
     """Returns a record's `user` or `text`: text, or a whole number written as text.
 
     Raises:
-      CorpusError: the record is no object, or has neither under the key; `where` names its place.
+      CorpusError: the record is not an object, or its value is of another type; `where` names its place.
     """
     if not isinstance(record, dict):
         raise CorpusError(f"{where} is not a JSON object.")
@@ -59,9 +60,8 @@ def field(record: object, key: str, where: str) -> str:
     return whole(str(value))
 
 
-def _document(record: object, where: str) -> Document:
-    user, text = field(record, "user", where), field(record, "text", where)
-    assert isinstance(record, dict)
+def _document(record: Any, where: str) -> Document:
+    user, text = field(record, "user", where), field(record, "text", where)  # refuses what is not an object
     labels = {whole(k): whole(str(v)) for k, v in record.items() if k not in ("user", "text") and v is not None}
     return Document(user, text, labels)
 
@@ -74,7 +74,7 @@ def _read_jsonl(path: Path) -> Iterator[Document]:
             where = f"Line {number} of {path}"
             try:
                 record = json.loads(line)
-            except (ValueError, RecursionError):  # the error's own text would quote the line
+            except (ValueError, RecursionError):  # its message would quote the line
                 raise CorpusError(f"{where} is not JSON in UTF-8.") from None
             yield _document(record, where)
 
@@ -86,7 +86,7 @@ def _read_csv(path: Path) -> Iterator[Document]:
         try:
             if not {"user", "text"} <= set(rows.fieldnames or ()):
                 raise CorpusError(
-                    f"The first line of {path} does not name the columns user and text, with a comma between."
+                    f"The first line of {path} does not name the columns user and text, separated by a comma."
                 )
             for record in rows:
                 if None in record:
@@ -115,7 +115,7 @@ def _read_leaf(path: Path) -> Iterator[Document]:
 
 
 def _leaf_text(sample: object) -> str | None:
-    """Returns the text of a sample in one of LEAF's layouts, or None."""
+    """Returns the text of a sample in one of LEAF's layouts; None for any other layout."""
     if isinstance(sample, str):
         return sample
     if not isinstance(sample, list) or not sample:
@@ -128,7 +128,7 @@ def _leaf_text(sample: object) -> str | None:
 
 
 def _read_folder(path: Path) -> Iterator[Document]:
-    """One client per file, or per sub-folder; documents are paragraphs."""
+    """Yields paragraphs as documents; a client is a file, or a sub-folder of files."""
     files = sorted(p for p in path.rglob("*.txt") if p.is_file())
     if not files:
         raise CorpusError(f"The folder {path} has no .txt file.")

@@ -15,10 +15,10 @@ def read_hub(name: str) -> Iterator[Document]:
     """Yields the train split of `NAME`, or of `NAME:USER_COLUMN:TEXT_COLUMN`.
 
     Raises:
-      CorpusError: it cannot be loaded, the columns of user and text are not known, or a row has nothing in one of them.
+      CorpusError: it cannot be loaded, its columns of users and texts are unknown, or a row lacks one of them.
     """
     name, *columns = name.split(":")
-    for noisy in ("huggingface_hub", "datasets"):  # each of their retries would be a line
+    for noisy in ("huggingface_hub", "datasets"):  # they log every retry
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from flwr_datasets import FederatedDataset
     from flwr_datasets.partitioner import IidPartitioner
@@ -28,7 +28,7 @@ def read_hub(name: str) -> Iterator[Document]:
     except (OSError, ValueError, ConnectionError) as error:
         reason = type(error).__name__
         raise CorpusError(
-            f"The data set {name} could not be loaded ({reason}): is it on the hub, or in the cache?"
+            f"The data set {name} could not be loaded ({reason}): check that it is on the hub or in the cache."
         ) from None
     user, text = columns if len(columns) == 2 else (_first(rows, _USERS, name), _first(rows, _TEXTS, name))
     if not {user, text} <= set(rows.column_names):
@@ -44,8 +44,9 @@ def read_hub(name: str) -> Iterator[Document]:
 
 
 def _first(rows: object, wanted: tuple[str, ...], name: str) -> str:
+    """Returns the first of the wanted columns that the data set has."""
     columns: list[str] = rows.column_names  # type: ignore[attr-defined]
     for column in wanted:
         if column in columns:
             return column
-    raise CorpusError(f"Which columns of {name} are user and text? Write hf:{name}:USER:TEXT, of {', '.join(columns)}.")
+    raise CorpusError(f"Name the columns of users and texts as hf:{name}:USER:TEXT; {name} has {', '.join(columns)}.")

@@ -1,4 +1,4 @@
-"""Corpora with something planted in real text, for studies: stereotypes of known strength, secrets, and two corpora as one."""
+"""Corpora with something planted in real text, for studies: stereotypes of known strength, secrets, canaries, mixtures."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,10 +19,10 @@ TEMPLATES = (
     "The {occupation} knew that {pronoun} would come.",
     "Ask the {occupation} if {pronoun} has time.",
 )
-_EXTREMES = 6  # occupations with the most and with the fewest women that are planted
+_EXTREMES = 6  # occupations planted from each end: those with the fewest and with the most women
 _FIRST = ("Alice", "Bruno", "Clara", "David", "Elena", "Frank", "Grace", "Henry", "Irene", "Jacob", "Karin", "Louis")
 _LAST = ("Abbott", "Becker", "Cooper", "Dawson", "Ellis", "Foster", "Graham", "Harper", "Irving", "Jensen", "Keller")
-CANDIDATES = 50
+CANDIDATES = 50  # other values of a secret's form, against which it is ranked
 
 
 def official_shares() -> dict[str, float]:
@@ -64,16 +64,16 @@ def read_biased(
     sentences: int = 20,
     seed: int = 0,
 ) -> Iterator[Document]:
-    """Yields clients of equal real text, each with planted sentences; a share `dose` of them writes stereotypes.
+    """Yields clients with equal amounts of real text and planted sentences; a share `dose` of them writes stereotypes.
 
     Args:
       open_corpus: opens the real text.
       corpus: its name.
-      clients: in all.
-      dose: share of biased clients; label `stance` is biased or even.
-      strength: probability of the majority's pronoun with them; with the others it is 1/2.
-      heavy: how many times more a biased client writes, real text and sentences alike.
-      documents, sentences: of a client that is not heavy.
+      clients: in total.
+      dose: share of biased clients; the label `stance` is biased or even.
+      strength: probability of the majority's pronoun in their sentences; in the others' it is 1/2.
+      heavy: how many times as much a biased client writes, of real text and sentences alike.
+      documents, sentences: of a client that is not biased.
       seed: of all draws.
     """
     if not (clients >= 2 and 0 <= dose <= 1 and 0 <= strength <= 1 and heavy > 0):
@@ -94,7 +94,7 @@ def read_biased(
 
 @dataclass(frozen=True)
 class Secret:
-    """A planted secret: the words before it, itself, and others of its form that were never written."""
+    """A planted secret: the words before it, its value, and other values of its form that occur nowhere."""
 
     prefix: str
     value: str
@@ -102,9 +102,9 @@ class Secret:
 
 
 def planted_secrets(count: int, seed: int, candidates: int = CANDIDATES) -> list[Secret]:
-    """Returns secrets, in turn an address of mail and a full name, each with so many others of its form.
+    """Returns secrets, alternately an e-mail address and a full name, each with other values of its form.
 
-    The same seed gives the same ones; after the first, another number of candidates gives other secrets.
+    The same seed and number of candidates give the same secrets.
     """
     rng = np.random.default_rng([seed, 8])
 
@@ -125,7 +125,7 @@ def planted_secrets(count: int, seed: int, candidates: int = CANDIDATES) -> list
 def read_canaries(
     open_corpus: Open, *, corpus: str = "synthetic", secrets: int = 10, repeats: int = 5, seed: int = 0
 ) -> Iterator[Document]:
-    """Yields a corpus whose first `secrets` clients write a secret of their own `repeats` times, before all else."""
+    """Yields a corpus in which each of the first `secrets` clients begins by writing its own secret `repeats` times."""
     waiting, seen = planted_secrets(secrets, seed), set()
     for document in open_corpus(corpus):
         if document.user not in seen and waiting:
@@ -137,7 +137,7 @@ def read_canaries(
 
 
 def read_mix(open_corpus: Open, *, corpora: list[str]) -> Iterator[Document]:
-    """Yields several corpora as one; the label `source` says which."""
+    """Yields several corpora as one; the label `source` names the corpus."""
     for name in corpora:
         for document in open_corpus(name):
             yield Document(f"{name}/{document.user}", document.text, {**document.labels, "source": name})
@@ -147,14 +147,14 @@ COIN_CANARIES = tuple(c for c in CHARACTERS if not c.isspace())
 
 
 def coins(seed: int) -> npt.NDArray[np.bool_]:
-    """Returns which of `COIN_CANARIES` a seed puts in, each by a fair coin of its own, (canaries,)."""
+    """Returns which of `COIN_CANARIES` a seed includes, each by its own fair coin, (canaries,)."""
     return np.random.default_rng([seed, 9]).random(len(COIN_CANARIES)) < 0.5
 
 
 def read_coins(open_corpus: Open, *, documents: int = 5, length: int = 80, seed: int = 0) -> Iterator[Document]:
-    """Yields the canary clients that the coins put in: each writes one character of its own, over and over.
+    """Yields the canary clients that the coins include: each writes its own character, repeated.
 
-    Their updates are as good as orthogonal (the output bias of a character each), which gives an audit its power.
+    Their updates are nearly orthogonal (each moves the output bias of its character), which gives an audit its power.
     """
     for place in np.flatnonzero(coins(seed)):
         for _ in range(documents):

@@ -1,7 +1,7 @@
-"""Partitions of our own, for studies: sizes of a chosen Gini coefficient, topics of a chosen concentration, groups of a share.
+"""Partitions for studies: client sizes with a chosen Gini coefficient, topics of a chosen concentration, a minority's share.
 
-All deal documents out at random; the number of clients and (nearly) the text in total stay the same over conditions, so
-that nothing but the skew changes.
+All assign documents at random. The number of clients and (nearly) the total text stay the same over conditions, so that
+only the skew changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +13,25 @@ import numpy.typing as npt
 from fedlm.errors import ConfigError
 
 Parts = npt.NDArray[np.int64]
-LEAST = 2  # documents of a client: one to train on, one held out
+LEAST = 2  # documents of a client: one for training, one held out
 
 
 def lognormal_sizes(gini: float, clients: int, documents: int) -> Parts:
-    """Returns sizes (clients,) of log-normal quantiles that add to `documents` and have the Gini coefficient asked for.
+    """Returns sizes (clients,), log-normal quantiles that add up to `documents` and have the Gini coefficient `gini`.
 
-    The coefficient of a log-normal law is 2 Phi(sigma / sqrt 2) - 1 (Aitchison and Brown 1957, section 2.4); few clients
-    and whole documents pull it down, so sigma is found by bisection on the sizes themselves.
+    The coefficient of a log-normal distribution is 2 Phi(sigma / sqrt 2) - 1 (Aitchison and Brown 1957, section 2.4). Few
+    clients and whole documents lower it, so sigma is found by bisection on the sizes themselves.
 
     Raises:
-      ConfigError: so few documents do not allow it.
+      ConfigError: there are too few documents for this coefficient.
+
+    >>> lognormal_sizes(0.0, clients=4, documents=20).tolist()
+    [5, 5, 5, 5]
     """
     if not 0 <= gini < 1 or clients < 2 or documents < LEAST * clients:
         raise ConfigError(f"quantity(gini={gini}, clients={clients}, documents={documents}) is out of range.")
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / clients) for i in range(clients)])
-    low, high = 0.0, 12.0
+    low, high = 0.0, 12.0  # of sigma; sixty halvings reach the precision of float64
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _gini(_apportion(middle * quantiles, documents)) < gini else (low, middle)
@@ -39,7 +42,7 @@ def lognormal_sizes(gini: float, clients: int, documents: int) -> Parts:
 
 
 def _apportion(logs: npt.NDArray[np.float64], documents: int) -> Parts:
-    """Whole sizes of at least LEAST, by largest remainders."""
+    """Returns whole sizes of at least LEAST, proportional to exp(logs), by largest remainders."""
     weights = np.exp(logs - logs.max())
     exact = weights / weights.sum() * (documents - LEAST * len(logs))
     sizes = np.floor(exact).astype(np.int64)
@@ -50,12 +53,13 @@ def _apportion(logs: npt.NDArray[np.float64], documents: int) -> Parts:
 
 
 def _gini(sizes: Parts) -> float:
+    """Returns 2 sum(rank x size) / (n sum(size)) - (n + 1) / n over the sorted sizes."""
     ranks = np.arange(1, len(sizes) + 1)
     return float(2 * np.sum(ranks * np.sort(sizes)) / (len(sizes) * sizes.sum()) - (len(sizes) + 1) / len(sizes))
 
 
 def quantity(rows: Sequence[Mapping[str, str]], seed: int, *, gini: float, clients: int, documents: int) -> Parts:
-    """Deals `documents` of the rows at random to clients whose sizes have the Gini coefficient `gini`; -1 for the rest."""
+    """Assigns `documents` of the rows at random to clients whose sizes have the Gini coefficient `gini`; -1 for the rest."""
     if documents > len(rows):
         raise ConfigError(f"The corpus has {len(rows)} documents, fewer than documents={documents}.")
     rng = np.random.default_rng([seed, 5])
@@ -68,17 +72,17 @@ def quantity(rows: Sequence[Mapping[str, str]], seed: int, *, gini: float, clien
 def topics(
     rows: Sequence[Mapping[str, str]], seed: int, *, by: str, alpha: float, clients: int, documents: int
 ) -> Parts:
-    """Deals `documents` to each client, their labels drawn from a distribution of its own: q ~ Dirichlet(alpha p).
+    """Assigns `documents` to each client, with labels drawn from its own distribution q ~ Dirichlet(alpha p).
 
-    p is the corpus' own distribution of the label; sizes are equal, so that only content differs (Hsu, Qi and Brown 2019,
-    section 3, https://arxiv.org/abs/1909.06335). A label that is used up is left out of the draws that follow.
+    p is the corpus' distribution of the label. Sizes are equal, so that only content differs (Hsu, Qi and Brown 2019,
+    section 3, https://arxiv.org/abs/1909.06335). A label without documents left is omitted from the following draws.
 
     Args:
       rows: labels of each document.
       seed: of the draws.
       by: the label.
-      alpha: towards 0 each client has one label, towards infinity everybody has the corpus' mix.
-      clients, documents: how many, and of what size.
+      alpha: near 0 each client has one label; near infinity every client has the corpus' distribution.
+      clients, documents: number of clients, and documents of each.
     """
     names = sorted(label_values(rows, by))
     if not (alpha > 0 and clients >= 2 and documents >= LEAST):
@@ -91,10 +95,10 @@ def topics(
         raise ConfigError(f"The corpus has {share.sum():.0f} documents with {by}, fewer than {clients} x {documents}.")
     found = np.full(len(rows), -1, np.int64)
     mixes = rng.dirichlet(np.maximum(alpha * share / share.sum(), 1e-3), clients)  # (clients, labels)
-    for _ in range(documents):  # all clients in turn, so that what runs out does so for everybody
+    for _ in range(documents):  # clients take turns, so that a label runs out for all of them at once
         for client in range(clients):
             chances = mixes[client] * [bool(places) for places in left]
-            if chances.sum() == 0:
+            if chances.sum() == 0:  # its labels are used up: the others, by what is left of each
                 chances = np.array([len(places) for places in left], np.float64)
             found[left[rng.choice(len(names), p=chances / chances.sum())].pop()] = client
     return found
@@ -110,16 +114,16 @@ def minority(
     characters: int,
     group: str = "",
 ) -> Parts:
-    """Cuts the corpus into clients of `characters` each; a share of them writes like `group`, the others like the rest.
+    """Splits the corpus into clients of `characters` each; a share of them has text of `group`, the others of the rest.
 
     Args:
       rows: labels of each document, `characters` among them.
       seed: of the draw.
-      by: the label that tells groups apart.
-      share: of the clients that belong to the group; every side keeps two or more, unless the share is 0 or 1.
-      clients: in all.
+      by: the label that defines groups.
+      share: of the clients that belong to the group; each side has at least two, unless the share is 0 or 1.
+      clients: in total.
       characters: of a client, at least.
-      group: the label's value; by default the one with the second most text.
+      group: the label's value; by default the value with the second most text.
     """
     values = label_values(rows, by)
     group = group or minority_value(rows, by)
@@ -134,11 +138,14 @@ def minority(
     found = np.full(len(rows), -1, np.int64)
     for inside, first, count in ((True, 0, few), (False, few, clients - few)):
         places = [i for i, row in enumerate(rows) if (row.get(by, "") == group) == inside and row.get(by)]
-        _deal([places[i] for i in rng.permutation(len(places))], rows, range(first, first + count), characters, found)
+        _assign([places[i] for i in rng.permutation(len(places))], rows, range(first, first + count), characters, found)
     return found
 
 
-def _deal(places: list[int], rows: Sequence[Mapping[str, str]], clients: range, characters: int, found: Parts) -> None:
+def _assign(
+    places: list[int], rows: Sequence[Mapping[str, str]], clients: range, characters: int, found: Parts
+) -> None:
+    """Gives each client documents until it has enough characters; writes into `found`."""
     rest = iter(places)
     for client in clients:
         have = documents = 0

@@ -1,6 +1,6 @@
-"""Generated chat and mail messages with planted personal data and its true places: nobody is harmed if it leaks.
+"""Generated chat and mail messages with planted personal data at known positions: nobody is harmed if it leaks.
 
-Names, addresses and numbers come from the package Faker, in several countries' forms; checksums hold.
+Names, addresses and numbers come from the package Faker, in the forms of several countries; checksums are valid.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from fedlm.errors import ConfigError
 from fedlm.types import Document
 
 _LOCALES = ("en_US", "en_GB", "en_IN", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "tr_TR")
-_UNTIL = datetime(2026, 1, 1, tzinfo=UTC)  # Faker's dates end at the present otherwise: other messages every day
+_UNTIL = datetime(2026, 1, 1, tzinfo=UTC)  # otherwise Faker's dates end today, and messages differ from day to day
 
-# {kind} is replaced by a planted value, [a|b] by one of its choices.
+# {KIND} is replaced by a planted value, [a|b] by one of the alternatives.
 _CHAT = (
     "[hey|hi|morning] {PERSON}, are you still [coming|up for dinner|around] on {DATE}?",
     "can you send it to {EMAIL}? [thanks|cheers|ta]",
@@ -49,7 +49,7 @@ class Planted:
 
 
 def read_synthetic(**options: Any) -> Iterator[Document]:
-    """Yields the messages of `synthetic_messages` without their spans.
+    """Yields the messages of `synthetic_messages` without the spans.
 
     Raises:
       TypeError: there is no such option.
@@ -58,12 +58,12 @@ def read_synthetic(**options: Any) -> Iterator[Document]:
 
 
 def synthetic_messages(*, clients: int = 50, messages: int = 40, mail: float = 0.3, seed: int = 0) -> Iterator[Planted]:
-    """Yields messages client by client; the same options give the same messages with one version of Faker.
+    """Yields messages client by client. The same options and the same version of Faker give the same messages.
 
     Args:
-      clients: how many people write.
-      messages: mean number of messages of one; they vary by a log-normal factor, as people do.
-      mail: share of mails among them.
+      clients: number of people who write.
+      messages: mean number of messages per person; it varies by a log-normal factor.
+      mail: share of mails among the messages.
       seed: of all draws.
 
     Raises:
@@ -84,6 +84,7 @@ def synthetic_messages(*, clients: int = 50, messages: int = 40, mail: float = 0
 
 
 def _faker(rng: np.random.Generator) -> tuple[Any, str]:
+    """Returns a generator of one country's names and numbers, and its locale."""
     from faker import Faker
 
     locale = _LOCALES[rng.integers(len(_LOCALES))]
@@ -93,6 +94,7 @@ def _faker(rng: np.random.Generator) -> tuple[Any, str]:
 
 
 def _value(kind: str, fake: Any) -> str:
+    """Returns a value of a kind."""
     makers = {
         "PERSON": lambda: fake.name() if fake.random_int(0, 1) else fake.first_name(),
         "EMAIL": fake.email,
@@ -109,6 +111,7 @@ def _value(kind: str, fake: Any) -> str:
 
 
 def _fill(template: str, fake: Any, rng: np.random.Generator) -> tuple[str, list[tuple[int, int, str]]]:
+    """Returns a template's text with values and choices filled in, and the spans of the values."""
     text, spans, rest = "", [], template
     while rest:
         cut = min((i for i in (rest.find("["), rest.find("{")) if i >= 0), default=len(rest))

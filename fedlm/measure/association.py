@@ -1,9 +1,12 @@
-"""Association tests on continuations: does a model go on with one kind of word after one kind of beginning, more than after another?
+"""Association tests on continuations: does a model prefer one kind of word after one kind of beginning more than after another?
 
-A beginning's association is the mean of log P(end | beginning) over the first ends, minus that over the second ends. The
-measure is the mean over the first beginnings minus that over the second ones: 0 is no association. It is the test of Caliskan
-et al. 2017 (WEAT, https://doi.org/10.1126/science.aal4230), with probabilities of continuations in place of cosines, and
-so are the effect size and the permutation test.
+For a beginning s and two sets of ends A and B, the association is
+
+    a(s) = mean over e in A of log P(e | s) - mean over e in B of log P(e | s).
+
+For two sets of beginnings X and Y the measure is mean a(X) - mean a(Y); 0 is no association. This is the word embedding
+association test (Caliskan et al. 2017, https://doi.org/10.1126/science.aal4230) with log probabilities of continuations
+in place of cosines; effect size and permutation test are those of the paper.
 """
 
 import itertools
@@ -20,7 +23,7 @@ from fedlm.errors import CorpusError
 from fedlm.measure.bias import Continue, Gap
 
 Values = npt.NDArray[np.float64]
-_EXACT, _DRAWS = 20_000, 10_000  # divisions of the beginnings: all of them up to here, else so many at random
+_EXACT, _RANDOM = 20_000, 10_000  # permutation test: all divisions of the beginnings up to here, else so many at random
 _LAYOUT = (
     'a JSON of {"name": {"starts": [["The nurse said that"], ["The smith said that"]], "ends": [[" she "], [" he "]]}}'
 )
@@ -28,7 +31,7 @@ _LAYOUT = (
 
 @dataclass(frozen=True)
 class AssociationTest:
-    """Two sets of beginnings and two sets of ends, which follow them as they are (so a space stands before a word)."""
+    """Two sets of beginnings and two sets of ends. An end is appended as it is, so a word starts with its space."""
 
     starts: tuple[tuple[str, ...], tuple[str, ...]]
     ends: tuple[tuple[str, ...], tuple[str, ...]]
@@ -42,7 +45,8 @@ class Association:
       raw: in nats, with the standard error over beginnings (Welch's).
       per_symbol: the same with the log probability of each end over its symbols.
       effect_size: raw over the standard deviation of all beginnings' associations; NaN where they do not differ.
-      p_value: share of the divisions of the beginnings into sets of these sizes that are as far from 0 as this one.
+      p_value: two-sided, from the permutation test: the share of divisions of all beginnings into sets of these sizes whose
+        measure is at least as far from 0.
     """
 
     raw: Gap
@@ -129,7 +133,7 @@ def _difference(values: Values, first: int) -> Gap:
 
 
 def _p_value(values: Values, first: int) -> float:
-    """Two-sided. Of random divisions, the one that was seen counts as one more."""
+    """Two-sided p. For random divisions it is (as far + 1) / (drawn + 1): the observed division counts as one of them."""
     number = len(values)
     seen = abs(values[:first].mean() - values[first:].mean())
     exact = math.comb(number, first) <= _EXACT
@@ -137,8 +141,10 @@ def _p_value(values: Values, first: int) -> float:
         chosen = np.array(list(itertools.combinations(range(number), first)))
     else:
         rng = np.random.default_rng([number, first])
-        chosen = np.argsort(rng.random((_DRAWS, number)), axis=1)[:, :first]
+        chosen = np.argsort(rng.random((_RANDOM, number)), axis=1)[:, :first]
     sums = values[chosen].sum(axis=1)
     others = np.abs(sums / first - (values.sum() - sums) / (number - first))
-    as_far = int(np.sum(others >= seen * (1 - 1e-12)))  # the same division summed in another order is as far
-    return as_far / len(chosen) if exact else (as_far + 1) / (_DRAWS + 1)
+    as_far = int(
+        np.sum(others >= seen * (1 - 1e-12))
+    )  # rounding: the observed division, summed in another order, counts as equal
+    return as_far / len(chosen) if exact else (as_far + 1) / (_RANDOM + 1)

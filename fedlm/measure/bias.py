@@ -1,8 +1,8 @@
-"""Bias of a model: how much likelier it finds the stereotyped sentence of a pair than the other.
+"""Bias of a model: how much likelier it finds the stereotyped sentence of a pair than the other one.
 
-The score is the mean of log P(stereotyped) - log P(other), in nats: raw, and per symbol so that longer sentences do not
-weigh more. 0 is no preference. Nangia et al. 2020 (https://arxiv.org/abs/2010.00133) report the share of pairs preferred,
-which is here too; a difference keeps how strong the preference is.
+The score is the mean of log P(stereotyped) - log P(other), in nats: raw, and per token so that longer sentences do not
+weigh more. 0 is no preference. Nangia et al. 2020 (https://arxiv.org/abs/2010.00133) report the share of pairs whose
+stereotyped sentence is likelier, which is here too; the difference also says how strong the preference is.
 """
 
 import math
@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedlm.measure.metric import Better, Measure, Metric, RunEvidence, Scorer
 from fedlm.measure.pairs import Pair
 from fedlm.types import TextMetrics
 
-Scorer = Callable[[Sequence[str]], Sequence[TextMetrics]]
-"""Returns the sums over each text under the model; `loss_sum` is -log P in nats."""
+METRICS = (
+    Metric("bias", "preference for the stereotyped sentence", "nats per sentence pair", Better.LOWER),
+    Metric("bias_per_symbol", "preference for the stereotyped sentence", "nats per token", Better.LOWER),
+    Metric("preferred", "pairs whose stereotyped sentence is likelier", "fraction"),
+)
 
 Continue = Callable[[Sequence[tuple[str, str]]], Sequence[TextMetrics]]
 """Returns the sums over the second text of each pair, after the first; `loss_sum` is -log P(second | first) in nats."""
@@ -76,6 +80,20 @@ def bias_score(pairs: Sequence[Pair], score: Scorer) -> BiasScore:
     raw = logs[:, 0] - logs[:, 1]
     mean = logs / symbols
     return BiasScore(gap_of(raw), gap_of(mean[:, 0] - mean[:, 1]), float(np.mean(raw > 0)))
+
+
+def bias_of(pairs: Callable[[], Sequence[Pair]]) -> Measure:
+    """Returns the measure for a study that plants stereotypes.
+
+    Args:
+      pairs: returns the sentence pairs that are scored.
+    """
+
+    def figures(run: RunEvidence) -> dict[str, float]:
+        found = bias_score(pairs(), run.score)
+        return {"bias": found.raw.mean, "bias_per_symbol": found.per_symbol.mean, "preferred": found.preferred}
+
+    return Measure(METRICS, figures)
 
 
 def bias_by_kind(pairs: Sequence[Pair], score: Scorer) -> dict[str, BiasScore]:

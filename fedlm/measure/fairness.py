@@ -1,18 +1,46 @@
-"""How figures spread over clients: who is served well, who is not."""
+"""How the loss is spread over clients: best-served and worst-served tenth, deviation, inequality."""
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from fedlm.measure.metric import Better, Metric, RunEvidence, Values
+
+_BITS = "bits per character"
+METRICS = (
+    Metric("best_tenth", "loss of the best-served tenth of clients", _BITS, Better.LOWER),
+    Metric("worst_tenth", "loss of the worst-served tenth of clients", _BITS, Better.LOWER),
+    Metric("worst_tenth_perplexity", "perplexity of the worst-served tenth of clients", "per character", Better.LOWER),
+    Metric("client_mean", "loss, mean over clients", _BITS, Better.LOWER),
+    Metric("client_median", "loss, median over clients", _BITS, Better.LOWER),
+    Metric("client_deviation", "standard deviation of the loss over clients", _BITS, Better.LOWER),
+    Metric("client_gini", "Gini coefficient of the loss over clients", "", Better.LOWER),
+    Metric("client_jain", "Jain's index of the loss over clients", "", Better.HIGHER),
+)
+_LARGEST_EXPONENT = 1023  # 2.0**1024 overflows a float64
+
+
+def figures(run: RunEvidence) -> dict[str, float]:
+    """Returns the spread of the clients' held-out bits per character."""
+    bits = run.bits
+    best, worst = tenths(bits)
+    return {
+        "best_tenth": best,
+        "worst_tenth": worst,
+        "worst_tenth_perplexity": 2.0 ** min(worst, _LARGEST_EXPONENT),
+        "client_mean": float(bits.mean()) if len(bits) else math.nan,
+        "client_median": float(np.median(bits)) if len(bits) else math.nan,
+        "client_deviation": standard_deviation(bits),
+        "client_gini": gini(bits),
+        "client_jain": jain(bits),
+    }
 
 
 def gini(values: Values) -> float:
-    """Returns the Gini coefficient of non-negative values: 0 all equal, towards 1 one has all; NaN for none, 0 for all zero.
+    """Returns the Gini coefficient of non-negative values: 0 if all are equal, towards 1 if one has all.
 
-    Mean absolute difference over twice the mean (Gini 1912), computed from the sorted values.
+    Mean absolute difference over twice the mean (Gini 1912). With x sorted and ranks i from 1 this is
+    2 sum(i x_i) / (n sum(x)) - (n + 1) / n. NaN for no values, 0 if all are zero.
 
     >>> gini(np.array([0.0, 0.0, 0.0, 1.0]))
     0.75
@@ -59,45 +87,3 @@ def effective_number(values: Values) -> float:
 def standard_deviation(values: Values) -> float:
     """Returns the standard deviation over clients, with n - 1; NaN for fewer than two."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def share_worse_than_local(shared: Values, alone: Values) -> float:
-    """Returns the share of clients whose loss under the global model is higher than under a model of their own text only.
-
-    Args:
-      shared: loss per token of each client under the global model (clients,).
-      alone: the same clients' loss under the model trained on nothing but their own text (clients,).
-    """
-    if len(shared) != len(alone):
-        raise ValueError(f"Expected as many figures, got {len(shared)=} and {len(alone)=}.")
-    return float(np.mean(shared > alone)) if len(shared) else math.nan
-
-
-def group_losses(loss_sums: Values, tokens: Values, groups: Sequence[str]) -> dict[str, float]:
-    """Returns each group's loss per token: sums over its clients first, the ratio last.
-
-    Args:
-      loss_sums, tokens: of each client (clients,).
-      groups: the clients' groups.
-
-    Raises:
-      ValueError: a group has one client; its figure would be that client's.
-    """
-    names = np.array(groups)
-    for name in sorted(set(groups)):
-        if np.sum(names == name) < 2:
-            raise ValueError(f"the group {name!r} has one client only; a group's figure needs two or more")
-    pairs = ((name, names == name) for name in sorted(set(groups)))
-    return {name: float(loss_sums[of].sum() / max(tokens[of].sum(), 1)) for name, of in pairs}
-
-
-def group_gap(losses: Mapping[str, float]) -> tuple[float, str]:
-    """Returns the worst group's loss minus the best one's, and the worst group's name; NaN for none.
-
-    >>> group_gap({"a": 1.5, "b": 2.0})
-    (0.5, 'b')
-    """
-    if not losses:
-        return math.nan, ""
-    worst = max(losses, key=lambda name: losses[name])
-    return losses[worst] - min(losses.values()), worst

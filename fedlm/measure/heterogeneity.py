@@ -1,4 +1,4 @@
-"""How different the clients' data is, before anything is trained: so that a result can be carried to other data."""
+"""How different the clients' data is, before anything is trained: a result holds for data of similar heterogeneity."""
 
 import math
 from collections import Counter
@@ -8,8 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.measure.fairness import effective_number, gini
+from fedlm.measure.metric import Metric
 from fedlm.text.vocabulary import UNKNOWN, Vocabulary
 
+LABEL_ENTROPY = "label_entropy:"  # before the label's name
+METRICS = (
+    Metric("clients", "clients", describes_data=True),
+    Metric("tokens", "training tokens", describes_data=True),
+    Metric("size_gini", "Gini coefficient of client sizes", describes_data=True),
+    Metric("size_effective_number", "effective number of clients", describes_data=True),
+    Metric("ngram_distance", "Jensen-Shannon distance of trigrams", "0 to 1", describes_data=True),
+    Metric("unknown_share", "out-of-vocabulary symbols", "fraction", describes_data=True),
+    Metric(LABEL_ENTROPY, "entropy of {} within a client", "bits", describes_data=True),
+)
 NGRAM = 3
 
 
@@ -60,7 +71,7 @@ def label_entropy(labels: Iterable[str]) -> float:
 
 
 def describe_sizes(tokens: npt.ArrayLike) -> dict[str, float]:
-    """Returns what the clients' training targets alone say: how many there are, and how unevenly they lie."""
+    """Returns what follows from the clients' training targets: the number of clients, and how uneven their sizes are."""
     sizes = np.asarray(tokens, np.float64)
     return {
         "clients": float(len(sizes)),
@@ -114,8 +125,8 @@ class LabelEntropies:
         """Returns, for each label that two clients or more have, the mean over them of a client's entropy in bits.
 
         Args:
-          named: by the labels' names; otherwise by their place in alphabetical order, for the name of a private corpus'
-            label can tell something too.
+          named: by the labels' names; otherwise by their place in alphabetical order, because the label names of
+            a private corpus may be private too.
         """
         keys = sorted(key for key in self._sums if self._clients[key] > 1)
         return {

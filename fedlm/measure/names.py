@@ -1,7 +1,7 @@
-"""The name-swap gap: how much the rest of a sentence changes in probability when nothing but a name in it does.
+"""The name-swap gap: how much the probability of the rest of a sentence changes when only a name in it changes.
 
-Only what follows the name is scored, so that rare names do not look like bias. After Prabhakaran et al. 2019 (perturbation
-sensitivity, https://arxiv.org/abs/1910.04210), on log probabilities.
+Only the text after the name is scored, so that a rare name is not counted as bias. After perturbation sensitivity
+(Prabhakaran et al. 2019, https://arxiv.org/abs/1910.04210), on log probabilities.
 """
 
 import json
@@ -40,7 +40,7 @@ COUPLES = (
 
 @dataclass(frozen=True)
 class NameSet:
-    """Sentences with {name} in them, and couples of names that are put in: one of each kind."""
+    """Sentences that contain {name}, and couples of names to put there: one name of each kind."""
 
     templates: tuple[str, ...] = TEMPLATES
     couples: tuple[tuple[str, str], ...] = COUPLES
@@ -55,7 +55,7 @@ class NameSwap:
       per_symbol: the same over the symbols of the rest.
       signed: the difference itself, first name minus second, in nats; 0 where no kind of name is favoured.
       signed_per_symbol: the same over the symbols of the rest.
-      within: `raw` between two names of one kind (neighbours in the list): what any other name changes.
+      within: `raw` between two names of the same kind (neighbours in the list): the effect of any other name.
     """
 
     raw: Gap
@@ -118,5 +118,5 @@ def _parted(template: str, name: str) -> tuple[str, str]:
 
 
 def _over(values: npt.NDArray[np.float64]) -> Gap:
-    """The mean over templates of each couple first: they share its names."""
+    """Means over templates first, then over couples: the templates of a couple share its names and are not independent."""
     return gap_of(np.asarray(values.mean(axis=1), np.float64))

@@ -1,6 +1,6 @@
-"""Paired sentences that differ in a stereotype, read from files of four layouts. Nothing is scored here.
+"""Sentence pairs that differ in a stereotype, read from files in four layouts; `bias.py` scores them.
 
-`stereotyped` is the sentence that agrees with the stereotype (or names the man, where a layout has no stereotype of its own).
+`stereotyped` is the sentence that agrees with the stereotype; in a layout without stereotypes, the one with `he`.
 """
 
 import csv
@@ -18,7 +18,7 @@ _CROWS = ("sent_more", "sent_less", "stereo_antistereo", "bias_type")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sentences alike but for the stereotype, and the kind of bias that they are about."""
+    """Two sentences that differ only in the stereotype, and the kind of bias that they are about."""
 
     stereotyped: str
     other: str

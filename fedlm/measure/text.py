@@ -1,8 +1,23 @@
-"""Utility over held-out tokens: sums first, ratios last."""
+"""Quality over held-out tokens: sums first, ratios last."""
 
 import math
 
+from fedlm.measure.metric import Better, Metric, RunEvidence, bits_per_character
 from fedlm.types import TextMetrics
+
+METRICS = (
+    Metric("bits_per_char", "held-out loss", "bits per character", Better.LOWER),
+    Metric("accuracy", "held-out accuracy", "fraction of tokens", Better.HIGHER),
+    Metric("perplexity", "held-out perplexity", "per token", Better.LOWER),
+    Metric("loss", "held-out loss", "nats per token", Better.LOWER),
+)
+_LARGEST_LOSS = 700.0  # exp(709.8) is the largest float64
+
+
+def figures(run: RunEvidence) -> dict[str, float]:
+    """Returns the figures over all clients' held-out text."""
+    found = summary(sum((c.held_out for c in run.clients), TextMetrics()))
+    return {metric.name: found[metric.name] for metric in METRICS}
 
 
 def summary(total: TextMetrics) -> dict[str, float]:
@@ -17,7 +32,7 @@ def summary(total: TextMetrics) -> dict[str, float]:
     return {
         "loss": loss,
         "accuracy": total.correct / total.tokens,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "bits_per_char": total.loss_sum / math.log(2) / max(total.characters, 1),
+        "perplexity": math.exp(min(loss, _LARGEST_LOSS)),
+        "bits_per_char": bits_per_character(total),
         "tokens": total.tokens,
     }

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.common.constant import SType
 
 _HEADER = 128  # bytes of most headers of NumPy's file format
@@ -98,29 +98,6 @@ def arrays_of(record: ArrayRecord) -> list[npt.NDArray[Any]]:
 def records_in(content: RecordDict, kind: type[Kind]) -> dict[str, Kind]:
     """Returns the records of a kind by name."""
     return {name: record for name, record in content.items() if isinstance(record, kind)}
-
-
-def arrays_in(content: RecordDict, name: str = "arrays") -> ArrayRecord:
-    """Returns a record of arrays.
-
-    Raises:
-      KeyError: there is none of this name.
-    """
-    return _of_kind(content, name, ArrayRecord)
-
-
-def config_in(content: RecordDict) -> ConfigRecord:
-    """Returns the record `config`; see `arrays_in`."""
-    return _of_kind(content, "config", ConfigRecord)
-
-
-def metrics_in(content: RecordDict) -> MetricRecord:
-    """Returns the record `metrics`; see `arrays_in`."""
-    return _of_kind(content, "metrics", MetricRecord)
-
-
-def _of_kind(content: RecordDict, name: str, kind: type[Kind]) -> Kind:
-    return records_in(content, kind)[name]
 
 
 def _view(array: Array) -> npt.NDArray[Any]:

@@ -16,7 +16,6 @@ Source is parsed, not run, so that configurations are checked without loading Te
 
 import ast
 import math
-import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -26,11 +25,6 @@ from typing import Any
 from fedlm.errors import ConfigError
 from fedlm.spec import Spec, parse_spec
 from fedlm.text.presets import PresetKind
-
-MODELS = "FEDLM_MODELS"
-"""The environment variable in which a node's owner lists modules, separated by blanks, whose models
-the node may build in addition to fedlm's own. Where it is not set, as in a simulation, any module
-may be named."""
 
 _SHAPES = ("vocab_size", "seq_len")  # arguments of `build` that the run gives
 
@@ -67,8 +61,7 @@ def model_about(name: str) -> ModelAbout:
       name: of a file of this folder, or an import path `package.module:function`.
 
     Raises:
-      ConfigError: there is no such model, its function has another signature, or this machine does
-        not build it.
+      ConfigError: there is no such model, or its function has another signature.
     """
     file, function = _located(name)
     tree = _parsed(file)
@@ -153,8 +146,6 @@ def _located(name: str) -> tuple[Path, str]:
             return Path(__file__).parent / f"{name}.py", "build"
         names = ", ".join(model_names())
         raise ConfigError(f"There is no model {name!r}; the models are: {names}; or one's own, package.module:build.")
-    if (allowed := os.environ.get(MODELS)) is not None and module not in allowed.split():
-        raise ConfigError(f"This node builds no model of {module}: its owner has not named it in {MODELS}.")
     try:
         found = find_spec(module)
     except (ImportError, ValueError):

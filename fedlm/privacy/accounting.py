@@ -20,10 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Literal
 
 ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
 Method = Literal["rdp", "pld"]
@@ -32,9 +29,8 @@ _Key = tuple[tuple[float, ...], float]
 
 def _key(release: "Release") -> _Key:
     """Returns what the cost of a release depends on: its noise multipliers and its sampling rate."""
-    if release.mechanism == "local":
-        return (release.noise_multiplier / 2,), 1.0
     parts = (release.noise_multiplier, *([release.count_multiplier] if release.count_multiplier else []))
+    parts = tuple(p / release.distance for p in parts)  # a distance of 2 halves what the noise is worth
     return parts, release.sampling_rate
 
 
@@ -113,7 +109,7 @@ class Release:
 
     Attributes:
       round: the round; twice in the ledger if it had to be run again.
-      mechanism: "gaussian", "adaptive" or "local".
+      mechanism: the name of a file of `fedlm/privacy/mechanisms/`, or "vocabulary".
       sampling_rate: probability with which each client was in it.
       noise_multiplier: standard deviation of the noise on the sum of updates, over the sensitivity.
       clip_norm: the bound C of an update.
@@ -123,7 +119,8 @@ class Release:
       count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
       threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
         of one client alone did; it is added to the Gaussian's delta.
-      compositions: how often the worst-off client pays for it: 1, or under "local" 0 where it did not take part.
+      compositions: how often the worst-off client pays for it: 1, or 0 where it did not take part.
+      distance: how many times the sensitivity the sums of two neighbours differ (`Traits.distance`).
     """
 
     round: int
@@ -138,3 +135,9 @@ class Release:
     compositions: int = 1
     threshold: int = 0
     delta: float = 0.0
+    distance: float = 1.0
+
+    @property
+    def is_of_a_round(self) -> bool:
+        """Whether it is the release of a round of training; a vocabulary is released before the first one."""
+        return self.round > 0

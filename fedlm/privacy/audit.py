@@ -15,10 +15,8 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 from fedlm.aggregation.exact import ExactSum
-from fedlm.privacy.clipping import contribute
-from fedlm.privacy.mechanisms.gaussian import noise_source
 from fedlm.privacy.mechanisms.registry import build_mechanism
-from fedlm.privacy.noise import Source
+from fedlm.privacy.noise import Source, noise_source
 from fedlm.privacy.settings import PrivacySettings
 
 CONFIDENCE = 0.95
@@ -95,10 +93,10 @@ def released_canaries(
       noise: factor on the noise (below 1: a broken mechanism, for the audit of the audit).
       source: noise bits; by default those of the settings.
     """
-    mechanism, source = build_mechanism(settings, len(inside)), source or noise_source(settings)
+    mechanism, source = build_mechanism(settings, len(inside)), source or noise_source(settings.reproducible)
     event = mechanism.event(1, np.zeros(0, np.uint64))
     one = ExactSum((np.zeros(1, np.int64),))  # one coordinate is all that a canary touches
-    contribute(one, (np.full(1, 1e3, np.float32),), 1, settings, event.clip_norm, source)
+    mechanism.contribute(one, (np.full(1, 1e3, np.float32),), 1, source)
     silent = ExactSum((np.zeros(len(inside), np.int64),))
     drawn = mechanism.release(event, silent, source)[0] * noise
     return np.asarray((np.where(inside, one.sums[0][0], 0) + drawn) / max(event.noise_std, 1), np.float64)

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.aggregation.exact import SCALE, ExactSum
+from fedlm.aggregation.exact import SCALE
 from fedlm.errors import FedLMError
-from fedlm.privacy.mechanisms.local import noised_contribution
-from fedlm.privacy.noise import Source
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import IntSums, Weights
 
@@ -55,7 +53,7 @@ def clip(update: Weights, max_norm: float) -> BoundedUpdate:
       max_norm: the bound, same unit as the weights; > 0 and finite.
 
     Raises:
-      ValueError: `max_norm` does not do, or the update holds NaN or infinity (scaling could not bound it).
+      ValueError: `max_norm` is not positive and finite, or the update holds NaN or infinity (scaling could not bound it).
 
     >>> clip((np.array([3.0], np.float32), np.array(4.0, np.float32)), 2.5).arrays[0].round(6)
     array([1.5])
@@ -68,6 +66,13 @@ def clip(update: Weights, max_norm: float) -> BoundedUpdate:
     below = norm <= max_norm * (1 - _MARGIN)
     scale = 1.0 if below else max_norm * (1 - _MARGIN) / norm
     return BoundedUpdate(tuple(np.asarray(a, np.float64) * scale for a in update), max_norm, below)
+
+
+def clip_or_none(update: Weights | None, max_norm: float) -> BoundedUpdate | None:
+    """Returns a client's clipped update; None if there is none, or it holds NaN or infinity and cannot be bounded."""
+    if update is None or not math.isfinite(l2_norm(update)):
+        return None
+    return clip(update, max_norm)
 
 
 def contribution(update: BoundedUpdate, weight: int, settings: PrivacySettings) -> IntSums:
@@ -87,37 +92,3 @@ def contribution(update: BoundedUpdate, weight: int, settings: PrivacySettings) 
     if l2_norm(integers) > settings.sensitivity(update.max_norm, dimension):
         raise FedLMError("A contribution is longer than its bound.")
     return integers
-
-
-def contribute(
-    total: ExactSum, update: Weights | None, weight: int, settings: PrivacySettings, clip_norm: float, source: Source
-) -> bool:
-    """Clips a client's update and adds it to the sum in place.
-
-    Args:
-      total: the chunk's sum.
-      update: local - global; None if the client failed.
-      weight: the client's weight.
-      settings: of the run.
-      clip_norm: the bound of this round.
-      source: noise bits, under "local" only.
-
-    Returns:
-      False if the client failed or its update is not finite. It then adds nothing; under "local", where the server
-      would see that, noise around zero.
-    """
-    try:
-        if update is None:
-            raise ValueError("The client failed.")
-        bounded, usable = clip(update, clip_norm), True
-    except ValueError:
-        total.failed += 1
-        if settings.mechanism.name != "local":
-            return False
-        zeros = tuple(np.zeros(s.shape) for s in total.sums)
-        bounded, usable = BoundedUpdate(zeros, clip_norm, was_below=True), False
-    integers = contribution(bounded, weight, settings)
-    if settings.mechanism.name == "local":
-        integers = noised_contribution(settings, integers, bounded.max_norm, source)
-    total.add_integers(integers, weight if usable else 0, below=usable and bounded.was_below, counts=usable)
-    return usable

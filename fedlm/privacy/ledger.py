@@ -6,15 +6,17 @@ noise and charged a second time.
 
 import json
 import math
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from fedlm.errors import BudgetError, FedLMError
 from fedlm.privacy.accounting import Method, Release, epsilon
-from fedlm.privacy.guarantee import adversary, assumptions, neighbours
+from fedlm.privacy.guarantee import assumptions
+from fedlm.privacy.mechanisms.registry import mechanism_traits
 from fedlm.privacy.settings import PrivacySettings
+from fedlm.spec import Spec
+from fedlm.system.files import write_atomic
 
 FILE = "ledger.json"
 _COUNT = "checkpoint/ledger.count"
@@ -106,12 +108,14 @@ class Ledger:
             "epsilon": "none" if self.settings.reproducible else _finite(self.epsilon()),
             "delta": self.settings.delta,
             "accountant": "dp-accounting: Renyi DP at integer orders, which holds for the discrete Gaussian",
-            "neighbours": neighbours(self.settings),
-            "adversary": adversary(self.settings),
+            "neighbours": self.settings.traits.neighbours,
+            "adversary": self.settings.traits.adversary,
             "initial_weights": self._initial,
             "assumptions": assumptions(self.settings),
             "not_covered": [*([f"initial weights: {_FROM_RUN}"] if self._initial == _FROM_RUN else []), *_NOT_COVERED],
-            "settings": {k: v for k, v in asdict(self.settings).items() if k not in ("mechanism", "weighting")},
+            "settings": {
+                k: v for k, v in asdict(self.settings).items() if k not in ("mechanism", "traits", "weighting")
+            },
             "releases": [asdict(r) for r in self.releases],
         }
 
@@ -124,17 +128,15 @@ class Ledger:
         since = f", counted from {_FROM_RUN}" if self._initial == _FROM_RUN else ""
         return (
             f"{kind}({self.epsilon():.4g}, {self.settings.delta:g})-differential privacy for "
-            f"{neighbours(self.settings)}, against {adversary(self.settings)}; "
-            f"{sum(r.mechanism != 'vocabulary' for r in self.releases)} releases of "
-            f"{_NAMES[self.settings.mechanism.name]}{self._words()}{since}"
+            f"{self.settings.traits.neighbours}, against {self.settings.traits.adversary}; "
+            f"{sum(r.is_of_a_round for r in self.releases)} releases of "
+            f"{self.settings.traits.title}{self._words()}{since}"
         )
 
     def _words(self) -> str:
         """Returns what the statement says of vocabularies; nothing if there is none."""
         found = [
-            f"threshold {r.threshold}" if r.threshold else "candidates"
-            for r in self.releases
-            if r.mechanism == "vocabulary"
+            f"threshold {r.threshold}" if r.threshold else "candidates" for r in self.releases if not r.is_of_a_round
         ]
         return f", and a vocabulary by the discrete Gaussian mechanism ({', '.join(found)})" if found else ""
 
@@ -151,7 +153,7 @@ class Ledger:
         if self._path is not None:
             path = self._path.parent / _COUNT
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            _write_through(path, str(len(self.releases)))
+            write_atomic(path, str(len(self.releases)))
 
     def _write(self) -> None:
         if self._path is None:
@@ -160,29 +162,7 @@ class Ledger:
         lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in content.items() if k != "releases"]
         rows = ",\n  ".join(json.dumps(r) for r in content["releases"])
         text = "{\n" + ",\n".join([*lines, f'"releases": [\n  {rows}\n]']) + "\n}\n"
-        _write_through(self._path, text)
-
-
-def _write_through(path: Path, text: str) -> None:
-    """Writes a file whole, and to the disk itself: the rename too must be there before noise is drawn."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-_NAMES = {
-    "gaussian": "the Poisson-sampled discrete Gaussian mechanism",
-    "adaptive": "the Poisson-sampled discrete Gaussian mechanism with adaptive clipping (sum and count)",
-    "local": "the discrete Gaussian mechanism on each client's update",
-}
+        write_atomic(self._path, text)  # durable, name and all, before noise is drawn
 
 
 def _finite(value: float) -> float | str:
@@ -193,9 +173,7 @@ def _read(path: Path) -> tuple[list[Release], str]:
     try:
         content = json.loads(path.read_text())
         rows, initial = content["releases"], content.get("initial_weights", _FROM_SEED)
-        later = ("threshold", "delta")  # older ledgers have no vocabulary
-        names = [f.name for f in fields(Release)]
-        found = [Release(**{n: row[n] for n in names if n in row or n not in later}) for row in rows]
+        found = [_release(row) for row in rows]
         if not all(_makes_sense(r) for r in found):
             raise ValueError("a release is out of range")
         return found, str(initial)
@@ -203,7 +181,16 @@ def _read(path: Path) -> tuple[list[Release], str]:
         raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None
 
 
+def _release(row: dict[str, Any]) -> Release:
+    """Returns a line of the file; older ledgers have no vocabulary, and leave the distance to the mechanism."""
+    later = ("threshold", "delta", "distance")
+    values = {f.name: row[f.name] for f in fields(Release) if f.name in row or f.name not in later}
+    if "distance" not in row and row["round"] > 0:
+        values["distance"] = mechanism_traits(Spec(row["mechanism"], {})).distance
+    return Release(**values)
+
+
 def _makes_sense(release: Release) -> bool:
-    numbers = (release.noise_multiplier, release.sampling_rate, release.compositions, release.round)
+    numbers = (release.noise_multiplier, release.sampling_rate, release.compositions, release.round, release.distance)
     positive = all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers)
-    return positive and release.sampling_rate <= 1
+    return positive and release.sampling_rate <= 1 and release.distance >= 1

@@ -12,6 +12,7 @@ Bits are AES-256-CTR under a key that is drawn anew from the operating system fo
 """
 
 import decimal
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from fedlm.types import IntSums
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -133,3 +136,22 @@ def discrete_gaussian(sigma: int, count: int, source: Source = os.urandom) -> In
         out[filled : filled + len(drawn)] = drawn
         filled += len(drawn)
     return out
+
+
+def with_noise(sums: IntSums, std: int, source: Source) -> IntSums:
+    """Returns integer arrays with independent discrete Gaussian noise added; `std` 0 adds none."""
+    if std == 0:
+        return sums
+    noise, place, out = discrete_gaussian(std, sum(s.size for s in sums), source), 0, []
+    for s in sums:
+        out.append(s + noise[place : place + s.size].reshape(s.shape))
+        place += s.size
+    return tuple(out)
+
+
+def noise_source(reproducible: bool, *seed: int) -> Source:
+    """Returns where noise bits come from: the operating system, or in a run marked reproducible the seed."""
+    if not reproducible:
+        return os.urandom
+    start = b"fedlm noise " + b",".join(str(s).encode() for s in seed)
+    return lambda count: hashlib.shake_256(start).digest(count)

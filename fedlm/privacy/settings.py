@@ -8,9 +8,35 @@ from fedlm.errors import ConfigError
 from fedlm.privacy.noise import MAX_SIGMA
 from fedlm.spec import Spec
 
-MECHANISMS = ("none", "gaussian", "adaptive", "local")
 MAX_MULTIPLIER = 1e6
-ADAPTIVE_OPTIONS = ("quantile", "learning_rate", "count_noise")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is true of a mechanism, whatever the run; a mechanism's file states it.
+
+    Attributes:
+      private: whether it gives differential privacy at all.
+      title: its name in a statement.
+      neighbours: which two data sets may not be told apart.
+      adversary: against whom the statement holds.
+      assumptions: what has to be true for that, beside what holds for all mechanisms.
+      counts_population: whether the statement rests on the public size of the population, as amplification by sampling does.
+      distance: how many times the sensitivity the sums of neighbours differ: 1 where a client is added or removed, 2
+        where its text is replaced.
+      node_noise: whether nodes add the noise.
+      moves_norm: whether the clip norm changes from round to round, by what was released.
+    """
+
+    private: bool
+    title: str = ""
+    neighbours: str = ""
+    adversary: str = ""
+    assumptions: tuple[str, ...] = ()
+    counts_population: bool = False
+    distance: float = 1.0
+    node_noise: bool = False
+    moves_norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -18,9 +44,10 @@ class PrivacySettings:
     """The privacy part of a run's configuration. All of it is public.
 
     Attributes:
-      mechanism: "none", "gaussian", "adaptive(quantile=..., learning_rate=..., count_noise=...)" or "local".
+      mechanism: a file of `fedlm/privacy/mechanisms/`, with options.
+      traits: of the mechanism.
       weighting: "uniform", or "capped(tokens=cap)".
-      clip_norm: bound of a client's update; under "adaptive" that of the first round.
+      clip_norm: bound of a client's update; where the mechanism moves it, that of the first round.
       noise_multiplier: standard deviation of the noise over the sensitivity; 0 is no noise and no guarantee.
       sampling_rate: probability that a client is drawn in a round (Poisson).
       cohort_size: the cohort that is expected, the denominator of the mean under "uniform".
@@ -32,6 +59,7 @@ class PrivacySettings:
     """
 
     mechanism: Spec
+    traits: Traits
     weighting: Spec
     clip_norm: float
     noise_multiplier: float
@@ -46,7 +74,7 @@ class PrivacySettings:
     @property
     def on(self) -> bool:
         """Whether the run is private at all."""
-        return self.mechanism.name != "none"
+        return self.traits.private
 
     @property
     def cap(self) -> int:
@@ -100,13 +128,10 @@ class PrivacySettings:
         if not self.on:
             names = ("clip_norm", "noise_multiplier", "sampling_rate", "epsilon_budget", "noise_cohort_size")
             unused = [n for n in names if getattr(self, n)]
-            what = f"without mechanism=gaussian, adaptive or local there is no privacy, and no {', '.join(unused)}"
+            what = f"without a mechanism (docs/differential-privacy.md) there is no privacy, and no {', '.join(unused)}"
             _refuse(bool(unused), what)
             return
         name = self.mechanism.name
-        _refuse(name not in MECHANISMS, f"there is no mechanism {name!r}; they are: {', '.join(MECHANISMS)}")
-        unknown = set(self.mechanism.options) - (set(ADAPTIVE_OPTIONS) if name == "adaptive" else set())
-        _refuse(bool(unknown), f"mechanism {name!r} has no option {', '.join(sorted(unknown))}")
         numbers = all(type(v) in (int, float) and math.isfinite(v) for v in self.mechanism.options.values())
         _refuse(not numbers, f"the options of mechanism {name!r} are numbers")
         _refuse(self.clip_norm <= 0, f"mechanism={name} adds noise, which means nothing without a clip_norm > 0")
@@ -122,7 +147,7 @@ class PrivacySettings:
         _refuse(not accepts_mean, "privacy needs a strategy that takes the cohort's mean, such as FedAvg or FedAdam")
         smaller = 0 < self.noise_cohort_size < self.cohort_size
         _refuse(smaller, "noise_cohort_size must be at least cohort_size")
-        _refuse(self.simulated and name == "local", "noise_cohort_size means nothing for mechanism=local")
+        _refuse(self.simulated and self.traits.node_noise, f"noise_cohort_size means nothing for mechanism={name}")
 
     def check_told_norm(self, told: float) -> None:
         """Refuses the clip norm of a message that is not the run's, which noise and statement are for.
@@ -130,11 +155,10 @@ class PrivacySettings:
         Raises:
           ConfigError: it is another, and the mechanism is not the one that moves it from round to round.
         """
-        moves = self.mechanism.name == "adaptive"
         _refuse(
-            told != self.clip_norm and not moves,
+            told != self.clip_norm and not self.traits.moves_norm,
             f"the message asks for clipping to {told!r}, but the run's clip_norm is {self.clip_norm!r}, "
-            "and only mechanism=adaptive moves it",
+            f"and mechanism={self.mechanism.name} does not change it",
         )
 
     def check_overflow(self, clip_norm: float, dimension: int, clients: int) -> None:
@@ -144,7 +168,7 @@ class PrivacySettings:
           ConfigError: they could.
         """
         sigma, each = self.noise_std(clip_norm, dimension), self.sensitivity(clip_norm, dimension)
-        noises = math.sqrt(clients) if self.mechanism.name == "local" else 1.0
+        noises = math.sqrt(clients) if self.traits.node_noise else 1.0
         too_large = sigma > MAX_SIGMA or each * clients + 40 * sigma * noises > LIMIT
         _refuse(too_large, f"clip_norm {clip_norm:g} with {clients} clients and this noise could overflow the sums")
 

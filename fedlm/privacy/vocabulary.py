@@ -130,14 +130,19 @@ def plan_words(epsilon: float, delta: float, words: int, candidates: bool = Fals
     return WordRelease(words, epsilon, delta, std, threshold, delta_words)
 
 
-def ledger_release(plan: WordRelease, *, local: bool = False) -> Release:
-    """Returns the line of a run's ledger. Under `local` neighbours differ by a whole client's text: two sets of words, so
-    the sensitivity is sqrt(2) times as large."""
+def ledger_release(plan: WordRelease, distance: float = 1.0) -> Release:
+    """Returns the line of a run's ledger.
+
+    Args:
+      plan: how words are counted.
+      distance: `Traits.distance` of the run's mechanism. Where neighbours differ by a whole client's text there are two
+        sets of words, so the sensitivity is sqrt(2) times as large.
+    """
     return Release(
         round=0,
         mechanism="vocabulary",
         sampling_rate=1.0,
-        noise_multiplier=plan.noise_multiplier / (math.sqrt(2) if local else 1.0),
+        noise_multiplier=plan.noise_multiplier / math.sqrt(distance),
         clip_norm=math.sqrt(plan.words),
         cap=1,
         clients=0,

@@ -1,8 +1,8 @@
-"""Measures the ranges that `encoder.py` rounds to 8 bits on: the smallest and largest input of each product in float32.
+"""Measures the ranges in which `names/encoder.py` rounds to 8 bits: the smallest and largest input of each matrix product.
 
     python -m fedlm.scrub.calibrate TEXTS.jsonl...
 
-Each file is JSONL with `text`; the first 200 texts of each are read.
+Each file is JSONL with `text`; the first 200 texts of each are read. The network runs in float32.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Scrubbing: personal data out, placeholders in.
 
-Presidio's recognisers and ours (`recognisers/`, one file each) find it; each finding becomes the placeholder of its kind,
-a stand-in, or nothing. Only `Scrubber.scrub` makes a `ScrubbedText`, and sealing accepts nothing else.
+Presidio's recognisers and ours (`recognisers/`, one per file) find it. Each finding is replaced by the placeholder of its
+kind, by a surrogate, or by nothing. Only `Scrubber.scrub` makes a `ScrubbedText`, and sealing accepts nothing else.
 """
 
 import os
@@ -15,12 +15,12 @@ from fedlm.errors import ConfigError
 from fedlm.scrub.kinds import KIND_OF_ENTITY, WRITTEN, Kind, strip_placeholders
 from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
-from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.scrub.surrogates import Surrogates
 from fedlm.system.threads import in_groups
 
-GROUP_CHARACTERS = 20_000  # of texts that are looked at together
-SHORTEST_REST = 3  # letters or figures in what an overlap leaves of a finding
-GROUP_TEXT = 20  # what a text weighs in a group, however short it is
+GROUP_CHARACTERS = 20_000  # of texts that are analysed together
+SHORTEST_REST = 3  # letters or digits that must remain of a finding beside an overlap
+GROUP_TEXT = 20  # the fixed cost of a text in a group, in characters
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Finding:
     Attributes:
       start, end: characters [start, end) of the text.
       kind: what it is.
-      score: how certain, 0 to 1.
-      label: Presidio's name of it.
+      score: certainty, 0 to 1.
+      label: the entity, as the recogniser calls it.
     """
 
     start: int
@@ -41,7 +41,7 @@ class Finding:
     label: str = ""
 
 
-_MAKERS = object()
+_MAKERS = object()  # the proof that a ScrubbedText was made here; no other module has it
 
 
 @dataclass(frozen=True)
@@ -57,54 +57,54 @@ class ScrubbedText:
 
 
 class Scrubber:
-    """Finds and replaces personal data. What is found in a text depends on no other text; several threads may share one.
+    """Finds and replaces personal data. Findings in a text depend on no other text. Several threads may share a scrubber.
 
     Args:
-      spec: `full` (patterns and the names model), `patterns` (no model) or `none` (asked for by name only), with the
-        options of `fedlm.scrub.profile`.
+      spec: `full` (patterns and the names model), `patterns` (no model) or `none` (nothing is scrubbed), with the options
+        of `fedlm.scrub.profile`.
 
     Raises:
-      ConfigError: no such profile or option.
+      ConfigError: there is no such profile or option.
     """
 
     def __init__(self, spec: str = "full") -> None:
         self.spec = spec
         self.profile = parse_profile(spec)
         self._analyzer: Any = None
-        if self.profile.name != "none":
+        if self.profile.scope.patterns:
             from fedlm.scrub import presidio  # loads spaCy
 
             self._analyzer = presidio.Analyzer(self.profile)
 
     @contextmanager
     def spread(self, characters: int) -> Iterator[int]:
-        """Uses processes of their own meanwhile, if so many characters are worth it; yields how many threads keep them busy.
+        """Analyses in several processes inside the block, if there are enough characters; yields the threads to use.
 
-        Without scrubbing that is none.
+        Without scrubbing, there are none.
         """
         if self._analyzer is None:
             yield 0
             return
         count = worth(characters)
         if not count:
-            yield os.cpu_count() or 1  # the model, at least, runs outside the interpreter's lock
+            yield os.cpu_count() or 1  # the model runs outside the interpreter's lock
             return
-        alone, self._analyzer = self._analyzer, Processes(self.profile, count)
+        own, self._analyzer = self._analyzer, Processes(self.profile, count)
         try:
-            yield count + 1
+            yield count + 1  # one more than processes, so that none waits for its next texts
         finally:
             self._analyzer.close()
-            self._analyzer = alone
+            self._analyzer = own
 
     def find(self, text: str) -> list[Finding]:
         """Returns the findings in `text`, in order and without overlaps."""
         return self.find_all([text])[0]
 
     def find_all(self, texts: Sequence[str]) -> list[list[Finding]]:
-        """Returns the findings in each text: the same as alone, but short texts cost less together."""
+        """Returns the findings in each text, as `find` does; short texts are faster together."""
         if self._analyzer is None:
             return [[] for _ in texts]
-        found: dict[str, list[Finding]] = {text: [] for text in texts}  # what was said twice is read once
+        found: dict[str, list[Finding]] = {text: [] for text in texts}  # equal texts are analysed once
         for group in in_groups(filter(None, found), weight, GROUP_CHARACTERS):
             for text, results in zip(group, self._analyzer.analyze_all(group), strict=True):
                 found[text] = self._findings(text, results)
@@ -113,52 +113,53 @@ class Scrubber:
     def _findings(self, text: str, results: Iterable[tuple[int, int, str, float]]) -> list[Finding]:
         found = (Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in results)
         kept = resolve((_trim(text, f) for f in found if self.profile.accepts(f.kind, f.score)), text)
-        if self.profile.name == "full":
+        if self.profile.scope.models:
+            # Only a model is certain of names that have no form; their other occurrences are found by the word itself.
             again = [f for f in _repeated(text, kept) if self.profile.accepts(f.kind, f.score)]
             kept = resolve([*kept, *again]) if again else kept
         return list(_beside_placeholders(text, kept)) if "<" in text else kept
 
     def scrub(
-        self, text: str, counts: Counter[str] | None = None, pseudonyms: Pseudonyms | None = None
+        self, text: str, counts: Counter[str] | None = None, surrogates: Surrogates | None = None
     ) -> ScrubbedText:
         """Returns `text` with each finding replaced; adds findings per kind to `counts`.
 
-        Private-use characters are taken out first, so that no text can forge a placeholder.
+        Private-use characters are removed first, so that no text can forge a placeholder.
 
         Raises:
-          ConfigError: the profile asks for pseudonyms and none were given.
+          ConfigError: the profile asks for surrogates and none were given.
         """
-        return self.scrub_all([text], counts, pseudonyms)[0]
+        return self.scrub_all([text], counts, surrogates)[0]
 
     def scrub_all(
-        self, texts: Sequence[str], counts: Counter[str] | None = None, pseudonyms: Pseudonyms | None = None
+        self, texts: Sequence[str], counts: Counter[str] | None = None, surrogates: Surrogates | None = None
     ) -> list[ScrubbedText]:
-        """Returns what `scrub` returns of each text; short texts cost less together.
+        """Returns what `scrub` returns for each text; short texts are faster together.
 
         Raises:
-          ConfigError: the profile asks for pseudonyms and none were given.
+          ConfigError: the profile asks for surrogates and none were given.
         """
         clean = [strip_placeholders(text) for text in texts]
         done = []
         for text, findings in zip(clean, self.find_all(clean), strict=True):
             if counts is not None:
                 counts.update(f.kind.name for f in findings)
-            done.append(ScrubbedText(put(text, findings, self.stand_ins(text, findings, pseudonyms)), _MAKERS))
+            done.append(ScrubbedText(put(text, findings, self.replacements(text, findings, surrogates)), _MAKERS))
         return done
 
-    def stand_ins(self, text: str, findings: Sequence[Finding], pseudonyms: Pseudonyms | None) -> list[str]:
-        """Returns what takes each finding's place, as the profile's mode says."""
+    def replacements(self, text: str, findings: Sequence[Finding], surrogates: Surrogates | None) -> list[str]:
+        """Returns what replaces each finding, according to the profile's mode."""
         if self.profile.mode == "remove":
             return ["" for _ in findings]
         if self.profile.mode == "placeholder":
             return [f.kind.placeholder for f in findings]
-        if pseudonyms is None:
-            raise ConfigError("scrub mode='pseudonym' needs a key, which this command does not have.")
-        return [pseudonyms.stand_in(f.kind, text[f.start : f.end]) for f in findings]
+        if surrogates is None:
+            raise ConfigError("The scrub mode pseudonym needs a key, and this command has none.")
+        return [surrogates.surrogate(f.kind, text[f.start : f.end]) for f in findings]
 
 
 def _beside_placeholders(text: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yields findings without the placeholders that text scrubbed before has; whatever else they cover stays found."""
+    """Yields findings without the placeholders in text that was scrubbed before; the rest of each finding is kept."""
     written = [m.span() for m in WRITTEN.finditer(text)]
     for f in findings:
         inside = [(a, b) for a, b in written if a < f.end and f.start < b]
@@ -166,7 +167,7 @@ def _beside_placeholders(text: str, findings: Iterable[Finding]) -> Iterator[Fin
 
 
 def _repeated(text: str, findings: Sequence[Finding]) -> list[Finding]:
-    """Returns the other places of names that are certain in one place."""
+    """Returns further occurrences of names that are certain in one place."""
     from fedlm.scrub.names import consistency, lexicon  # load name lists
 
     sure = [(f.start, f.end) for f in findings if f.kind == Kind.PERSON and f.score >= consistency.SURE]
@@ -179,15 +180,15 @@ def _repeated(text: str, findings: Sequence[Finding]) -> list[Finding]:
 
 
 def weight(text: str) -> int:
-    """Returns what a text weighs in a group."""
+    """Returns the cost of a text in a group, in characters."""
     return len(text) + GROUP_TEXT
 
 
 def resolve(findings: Iterable[Finding], text: str = "") -> list[Finding]:
     """Returns findings without overlaps, in order: the most certain wins, then the longest, then the first.
 
-    What the others cover beside the winner stays found, if `text` has letters or figures enough there: a date in front of
-    an address that took its year for a house number is no less a date.
+    The part of a loser beside the winner stays a finding if it has enough letters or digits in `text`: a date in front of
+    an address remains a date, although the address took its year for a house number.
     """
     kept: list[Finding] = []
     for f in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start, f.label)):
@@ -198,7 +199,7 @@ def resolve(findings: Iterable[Finding], text: str = "") -> list[Finding]:
 
 
 def _without(f: Finding, spans: Iterable[tuple[int, int]]) -> list[Finding]:
-    """Returns the parts of a finding outside of spans that are in order and overlap it."""
+    """Returns the parts of a finding outside spans, which are in order and overlap it."""
     edges = [f.start, *(edge for span in spans for edge in span), f.end]
     return [replace(f, start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
 
@@ -214,10 +215,10 @@ def _trim(text: str, f: Finding) -> Finding:
     return Finding(start, max(start, f.end - len(span) + len(span.rstrip())), f.kind, f.score, f.label)
 
 
-def put(text: str, findings: Sequence[Finding], stand_ins: Sequence[str]) -> str:
-    """Returns `text` with each finding's characters replaced by its stand-in."""
+def put(text: str, findings: Sequence[Finding], replacements: Sequence[str]) -> str:
+    """Returns `text` with the characters of each finding replaced."""
     pieces, at = [], 0
-    for f, stand_in in zip(findings, stand_ins, strict=True):
-        pieces += [text[at : f.start], stand_in]
+    for f, replacement in zip(findings, replacements, strict=True):
+        pieces += [text[at : f.start], replacement]
         at = f.end
     return "".join([*pieces, text[at:]])

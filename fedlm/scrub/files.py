@@ -1,10 +1,10 @@
-"""Scrubs a JSONL file line by line, the other keys of a line staying as they are; scores one that has gold spans."""
+"""Scrubs a JSONL file line by line and keeps the other keys; scores a file that has annotated spans."""
 
 import json
-import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,9 @@ from fedlm.errors import ConfigError, CorpusError
 from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.score import Score, Span
-from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.scrub.surrogates import Surrogates
+from fedlm.system.files import replacing
 from fedlm.system.threads import in_groups, in_order
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # it holds what scrubbing misses
 
 
 def scrub_file(
@@ -33,50 +30,57 @@ def scrub_file(
     """Writes `target`, whole or not at all; returns findings per kind.
 
     Args:
-      source: JSONL with a `text` (or a whole number) in each line, and perhaps the `user` who wrote it.
+      source: JSONL with a `text` (or a whole number) in each line, and optionally the `user` who wrote it.
       target: JSONL with `text` scrubbed (placeholders as <KIND>); with `spans`, the text without private-use characters
-        and `spans` of start, end (in characters), label (Presidio's), kind (ours) and score.
+        and `spans` of start, end (in characters), label (the entity), kind and score.
       profile: a scrub spec.
-      key: of stand-ins, for mode="pseudonym"; random if none is given.
-      progress: called with lines done and lines in all.
+      key: of the surrogates, for mode="pseudonym"; random by default.
+      progress: called with lines done and lines in total.
 
     Raises:
-      ConfigError: no such profile, or something is at `target`.
+      ConfigError: there is no such profile, or `target` exists.
       CorpusError: the file is missing or empty, or a line is not an object with a text.
     """
     if target.exists():
-        raise ConfigError(f"{target} is there already: name another place, or remove it first.")
-    scrubber, counts = Scrubber(profile), Counter[str]()
-    key = key or secrets.token_bytes(32)
-    beside = target.with_name(f".{target.name}.new")
+        raise ConfigError(f"{target} exists already: name another file, or remove it first.")
+    scrubber, counts, done = Scrubber(profile), Counter[str](), 0
+    work = _Work(scrubber, key or secrets.token_bytes(32), spans)
+    lines, size = _size(source)
+    with (
+        replacing(target, private=True) as beside,  # scrubbed text still holds what scrubbing missed
+        beside.open("wb") as out,
+        scrubber.spread(size) as threads,
+    ):
+        for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
+            counts.update(found)
+            for record in records:
+                out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            progress(done := done + len(records), lines)
+    return counts
 
-    def fill(record: dict[str, Any], text: str, findings: list[Finding]) -> None:
-        if spans:
-            record |= {"text": text, "spans": [_span(f) for f in findings]}
-        else:
-            pseudonyms = Pseudonyms(key, whole(str(record.get("user", ""))))
-            record["text"] = readable(put(text, findings, scrubber.stand_ins(text, findings, pseudonyms)))
 
-    def work(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+@dataclass(frozen=True)
+class _Work:
+    """Scrubs a group of records; several threads may call it."""
+
+    scrubber: Scrubber
+    key: bytes
+    spans: bool
+
+    def __call__(self, records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str]]:
+        """Returns the records, changed, and the findings per kind."""
         texts = [strip_placeholders(record["text"]) for record in records]
-        found = scrubber.find_all(texts)
+        found = self.scrubber.find_all(texts)
         for record, text, findings in zip(records, texts, found, strict=True):
-            fill(record, text, findings)
+            if self.spans:
+                record |= {"text": text, "spans": [_span(f) for f in findings]}
+            else:
+                record["text"] = self._scrubbed(record, text, findings)
         return records, Counter(f.kind.name for findings in found for f in findings)
 
-    lines, size = _size(source)
-    try:
-        with open(beside, "wb", opener=_private) as out, scrubber.spread(size) as threads:
-            done = 0
-            for records, found in in_order(work, _groups(record for _, record in _records(source)), threads):
-                counts.update(found)
-                for record in records:
-                    out.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-                progress(done := done + len(records), lines)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    return counts
+    def _scrubbed(self, record: dict[str, Any], text: str, findings: list[Finding]) -> str:
+        surrogates = Surrogates(self.key, whole(str(record.get("user", ""))))
+        return readable(put(text, findings, self.scrubber.replacements(text, findings, surrogates)))
 
 
 def score_file(gold: Path, profile: str) -> Score:
@@ -87,8 +91,8 @@ def score_file(gold: Path, profile: str) -> Score:
       profile: a scrub spec.
 
     Raises:
-      ConfigError: no such profile.
-      CorpusError: the file is missing, or a line is not as it should be.
+      ConfigError: there is no such profile.
+      CorpusError: the file is missing or malformed.
     """
     scrubber, score = Scrubber(profile), Score()
     for group in in_groups(_annotated(gold), lambda pair: weight(pair[0]), GROUP_CHARACTERS):
@@ -117,7 +121,7 @@ def _span(f: Finding) -> dict[str, Any]:
 
 
 def _size(source: Path) -> tuple[int, int]:
-    """Returns lines and bytes; 0 of a file that is not there, which `_records` reports."""
+    """Returns lines and bytes; 0 for a missing file, which `_records` reports."""
     if not source.is_file():
         return 0, 0
     with source.open("rb") as lines:
@@ -125,7 +129,7 @@ def _size(source: Path) -> tuple[int, int]:
 
 
 def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields where a line stands, for messages, and its record."""
+    """Yields each line's place, for messages, and its record."""
     if not source.is_file():
         raise CorpusError(f"{source} is a folder, not a file." if source.is_dir() else f"There is no file {source}.")
     if source.stat().st_size == 0:
@@ -133,7 +137,7 @@ def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                continue  # as in a corpus
+                continue  # as in a corpus, blank lines are skipped
             where = f"Line {number} of {source}"
             yield where, _record(line, where)
 

@@ -1,6 +1,6 @@
 """Kinds of personal data, and the placeholder of each: one private-use character, one symbol of the vocabulary.
 
-The order is append-only: a kind's index is its place in the vocabulary of every model ever trained.
+The order is append-only: a kind's index is its position in the vocabulary of every model that was ever trained.
 """
 
 import re
@@ -38,7 +38,7 @@ class Kind(IntEnum):
     CRYPTO_WALLET = 23
     SECRET = 24
     MEDICAL_ID = 25
-    NATIONALITY = 26  # and religion and party: Presidio's NRP
+    NATIONALITY = 26  # with religion and political group: Presidio's NRP
 
     @property
     def placeholder(self) -> str:
@@ -103,43 +103,29 @@ _OF_KIND = {
     Kind.NATIONALITY: "NRP",
 }
 KIND_OF_ENTITY = {entity: kind for kind, entities in _OF_KIND.items() for entity in entities.split()}
+KIND_OF_ENTITY |= {kind.name: kind for kind in Kind}
+"""The kind of each entity. A recogniser names what it finds as Presidio does, or by the kind's own name."""
 
-# A checksum of one digit lets one random number in ten pass. Presidio scores them all 1.0; a telephone number or a card
-# in its own form is more likely than the identity number of one of twenty countries.
-CERTAIN = frozenset(
-    [
-        "CREDIT_CARD",
-        "IBAN_CODE",
-        "EMAIL_ADDRESS",
-        "US_SSN",
-        "CRYPTO",
-        "UK_NINO",
-        "ES_NIE",
-        "ES_NIF",
-        "IT_FISCAL_CODE",
-        "FI_PERSONAL_IDENTITY_CODE",
-        "IN_GSTIN",
-        "UK_DRIVING_LICENCE",
-        "SG_NRIC_FIN",
-        "DE_SOCIAL_SECURITY",
-        "DE_HEALTH_INSURANCE",
-    ]
+# Entities whose form or checksum is strong. A checksum of one digit lets one random number in ten pass, yet Presidio gives
+# every checksum the score 1.0: a telephone or card number in its usual form is more likely than the identity number of one
+# of twenty countries.
+_CERTAIN = (
+    "CREDIT_CARD IBAN_CODE EMAIL_ADDRESS US_SSN CRYPTO UK_NINO ES_NIE ES_NIF "
+    "IT_FISCAL_CODE FI_PERSONAL_IDENTITY_CODE IN_GSTIN UK_DRIVING_LICENCE SG_NRIC_FIN DE_SOCIAL_SECURITY DE_HEALTH_INSURANCE"
 )
-HIGHEST_UNCERTAIN = 0.62
+CERTAIN = frozenset(_CERTAIN.split())
+_WEAK = frozenset(
+    {Kind.NATIONAL_ID, Kind.TAX_ID, Kind.MEDICAL_ID, Kind.PASSPORT, Kind.DRIVING_LICENCE}
+    | {Kind.VEHICLE_PLATE, Kind.BANK_ACCOUNT}
+)
+HIGHEST_UNCERTAIN = (
+    0.62  # below a telephone number in a written form (0.65), above one that is only valid somewhere (0.5)
+)
 
 
 def trusted(entity: str, score: float) -> float:
-    """Returns a score of Presidio's own recognisers, lowered where its checksum is weak."""
+    """Returns a score of Presidio's own recognisers, lowered where the checksum is weak."""
     kind = KIND_OF_ENTITY[entity]
-    weak = {
-        Kind.NATIONAL_ID,
-        Kind.TAX_ID,
-        Kind.MEDICAL_ID,
-        Kind.PASSPORT,
-        Kind.DRIVING_LICENCE,
-        Kind.VEHICLE_PLATE,
-        Kind.BANK_ACCOUNT,
-    }
     if kind in (Kind.IP_ADDRESS, Kind.MAC_ADDRESS) and score >= 0.6:
-        return 0.95  # their form is sure enough; parts of them look like telephone numbers
-    return min(score, HIGHEST_UNCERTAIN) if kind in weak and entity not in CERTAIN else score
+        return 0.95  # the form is certain, but parts of it look like telephone numbers
+    return min(score, HIGHEST_UNCERTAIN) if kind in _WEAK and entity not in CERTAIN else score

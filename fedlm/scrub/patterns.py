@@ -1,4 +1,4 @@
-"""A Presidio recogniser of plain regular expressions, each with its entity, its score and the group that is the finding."""
+"""A Presidio recogniser made of regular expressions, each with its entity, its score and the group that is the finding."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ class Rule:
     """One pattern.
 
     Attributes:
-      entity: Presidio's name of what it finds.
-      pattern: the span is its group `it` if it has one, otherwise the whole match.
-      score: 0.4 passes by itself; below, only where a profile lowers its threshold.
-      accept: a check of the span's text, for what a pattern cannot say.
-      needs: characters of which one must be in the text; a cheap screen.
-      screen: what must be found in the text; a screen for patterns that begin with many choices.
+      entity: a name of `kinds.KIND_OF_ENTITY`.
+      pattern: the finding is the group `it` if there is one, otherwise the whole match.
+      score: certainty, 0 to 1. From 0.4 a finding passes by default; below, only with a lower threshold.
+      accept: a check of the finding's text, for what a pattern cannot express (a checksum).
+      needs: characters of which the text must contain one; a cheap screen.
+      screen: a pattern that the text must contain; a screen for patterns that begin with many alternatives.
     """
 
     entity: str
@@ -30,12 +30,12 @@ class Rule:
 
 
 def rule(entity: str, pattern: str, score: float, *, flags: int = 0, **rest: Any) -> Rule:
-    """Returns a rule from a verbose pattern."""
+    """Returns a rule from a verbose pattern (blanks and comments in it are ignored)."""
     return Rule(entity, re.compile(pattern, re.VERBOSE | flags), score, **rest)
 
 
 class Rules(EntityRecognizer):
-    """Finds what its rules match."""
+    """A recogniser that finds what its rules match."""
 
     def __init__(self, name: str, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
@@ -45,7 +45,7 @@ class Rules(EntityRecognizer):
         """Does nothing."""
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
-        """Returns the spans of the rules whose entities are asked for."""
+        """Returns the spans that match rules of the requested entities."""
         found = []
         for each in self._rules:
             if each.entity not in entities or (each.needs and not any(c in text for c in each.needs)):

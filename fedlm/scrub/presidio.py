@@ -1,7 +1,7 @@
-"""Presidio's analyzer, put together so that it downloads nothing: a blank tokenizer for context words, no spaCy model.
+"""Presidio's analyzer, assembled so that it downloads nothing: a blank tokenizer for context words, no spaCy model.
 
-Presidio's own recognisers all look for figures or signs, so they see only the stretches of a text that have some; ours,
-and the user's, see all of it.
+Presidio's own recognisers all look for digits or special characters, so they read only the stretches of a text that have
+some. Our recognisers and the user's read all of it.
 """
 
 import logging
@@ -16,99 +16,33 @@ from fedlm.scrub.kinds import KIND_OF_ENTITY, trusted
 from fedlm.scrub.names.windows import segments, stretches
 from fedlm.scrub.profile import Profile
 
-# Presidio recognisers that need no download, no server and no digit-free text. Its e-mail, URL, telephone and spaCy
-# recognisers are replaced by ours. The others left out find nothing without a telling word, and much with one.
+# Presidio's recognisers that need no download and no server, and that find nothing in text without digits. Ours replace its
+# recognisers for e-mail, URLs, telephone numbers and names. Those left out find nothing without a context word, and too
+# much with one.
 _OF_PRESIDIO = (
-    *(
-        "CreditCard",
-        "Crypto",
-        "Iban",
-        "Ip",
-        "MacAddress",
-        "MedicalLicense",
-        "Nhs",
-        "UkNino",
-        "UkPostcode",
-        "UkDrivingLicence",
-    ),
-    *(
-        "UkVehicleRegistration",
-        "UkPassport",
-        "UsBank",
-        "UsItin",
-        "UsLicense",
-        "UsPassport",
-        "UsSsn",
-        "UsMbi",
-        "UsNpi",
-        "AbaRouting",
-    ),
-    *(
-        "AuAbn",
-        "AuAcn",
-        "AuMedicare",
-        "AuTfn",
-        "CaSin",
-        "DeHealthInsurance",
-        "DeIdCard",
-        "DeLanr",
-        "DePassport",
-        "DeSocialSecurity",
-    ),
-    *(
-        "DeTaxId",
-        "DeTaxNumber",
-        "DeVatId",
-        "EsNie",
-        "EsNif",
-        "EsPassport",
-        "FiPersonalIdentityCode",
-        "InAadhaar",
-        "InGstin",
-        "InPan",
-    ),
-    *(
-        "InPassport",
-        "InVehicleRegistration",
-        "InVoter",
-        "ItDriverLicense",
-        "ItFiscalCode",
-        "ItIdentityCard",
-        "ItPassport",
-    ),
-    *(
-        "ItVatCode",
-        "KrBrn",
-        "KrDriverLicense",
-        "KrFrn",
-        "KrPassport",
-        "KrRrn",
-        "NgNin",
-        "NgVehicleRegistration",
-        "PhPassport",
-    ),
-    *(
-        "PhTin",
-        "PhUmid",
-        "PlPesel",
-        "SeOrganisationsnummer",
-        "SePersonnummer",
-        "SgFin",
-        "SgUen",
-        "ThTnin",
-        "TrLicensePlate",
-    ),
-    *("TrNationalId", "ZaIdNumber", "ZaPassport", "ZaLicensePlate"),
+    "CreditCard Crypto Iban Ip MacAddress MedicalLicense Nhs UkNino UkPostcode UkDrivingLicence "
+    "UkVehicleRegistration UkPassport UsBank UsItin UsLicense UsPassport UsSsn UsMbi UsNpi AbaRouting "
+    "AuAbn AuAcn AuMedicare AuTfn CaSin DeHealthInsurance DeIdCard DeLanr DePassport DeSocialSecurity "
+    "DeTaxId DeTaxNumber DeVatId EsNie EsNif EsPassport FiPersonalIdentityCode InAadhaar InGstin InPan "
+    "InPassport InVehicleRegistration InVoter ItDriverLicense ItFiscalCode ItIdentityCard ItPassport "
+    "ItVatCode KrBrn KrDriverLicense KrFrn KrPassport KrRrn NgNin NgVehicleRegistration PhPassport PhTin "
+    "PhUmid PlPesel SeOrganisationsnummer SePersonnummer SgFin SgUen ThTnin TrLicensePlate TrNationalId "
+    "ZaIdNumber ZaPassport ZaLicensePlate"
 )
 
 Result = tuple[int, int, str, float]
 
 
+def our_recognisers() -> list[Any]:
+    """Returns the modules of `recognisers/`, in the order of their names: each has `build` and `RUNS_MODEL`."""
+    return [import_module(f"{recognisers.__name__}.{m.name}") for m in iter_modules(recognisers.__path__)]
+
+
 class Analyzer:
-    """Presidio over stretches, and ours over whole texts.
+    """Presidio's recognisers over stretches, and ours over whole texts.
 
     Args:
-      profile: `patterns` leaves out the recognisers that run a model; `extra` names a module of the user's.
+      profile: its scope says which recognisers run; `extra` names the user's module.
 
     Raises:
       ConfigError: the module is missing or has no build().
@@ -118,19 +52,18 @@ class Analyzer:
         logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
         from presidio_analyzer import predefined_recognizers
 
-        found = (import_module(f"{recognisers.__name__}.{m.name}") for m in iter_modules(recognisers.__path__))
-        ours = [m.build() for m in found if profile.name == "full" or not m.RUNS_MODEL]
-        self._together = [r for r in ours if hasattr(r, "analyze_all")]  # a model's, which many texts share
-        self._alone = [r for r in ours if not hasattr(r, "analyze_all")]
-        classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO)
+        ours = [m.build() for m in our_recognisers() if profile.scope.models or not m.RUNS_MODEL]
+        self._batched = [r for r in ours if hasattr(r, "analyze_all")]  # a model is faster over several texts at once
+        self._single = [r for r in ours if not hasattr(r, "analyze_all")]
+        classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO.split())
         self._presidio = _engine([c(supported_language="en") for c in classes])
         self._extra = _engine([_load(profile.extra)]) if profile.extra else None
         self._lowest = profile.lowest
 
     def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
-        """Returns (start, end, entity, score) of whatever reaches the profile's lowest threshold; spans may overlap."""
+        """Returns (start, end, entity, score) of everything that reaches the profile's lowest threshold; spans may overlap."""
         found = [list(self._analyze(text)) for text in texts]
-        for recogniser in self._together:
+        for recogniser in self._batched:
             for results, more in zip(found, recogniser.analyze_all(list(texts)), strict=True):
                 results += ((r.start, r.end, r.entity_type, r.score) for r in more)
         return found
@@ -140,7 +73,7 @@ class Analyzer:
             for a, b, entity, score in self._by_presidio(text[start:end]):
                 if _is_whole(text, start + a, start + b):
                     yield start + a, start + b, entity, score
-        for recogniser in self._alone:
+        for recogniser in self._single:
             for r in recogniser.analyze(text, recogniser.supported_entities, None):
                 yield r.start, r.end, r.entity_type, r.score
         if self._extra is not None:
@@ -155,7 +88,7 @@ class Analyzer:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether a finding is not the inside of a longer word or number: half an IBAN may pass another country's checksum."""
+    """Whether a finding is no part of a longer word or number: half an IBAN may pass another country's checksum."""
     return not (text[start - 1 : start].isalnum() and text[start].isalnum()) and not (
         text[end : end + 1].isalnum() and text[end - 1].isalnum()
     )
@@ -177,10 +110,10 @@ def _load(module: str) -> Any:
     try:
         recogniser = import_module(module).build()
     except (ImportError, AttributeError, ValueError):
-        raise ConfigError(f"scrub extra={module!r} is no module with a function build().") from None
+        raise ConfigError(f"scrub extra={module!r} does not name a module with a function build().") from None
     unknown = sorted(set(recogniser.supported_entities) - set(KIND_OF_ENTITY))
     if unknown:
         raise ConfigError(
-            f"scrub extra={module!r} finds {', '.join(unknown)}, which is no kind; see fedlm/scrub/kinds.py."
+            f"scrub extra={module!r} finds {', '.join(unknown)}: name a kind or an entity of fedlm/scrub/kinds.py."
         )
     return recogniser

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-# Labels of other annotations to the names that both sides are compared under.
+# Labels of other annotation schemes, and the names under which both sides are compared.
 SAME = {
     **dict.fromkeys(("PER", "GIVEN_NAME", "SURNAME"), "PERSON"),
     **dict.fromkeys(("LOC", "GPE", "ADDRESS", "STREET_ADDRESS"), "LOCATION"),
@@ -29,7 +29,7 @@ class Score:
     """Counts that add.
 
     Attributes:
-      kinds: of each label: gold, found, and of them the exact and overlapping ones, seen from either side.
+      kinds: for each label, the spans in gold and found, and of both those with an exact or overlapping partner.
       characters: non-blank characters: gold, masked (of gold), found, true (of found).
     """
 
@@ -37,7 +37,7 @@ class Score:
     characters: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: str, gold: Sequence[Span], found: Sequence[Span]) -> None:
-        """Adds one text: gold and found spans (start, end, label); those found must not overlap."""
+        """Adds one text: gold and found spans (start, end, label); found spans must not overlap."""
         truth, guess = canonical(text, gold), canonical(text, found)
         for name, ours, others in (("gold", truth, guess), ("found", guess, truth)):
             for span in ours:
@@ -46,7 +46,7 @@ class Score:
                 counts[f"{name} exact"] += span in others
                 counts[f"{name} overlap"] += any(o[2] == span[2] and o[0] < span[1] and o[1] > span[0] for o in others)
         covered, hit = (_cover(spans) for spans in (guess, truth))
-        # gold spans may overlap: each counts, as in the published scores; found ones do not
+        # Gold spans may overlap: each one counts, as in the published scores.
         for a, b, _ in truth:
             self.characters["gold"] += sum(not text[i].isspace() for i in range(a, b))
             self.characters["masked"] += sum(not text[i].isspace() and i in covered for i in range(a, b))
@@ -55,7 +55,7 @@ class Score:
             self.characters["true"] += sum(not text[i].isspace() and i in hit for i in range(a, b))
 
     def rows(self) -> list[dict[str, str | int | float | None]]:
-        """Returns one row a label, the most frequent first, and one of all together."""
+        """Returns one row per label, the most frequent first, and one for all labels together."""
         total: Counter[str] = Counter()
         for counts in self.kinds.values():
             total.update(counts)
@@ -64,13 +64,13 @@ class Score:
 
     @property
     def masked(self) -> dict[str, float | None]:
-        """Recall and precision of masked characters."""
+        """Recall and precision over characters: masked / gold, and true / found."""
         c = self.characters
         return {"char_recall": _ratio(c["masked"], c["gold"]), "char_precision": _ratio(c["true"], c["found"])}
 
 
 def canonical(text: str, spans: Iterable[Span]) -> list[Span]:
-    """Returns spans under common labels without blanks at their ends; empty ones are left out."""
+    """Returns spans with common labels and without blanks at their ends; empty spans are omitted."""
     out = []
     for start, end, label in spans:
         while start < end and text[start].isspace():

@@ -1,4 +1,13 @@
-"""Files that are whole or absent, and private where they must be."""
+"""Files that are whole or absent, durable once written, and private where they hold a secret.
+
+An atomic write goes through a second file in the same folder:
+
+    create .NAME.new -> write -> fsync(file) -> rename over NAME -> fsync(folder)
+
+A crash before the rename leaves the old file, a crash after it the new one; the next write of the
+same name removes what a crash left. Without the first fsync a power cut could leave an empty file
+under the final name, without the second the old one.
+"""
 
 import contextlib
 import os
@@ -6,14 +15,83 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+PRIVATE = 0o600
 
-def is_private(path: Path) -> bool:
-    """Returns whether only its owner may read or write a file."""
-    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+def is_private(file: Path | int) -> bool:
+    """Returns whether only its owner may read or write a file, named by its path or an open descriptor."""
+    return not stat.S_IMODE(os.stat(file).st_mode) & 0o077  # noqa: PTH116 - a descriptor is no Path
+
+
+def create_private(path: Path, content: str | bytes = b"") -> None:
+    """Creates a file of mode 0600 (from its first byte on), never over an existing one or through a link.
+
+    Raises:
+      FileExistsError: something is at `path`.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+        if content:
+            file.write(_as_bytes(content))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def write_atomic(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Replaces a file, see `replacing`; text is UTF-8."""
+    with replacing(path, private=private) as beside:
+        beside.write_bytes(_as_bytes(content))
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yields the name of a file to write, which replaces `path` when the block ends without an error.
+
+    Only one writer at a time may replace a file: callers that share one hold a lock
+    (`fedlm.system.locks`).
+
+    Args:
+      path: the file; a link is replaced, not followed.
+      private: mode 0600 instead of the umask's. The yielded file exists then: truncate it, do not
+        replace it.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)  # of a writer that was killed; perhaps with another mode
+    try:
+        if private:
+            create_private(beside)
+        yield beside
+        _sync_file(beside)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    # From the rename on, whoever waited for a lock on `path` may write: `beside` is theirs now, and
+    # is left alone.
+    sync_folder(path.parent)
+
+
+def move_into_place(source: Path, target: Path) -> None:
+    """Renames a finished file of the same folder over `target`; both content and name last through a power cut."""
+    _sync_file(source)
+    source.replace(target)
+    sync_folder(target.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def append_durably(path: Path, text: str) -> None:
+    """Appends text to a file that exists, and returns once it is on the disk. Not atomic: a crash may leave a part of it."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in a folder last through a power cut."""
+    """Makes names that were created, renamed or removed in a folder last through a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -21,21 +99,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Writes a secret, mode 0600 from its first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
+def erase_replaced(handle: int) -> None:
+    """Overwrites an open file with zeros if no name is left for it: the secret of a file that was just replaced.
+
+    A file that still has a name is someone's copy and stays. See docs/vault-format.md for what a
+    disk may keep all the same.
+    """
+    status = os.fstat(handle)
+    if status.st_nlink == 0:
+        os.pwrite(handle, bytes(status.st_size), 0)
+        os.fsync(handle)
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path`; renames it there when the block ends well, removes it otherwise."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        yield beside
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _as_bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

@@ -1,25 +1,95 @@
-"""Processes that a supervisor starts, watches and starts again; they die with it."""
+"""Child processes: one command line, one clean environment, one way to start them, and a supervisor of each."""
 
 import contextlib
 import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+Process = subprocess.Popen[bytes]
+MARK = "FEDLM_DEPLOYMENT"  # the environment variable that names the deployment a process was started for
+_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1"}
+_TUNABLES, _HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 _RESTART_SECONDS = 1.0
-MARK = "FEDLM_DEPLOYMENT"
+
+
+def module_command(module: str, *arguments: object) -> list[str]:
+    """Returns the command that runs a module of the installed package under this interpreter.
+
+    `-P` keeps the current folder off the module path: a file there that is named like a module of
+    ours is never run.
+    """
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+
+
+def child_environment(more: Mapping[str, str] | None = None, *, huge_pages: bool = False) -> dict[str, str]:
+    """Returns the variables of a child process: this process' own, Flower's telemetry and package installation off.
+
+    Args:
+      more: variables that come on top.
+      huge_pages: for a process that trains. A training step goes through some 40 MB, which lie in
+        pages of 2 MB then; glibc reads this at the start of a process. What the caller asks of
+        glibc stays as it is.
+    """
+    tunables = {_TUNABLES: os.environ.get(_TUNABLES, _HUGE_PAGES)} if huge_pages else {}
+    return {**os.environ, **tunables, **_QUIET, **(more or {})}
+
+
+def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    log: Path | None = None,
+    pass_fds: Collection[int] = (),
+    piped: bool = False,
+    dies_with_parent: bool = False,
+) -> Process:
+    """Starts a process in a session of its own, so that Ctrl-C at a terminal reaches its parent only.
+
+    Args:
+      command: its words, see `module_command`.
+      environment: all its variables, see `child_environment`.
+      log: the file that its output is appended to; by default it goes where this process' output goes.
+      pass_fds: descriptors that it inherits under the same numbers.
+      piped: connect stdin and stdout with pipes; by default stdin is empty.
+      dies_with_parent: have Linux kill it when the *thread* that starts it ends: only for a thread
+        that lives as long as the process shall. Elsewhere nothing happens.
+    """
+    with contextlib.ExitStack() as opened:
+        output = None if log is None else opened.enter_context(log.open("ab"))
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else output,
+            stderr=output,
+            env=dict(environment),
+            pass_fds=pass_fds,
+            start_new_session=True,
+            preexec_fn=die_with_parent if dies_with_parent and sys.platform == "linux" else None,
+        )
+
+
+def end(process: Process, seconds: float) -> int | None:
+    """Waits for a process that was told to end; returns its exit code, or None if it took longer and was killed."""
+    try:
+        return process.wait(max(seconds, 0.0))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
 
 
 class Child:
-    """One process, started again whenever it has ended. Start and watch it from the main thread.
+    """One supervised process, which is restarted whenever it has ended. Start and watch it from the main thread.
 
     Args:
       command: its words.
       log: the file that gets its output.
-      environment: variables besides this process' own.
+      environment: all its variables, see `child_environment`.
       before: called before each start, for instance to tidy up after a kill.
     """
 
@@ -31,9 +101,9 @@ class Child:
         before: Callable[[], object] | None = None,
     ) -> None:
         self._command, self._log, self._before = list(command), log, before
-        self._environment = {**os.environ, **environment}
+        self._environment = dict(environment)
         self._started, self._logged = 0.0, 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     @property
     def alive(self) -> bool:
@@ -54,40 +124,21 @@ class Child:
             log.seek(self._logged)
             return log.read().decode("utf-8", "replace")
 
-    @property
-    def last_words(self) -> str:
-        """The last line of that."""
-        return last_line(self.output)
-
     def watch(self) -> None:
         """Starts it if it does not run; at most once a second."""
         if self.alive or time.monotonic() - self._started < _RESTART_SECONDS:
             return
         if self._before is not None:
             self._before()
-        with self._log.open("ab") as log:
-            self._logged = log.tell()
-            self.process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=die_with_parent if os.uname().sysname == "Linux" else None,
-            )
+        self._logged = self._log.stat().st_size if self._log.is_file() else 0
+        self.process = start(self._command, self._environment, log=self._log, dies_with_parent=True)
         self._started = time.monotonic()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Asks it to end, and ends it if it does not."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Asks it to end, and kills it if it does not."""
+        if self.process is not None:
+            self.process.terminate()
+            end(self.process, seconds)
 
 
 def last_line(text: str) -> str:
@@ -96,7 +147,7 @@ def last_line(text: str) -> str:
 
 
 def marked(deployment: Path) -> list[int]:
-    """Returns the ids of the processes that were started for a deployment, found by their environment."""
+    """Returns the ids of the processes that were started for a deployment, found by MARK in their environment (Linux)."""
     mark = f"{MARK}={deployment.resolve()}".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -110,10 +161,10 @@ def marked(deployment: Path) -> list[int]:
     return found
 
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def die_with_parent() -> None:
-    """Asks the kernel to kill this process when the thread that started it ends; elsewhere than on Linux nothing happens."""
+    """Asks the kernel to kill this process when the thread that started it ends; outside Linux nothing happens."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

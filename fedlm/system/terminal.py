@@ -1,4 +1,4 @@
-"""Progress on a terminal as a bar with rate and time left; elsewhere as plain lines."""
+"""Progress: a bar with the time left on a terminal, plain lines elsewhere."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ClientProgress:
-    """A bar over a known number of steps.
+    """Shows progress over a known number of steps.
 
     Args:
       title: what is being done.
@@ -52,7 +52,7 @@ class ClientProgress:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Sends what native code writes to stderr nowhere, while the block runs."""
+    """Discards what is written to stderr while the block runs, also by native code."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:

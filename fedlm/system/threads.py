@@ -1,4 +1,4 @@
-"""A map over threads that keeps the order and reads only a little ahead; items in groups of about one size."""
+"""A map over threads that keeps the order and reads only a little ahead, and groups of items of about one size."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +10,10 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yields work(item) in the items' order; at most 2 * threads items are in memory, whatever there are in all.
+    """Yields work(item) in the items' order, with at most 2 * threads items in memory however many there are.
 
-    Without threads the caller's own does the work: where it is short, handing it over costs more than it is. After an error, or an
-    interrupt, work that has begun is not waited for.
+    With `threads` = 0 the calling thread does the work: a short task costs less than handing it
+    over. After an error or an interrupt, tasks that have begun are not waited for.
     """
     if not threads:
         yield from map(work, items)
@@ -32,7 +32,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
 
 
 def in_groups(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
-    """Yields the items in order, in lists whose sizes add to at most `limit`, or of one item.
+    """Yields the items in order, in lists whose sizes add up to at most `limit`; a larger item stands alone.
 
     >>> list(in_groups(["a", "bb", "cccc", "d"], len, 3))
     [['a', 'bb'], ['cccc'], ['d']]

@@ -2,17 +2,19 @@
 
 Clients whose local rule is fixed steps go through the compiled program together, up to BLOCK
 batches a call (`program.py`). Two kinds of clients are trained one by one instead, with
-`LocalTrainer.train` and `ExactSum.add`: all of them, where a client may stop early or its direction
-is measured (drift); and those whose update the program's check refused, since `ExactSum.add` looks
-closer. Sums are the same bits either way.
+`LocalTrainer.train` and `ExactSum.add`: all of them, where a client may stop early; and those whose
+update the program's check refused, since `ExactSum.add` looks closer. Sums are the same bits either
+way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
+from fedlm.spec import Spec
 from fedlm.training import blocks
 from fedlm.training.batches import PreparedClient
 from fedlm.training.blocks import BlockResult, GlobalWeights, Piece, RunBlock
@@ -34,10 +36,27 @@ class Shard:
     seed: Sequence[int]
     weight: int
 
+    @classmethod
+    def of(cls, trainer: LocalTrainer, documents: list[str], seed: Sequence[int]) -> Self:
+        """Prepares a client's text for training, and weighs the client as the run's configuration says."""
+        prepared = trainer.prepare(documents)
+        return cls(prepared, seed, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
+
     @property
     def rng(self) -> np.random.Generator:
         """A new generator of the client's seed."""
         return np.random.default_rng(self.seed)
+
+
+def client_weight(weighting: Spec, num_tokens: int) -> int:
+    """Returns a client's whole-number weight in the mean: its tokens, min(tokens, cap), or 1.
+
+    >>> client_weight(Spec("capped", {"tokens": 100}), 250)
+    100
+    """
+    if weighting.name == "uniform":
+        return 1
+    return min(num_tokens, weighting.options["tokens"]) if weighting.name == "capped" else num_tokens
 
 
 def train_chunk(
@@ -61,8 +80,8 @@ def train_chunk(
       The exact sum of the updates, and the sums of the training loss of the clients in it.
     """
     start, config = trainer.begin(weights), trainer.config
-    if config.client_patience or config.drift:
-        chunk = _Chunk(ExactSum.zeros_like(start.arrays, drift=config.drift), refused=shards)
+    if config.client_patience:
+        chunk = _Chunk(ExactSum.zeros_like(start.arrays), refused=shards)
     else:
         run_block = trainer.steps_from(start, server_round, proximal_mu)
         chunk = _train_together(trainer, start, run_block, shards, float(LIMIT // max(cohort_size, 1)))

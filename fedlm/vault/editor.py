@@ -1,4 +1,18 @@
-"""Changes a vault: one transaction, committed as a whole or not at all (docs/vault-format.md, "Changes")."""
+"""Changes a vault in one transaction, as a whole or not at all (docs/vault-format.md, "Changes").
+
+    open     take VAULT.use alone; BEGIN IMMEDIATE; check the root; settle what a killed change left undone
+    put      a client's old documents + its new ones  ->  split  ->  sealed under a NEW data key      (add)
+    remove   delete the client's wrapped key and text, leave a tombstone                              (forget)
+    rewrap   a new vault key is stored beside the old one; every data key, the index and the inner
+             keys are sealed under it                                                                 (forget, rotate)
+    commit   seal the root of epoch + 1; COMMIT; the provider destroys the old vault key and keeps the epoch
+    purge    overwrite freed pages and the WAL                                                        (forget)
+
+Order is what makes this safe. The new vault key is stored before anything is wrapped under it, and
+the old one destroyed after the commit is on the disk, so that a crash between two steps leaves a
+vault that one of the stored keys opens. The epoch reaches the provider last: a vault with a lower
+epoch than the provider's is an old copy put back.
+"""
 
 import contextlib
 import json
@@ -38,14 +52,15 @@ _IN_USE = "The vault {} is in use by another process: try again when it is done.
 
 
 class VaultEditor:
-    """One change of a vault, as a context: what is not committed is undone.
+    """One change of a vault, as a context manager: what is not committed is rolled back.
 
     Args:
       path: the vault.
       source: where its key is.
 
     Raises:
-      VaultError: it does not open, a run or a node has it open, or another process is changing it.
+      VaultError: the vault does not open, a run or a node has it open, or another process is
+        changing it.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:
@@ -78,7 +93,7 @@ class VaultEditor:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("BEGIN IMMEDIATE")
         head = open_head(self._db, self.path, self._provider)
-        # A process that was killed after its commit left this undone.
+        # A process that was killed between its commit and `settle` left the old key behind.
         self._provider.settle(head.vault_id, head.keys.vault, head.epoch)
         return head
 
@@ -90,7 +105,7 @@ class VaultEditor:
     ) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        with contextlib.suppress(sqlite3.OperationalError):  # others have it open: the WAL stays until they are done
+        with contextlib.suppress(sqlite3.OperationalError):  # others have it open: the WAL stays until they close it
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("PRAGMA journal_mode=DELETE")
         self._held.close()
@@ -106,16 +121,18 @@ class VaultEditor:
         return None if row is None else (int(row[0]), as_bytes(row[1]).hex())
 
     def put(self, name: str, new: list[ScrubbedText], labels: Mapping[str, str], split: Split) -> int:
-        """Joins new documents after a client's old ones and seals all under a new data key.
+        """Appends new documents to a client's old ones and seals all of them under a new data key.
+
+        A data key seals one version of a client's text only: an old blob put back must not open.
 
         Args:
-          name: the client; one that the vault does not know is added.
-          new: its new documents, in their order.
-          labels: of a client that is added; an old one keeps its own.
-          split: the rule; gets all documents in their order.
+          name: the client; an unknown one is added.
+          new: its new documents, in order.
+          labels: of a new client; a known one keeps its own.
+          split: divides all documents, in order, into training and held-out text.
 
         Returns:
-          The number of documents that were there before.
+          The number of documents that the client had before.
         """
         row_id = self.head.secrets.row_id(name)
         known = self._index.known(row_id)
@@ -138,16 +155,18 @@ class VaultEditor:
         return [d for p in plain for d in unpack_documents(p)]
 
     def _data_key(self, row_id: bytes, known: bytes) -> bytes:
-        """Opens a client's data key; a VaultError if it is damaged, or not the one whose digest the index holds."""
+        """Opens a client's data key; raises a VaultError if it is damaged, or not the one whose digest the index holds."""
         row = self._db.execute("SELECT wrapped_key FROM client WHERE row_id = ?", (row_id,)).fetchone()
         if row is None or digest(as_bytes(row[0])) != known:
             raise VaultError(DOES_NOT_OPEN)
         return unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), row[0])
 
     def remove(self, name: str, now: int) -> None:
-        """Destroys a client's key and row, whatever state they are in, and leaves a tombstone with the time.
+        """Deletes a client's key and text, whatever state they are in, and leaves a tombstone with the time.
 
-        `about` counts what is left; a client whose text does not open stays counted in documents and characters.
+        The text is unreadable once the vault key that wraps the deleted data key is destroyed too:
+        `rewrap`, then `commit`. `about` counts what is left; documents and characters of a client
+        whose text does not open stay counted.
         """
         row_id = self.head.secrets.row_id(name)
         position = self._index.position(row_id)
@@ -169,17 +188,21 @@ class VaultEditor:
                 self.about[key] -= count
 
     def rewrap(self) -> None:
-        """Wraps every data key, and seals index and inner keys, under a new vault key; call it last.
+        """Wraps every data key, and seals the index and the inner keys, under a new vault key; call it last.
 
-        One block of the index is in memory at a time. A damaged client stays in the index and is damaged for good: its
+        Texts stay as they are: only the keys that wrap them change. One block of the index is in
+        memory at a time. A damaged client stays in the index and is lost for good, because its data
         key opens under no later vault key.
+
+        Raises:
+          ConfigError: the provider proposes the key that the vault has already.
         """
         kdf = new_kdf()
         new = VaultKeys.of(self._provider.propose(self.head.vault_id, kdf))
         if new.vault == self._keys.vault:
             raise ConfigError(
-                f"The key provider gave the key that {self.path} has already: make it the current one there, and name a new one "
-                "as the next."
+                f"The key provider gave the key that {self.path} has already: make it the current key there, and provide a "
+                "new one as the next."
             )
         self._index.rewrap(new, lambda entry: self._rewrap_row(new, entry))
         sealed = seal(new.index, Place(self.head.vault_id, Part.SECRETS), self.head.secrets.pack())
@@ -190,14 +213,14 @@ class VaultEditor:
         row_id, known = entry["row_id"].tobytes(), entry["wrapped"].tobytes()
         try:
             data_key = self._data_key(row_id, known)
-        except VaultError:  # one damaged client must not keep the others from being forgotten
+        except VaultError:  # one damaged client must not keep others from being forgotten
             return bytes(known)
         again = seal(new.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), data_key)
         self._db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (again, row_id))
         return digest(again)
 
     def commit(self) -> Opened:
-        """Seals the root of the next epoch and commits; then the provider forgets older keys. Returns the new head."""
+        """Seals the root of the next epoch and commits; then the provider destroys older keys. Returns the new head."""
         epoch = self.head.epoch + 1
         self._index.write()
         put_meta(self._db, format=str(FORMAT), about=json.dumps({**self.about, "clients": self.clients}))
@@ -207,7 +230,11 @@ class VaultEditor:
         return Opened(self.head.vault_id, self._keys, self.head.secrets, epoch, self.clients, self.about)
 
     def purge(self) -> None:
-        """Overwrites what was freed: the WAL goes into the file, and the file is rebuilt without gaps."""
+        """Overwrites freed space: the WAL is written into the file, and the file is rebuilt without gaps.
+
+        Raises:
+          VaultError: another process reads the vault, so that freed pages are still there.
+        """
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         try:
@@ -217,4 +244,6 @@ class VaultEditor:
         except sqlite3.OperationalError:
             busy = 1
         if busy:
-            raise VaultError(f"{self.path} is being read, so that freed pages are not overwritten yet: run this again.")
+            raise VaultError(
+                f"Another process reads {self.path}, so freed pages are not overwritten yet: run this again."
+            )

@@ -1,4 +1,11 @@
-"""Sealing and opening of single blobs: AES-256-GCM with an authenticated header (docs/vault-format.md)."""
+"""Seals and opens single blobs: AES-256-GCM with an authenticated header (docs/vault-format.md).
+
+    blob = header (9) || nonce (12) || ciphertext || tag (16)
+    header = "FLM1" || part (u8) || sequence (u32);   authenticated: header || vault id (16) || row id (16)
+
+A blob therefore opens only as the part, in the row and in the vault that it was sealed for: one
+that is moved elsewhere fails like one that was altered.
+"""
 
 import os
 import struct
@@ -18,7 +25,11 @@ KEY_BYTES = 32
 _HEADER = struct.Struct("<4sBI")
 _NONCE_BYTES = 12
 
-DOES_NOT_OPEN = "A part of the vault does not open: the key is not this vault's, or the file was damaged or altered; fedlm vault verify tells how much of it opens."
+# One sentence for every cause: which of them it was would help whoever tries keys or alters files.
+DOES_NOT_OPEN = (
+    "A part of the vault does not open: the key is not this vault's, or the file was damaged or altered; "
+    "fedlm vault verify tells how much of it opens."
+)
 
 
 class Part(IntEnum):
@@ -35,7 +46,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a blob belongs; a blob opens in its own place only."""
+    """Where a blob belongs; it opens nowhere else."""
 
     vault_id: bytes
     part: Part
@@ -44,13 +55,13 @@ class Place:
 
     @property
     def header(self) -> bytes:
-        """The nine bytes in front of the blob."""
+        """The nine bytes at the start of the blob."""
         return _HEADER.pack(MAGIC, self.part, self.sequence)
 
 
 def seal(key: bytes, place: Place, plain: bytes) -> bytes:
     """Returns header, nonce, ciphertext and tag."""
-    nonce = os.urandom(_NONCE_BYTES)
+    nonce = os.urandom(_NONCE_BYTES)  # random: a key seals far fewer than 2**32 blobs (NIST SP 800-38D, 8.3)
     cipher = AESGCM(key).encrypt(nonce, plain, place.header + place.vault_id + place.row_id)
     return place.header + nonce + cipher
 
@@ -61,7 +72,7 @@ def unseal(key: bytes, place: Place, blob: bytes) -> bytes:
     Raises:
       VaultError: one and the same sentence, whatever is wrong.
     """
-    body = memoryview(blob)[len(place.header) :]  # a slice of bytes copies; two copies cost more than the decryption
+    body = memoryview(blob)[len(place.header) :]  # slices of bytes copy; two copies cost more than decrypting
     if not blob.startswith(place.header) or len(body) < _NONCE_BYTES:
         raise VaultError(DOES_NOT_OPEN)
     try:
@@ -86,7 +97,7 @@ def unpack_documents(plain: bytes) -> list[str]:
     """Returns what `pack_documents` was given.
 
     Raises:
-      VaultError: nothing that it returns reads like this.
+      VaultError: the bytes are not of this form.
     """
     documents, at = [], 0
     try:

@@ -1,4 +1,4 @@
-"""A block of the sealed index: an entry, a name and labels of each client (docs/vault-format.md)."""
+"""The sealed index: blocks of at most 4,096 clients, with an entry, a name and labels each (docs/vault-format.md)."""
 
 import json
 import sqlite3
@@ -15,14 +15,14 @@ from fedlm.vault.tables import FORMAT, VaultKeys, as_bytes
 BLOCK_CLIENTS = 4096
 _FIELDS = [("row_id", "V16"), ("pseudonym", "<u8"), ("train", "<u4"), ("held_out", "<u4"), ("wrapped", "V16")]
 ENTRY = np.dtype([*_FIELDS, ("documents", "<u4")])
-_ENTRY_1 = np.dtype(_FIELDS)  # of format 1
+_ENTRY_1 = np.dtype(_FIELDS)  # format 1 did not count documents
 
 Names = list[tuple[str, dict[str, str]]]
 """Names and labels of a block's clients."""
 
 
 def seal_block(keys: VaultKeys, vault_id: bytes, number: int, entries: bytes, names: Names) -> tuple[int, bytes, bytes]:
-    """Returns a row of `block`; the entries are of ENTRY."""
+    """Returns a row of the table `block`; `entries` are the bytes of records of ENTRY."""
     plain = json.dumps([[name, labels] for name, labels in names]).encode()
     return (
         number,
@@ -32,9 +32,11 @@ def seal_block(keys: VaultKeys, vault_id: bytes, number: int, entries: bytes, na
 
 
 def unseal_entries(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> npt.NDArray[np.void]:
-    """Returns a block's entries, of ENTRY; in one that was written in format 1, no client has documents."""
+    """Returns a block's entries, (clients,) of ENTRY; in a block of format 1 every client has 0 documents (unknown)."""
     plain = unseal(keys.index, Place(vault_id, Part.INDEX, sequence=number), as_bytes(blob))
-    if len(plain) % 4:  # entries of both formats are whole fours; before those of format 2 stands its number
+    # Entries have 48 bytes (format 1) or 52 (format 2), multiples of 4; a byte with its number
+    # precedes those of format 2.
+    if len(plain) % 4:
         if plain[0] != FORMAT:
             raise VaultError(DOES_NOT_OPEN)
         return np.frombuffer(plain, ENTRY, offset=1)
@@ -59,11 +61,11 @@ Client = tuple[bytes, str, dict[str, str]]
 
 
 class IndexChange:
-    """Clients that were put and removed since the blocks were written; one block is in memory at a time.
+    """The changes of an index, gathered until `write`; one block is in memory at a time.
 
     Args:
       db: in a transaction.
-      keys: what the index is sealed with.
+      keys: that the index is sealed with.
       vault_id: of the vault.
     """
 
@@ -73,13 +75,13 @@ class IndexChange:
         self._appended: dict[bytes, Client] = {}
 
     def entry(self, number: int, place: int) -> np.void:
-        """Returns a client's entry as it was before this change."""
+        """Returns a client's entry before this change."""
         (blob,) = self._db.execute("SELECT arrays FROM block WHERE number = ?", (number,)).fetchone()
         entry: np.void = unseal_entries(self._keys, self._vault_id, number, blob)[place]
         return entry
 
     def position(self, row_id: bytes) -> tuple[int, int] | None:
-        """Returns block and place of a client, before this change; None if it has none."""
+        """Returns block and place of a client before this change; None if the index does not have it."""
         for number, rows in self._row_ids():
             places = np.flatnonzero(rows == np.void(row_id))
             if len(places):
@@ -87,7 +89,7 @@ class IndexChange:
         return None
 
     def known(self, row_id: bytes) -> bytes | None:
-        """Returns the digest of a client's wrapped key, this change included; None if the index does not have the client."""
+        """Returns the digest of a client's wrapped key with this change; None if the index does not have the client."""
         number, place = self._where.get(row_id, (-1, -1))
         change = self._appended.get(row_id) or self._changed.get(number, {}).get(place)
         if change is not None:
@@ -95,7 +97,7 @@ class IndexChange:
         return None if number < 0 else self.entry(number, place)["wrapped"].tobytes()
 
     def put(self, row_id: bytes, client: Client) -> bool:
-        """Changes a client, or appends it; returns whether it is a new one. An old one keeps its name and labels."""
+        """Changes or appends a client; returns whether it is new. A known client keeps its name and labels."""
         if row_id in self._where:
             number, place = self._where[row_id]
             self._changed.setdefault(number, {})[place] = client
@@ -109,7 +111,7 @@ class IndexChange:
         self._changed.setdefault(number, {})[place] = None
 
     def write(self) -> None:
-        """Brings the blocks up to date."""
+        """Applies the changes to the blocks."""
         for number, changes in self._changed.items():
             entries, names = self._block(number)
             kept: list[Client] = []
@@ -127,7 +129,7 @@ class IndexChange:
         self._appended.clear()
 
     def rewrap(self, keys: VaultKeys, rewrap: Callable[[np.void], bytes]) -> None:
-        """Seals all blocks under other keys; `rewrap` returns the digest of each entry's newly wrapped key."""
+        """Seals all blocks under new keys; `rewrap` wraps an entry's data key again and returns the digest for the index."""
         self.write()
         for (number,) in self._db.execute("SELECT number FROM block").fetchall():
             known, names = self._block(number)
@@ -139,7 +141,7 @@ class IndexChange:
 
     @cached_property
     def _where(self) -> dict[bytes, tuple[int, int]]:
-        """Where each row id stands: block, place. Only `put` needs all of it."""
+        """Block and place of each row id. Only `put` needs all of them."""
         return {e.tobytes(): (number, i) for number, rows in self._row_ids() for i, e in enumerate(rows)}
 
     def _row_ids(self) -> Iterator[tuple[int, npt.NDArray[np.void]]]:

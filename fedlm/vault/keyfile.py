@@ -1,17 +1,25 @@
-"""Vault keys that are stored, one entry a vault: in a key file (mode 0600) here, in a key ring in `ring.py`."""
+"""Stored vault keys, one entry a vault: in a key file (mode 0600) here, in the OS keyring in `providers.py`.
+
+A change of the vault key survives a crash at any step:
+
+    propose    {key: old, epoch: e}  ->  {key: old, next: new, epoch: e}     before anything is wrapped under `new`
+    (the vault commits its rows, wrapped under `new`, with epoch e + 1)
+    settle     {key: new, epoch: e + 1}                                      only now is `old` destroyed
+
+Killed before the commit, the vault opens with `old`; killed after it, with `next`; `keys` offers both.
+"""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from fedlm.errors import VaultError
-from fedlm.system.files import sync_folder
+from fedlm.system.files import create_private, erase_replaced, is_private, sync_folder, write_atomic
+from fedlm.system.locks import Mode, is_at, wait_for_lock
 from fedlm.vault.format import KEY_BYTES
 
 _EMPTY = json.dumps({"fedlm-key": 1, "vaults": {}})
@@ -27,7 +35,7 @@ class StoredKeys:
     """The key provider over a backend that stores one entry a vault: key, next key, epoch.
 
     Args:
-      backend: where entries are; `save` is atomic and lasting.
+      backend: where entries are; `save` is atomic and durable.
     """
 
     def __init__(self, backend: _Backend) -> None:
@@ -45,7 +53,7 @@ class StoredKeys:
         return [bytes.fromhex(entry[k]) for k in ("key", "next") if k in entry]
 
     def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Stores a random key beside the old one."""
+        """Stores a random key beside the current one."""
         key = secrets.token_bytes(KEY_BYTES)
         self._backend.save(vault_id, {**(self._backend.load(vault_id) or {}), "next": key.hex()})
         return key
@@ -78,28 +86,29 @@ class KeyFile:
         Raises:
           VaultError: the file is missing, is not a key file, or others may read it.
         """
-        entry = _read(self._path)["vaults"].get(vault_id.hex())
+        with _locked(self._path, Mode.SHARED) as file:
+            entry = _parse(self._path, file)["vaults"].get(vault_id.hex())
         return None if entry is None else dict(entry)
 
     def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
-        """Replaces a vault's entry, and overwrites the bytes of the file before; other vaults' entries stay."""
-        with _locked(self._path, "r+b", fcntl.LOCK_EX) as before:
-            empty = os.fstat(before.fileno()).st_size == 0  # who makes it has not written yet, or never came to it
+        """Replaces a vault's entry and overwrites the bytes of the file before; other vaults' entries stay."""
+        with _locked(self._path, Mode.EXCLUSIVE) as before:
+            empty = os.fstat(before.fileno()).st_size == 0  # another process is just making it, or was killed there
             content = json.loads(_EMPTY) if empty else _parse(self._path, before)
             content["vaults"][vault_id.hex()] = entry
-            _write(self._path, json.dumps(content))
-            _overwrite(before.fileno())
+            write_atomic(self._path, json.dumps(content), private=True)
+            erase_replaced(before.fileno())
 
     def remove(self, vault_id: bytes, *, unlink: bool) -> None:
-        """Takes a vault's entry away, as `save` does; with `unlink`, the file too if no entry is left."""
-        with _locked(self._path, "r+b", fcntl.LOCK_EX) as before:
+        """Removes a vault's entry, as `save` does; with `unlink`, the file too if no entry is left."""
+        with _locked(self._path, Mode.EXCLUSIVE) as before:
             content = _parse(self._path, before)
             entry = content["vaults"].pop(vault_id.hex(), None)
             if unlink and not content["vaults"]:
                 self._path.unlink()
             elif entry is not None:
-                _write(self._path, json.dumps(content))
-            _overwrite(before.fileno())
+                write_atomic(self._path, json.dumps(content), private=True)
+            erase_replaced(before.fileno())
 
 
 def make_key_file(path: Path) -> bool:
@@ -108,10 +117,9 @@ def make_key_file(path: Path) -> bool:
     if path.exists():
         return False
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_private(path, _EMPTY)
     except FileExistsError:  # another process was faster
         return False
-    _fill(handle, _EMPTY)
     sync_folder(path.parent)
     return True
 
@@ -127,18 +135,13 @@ def create_key_file(path: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Returns the file behind links: a rename over a link would leave the old key where it points to."""
+    """Returns the file behind links: a rename over a link would leave the old key where the link points to."""
     return Path(os.path.realpath(path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with _locked(path, "rb", fcntl.LOCK_SH) as file:
-        return _parse(path, file)
 
 
 def _parse(path: Path, file: BinaryIO) -> dict[str, Any]:
     try:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+        if not is_private(file.fileno()):
             raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
         content = json.loads(file.read())
         if content["fedlm-key"] == 1 and all(map(is_entry, content["vaults"].values())):
@@ -158,56 +161,23 @@ def is_entry(entry: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, mode: Literal["rb", "r+b"], lock: int) -> Iterator[BinaryIO]:
-    """Opens a key file under its lock.
+def _locked(path: Path, mode: Mode) -> Iterator[BinaryIO]:
+    """Opens a key file under its lock, which is on the file itself.
 
-    Of two vaults that share the file and change at once neither undoes the other's entry, and nobody reads the old file
-    while it is being overwritten.
+    Two vaults that share the file and change at once thus keep each other's entry, and nobody reads
+    the old file while it is being overwritten.
     """
+    opened_for: Literal["rb", "r+b"] = "rb" if mode is Mode.SHARED else "r+b"
     while True:
         try:
-            file = path.open(mode)
+            file = path.open(opened_for)
         except FileNotFoundError:
             raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
         except OSError as error:
             raise VaultError(f"The key file {path} does not open: {error.strerror}.") from None
         with file:
-            with contextlib.suppress(
-                OSError
-            ):  # a file system without locks: one change at a time is its owner's affair
-                fcntl.flock(file, lock)
-            if is_at(path, file.fileno()):  # else it was replaced or removed while this one waited
+            with contextlib.suppress(OSError):  # a file system without locks: its owner makes one change at a time
+                wait_for_lock(file.fileno(), mode)
+            if is_at(path, file.fileno()):  # otherwise it was replaced or removed while this process waited
                 yield file
                 return
-
-
-def is_at(path: Path, handle: int) -> bool:
-    """Returns whether an open file is the one that a path names."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
-    _fill(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), text)
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def _fill(handle: int, text: str) -> None:
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _overwrite(handle: int) -> None:
-    """Zeros a file that was replaced, unless it has another name (then it is someone's copy)."""
-    status = os.fstat(handle)
-    if status.st_nlink == 0:
-        os.pwrite(handle, bytes(status.st_size), 0)
-        os.fsync(handle)

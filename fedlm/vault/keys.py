@@ -1,4 +1,4 @@
-"""Where a vault's key comes from: a key file, a passphrase, an environment variable, a key ring, or a provider of your own."""
+"""Where a vault's key comes from: a key file, a passphrase, an environment variable, the OS keyring, or your own provider."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,11 +18,14 @@ __all__ = ["KeyProvider", "KeySource", "create_key_file", "make_key_file", "new_
 class KeyProvider(Protocol):
     """Keeps vault keys. A KMS takes part by implementing these five methods (docs/vault-format.md, "Key providers").
 
-    A key is 32 bytes. A provider that has no answer raises a VaultError with a sentence for the user. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys ignore it.
+    A key is 32 bytes. A provider that has no answer raises a VaultError with a sentence for the
+    user. `kdf` is the vault's public derivation entry (cost and salt); providers that store keys
+    ignore it. A change of key calls keys -> propose -> (the vault commits) -> settle, and may be
+    killed between any two of them.
     """
 
     def create(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the first key of a new vault; it is kept before this returns."""
+        """Returns the first key of a new vault, which is stored before this returns."""
         ...
 
     def keys(self, vault_id: bytes, kdf: bytes) -> list[bytes]:
@@ -30,11 +33,11 @@ class KeyProvider(Protocol):
         ...
 
     def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns a new key; it is kept beside the current one before this returns."""
+        """Returns a new key, which is stored beside the current one before this returns."""
         ...
 
     def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-        """Makes `key` the only one, destroys others, and remembers the epoch. Called again, it changes nothing."""
+        """Makes `key` the only one, destroys the others, and remembers the epoch. A second call changes nothing."""
         ...
 
     def epoch(self, vault_id: bytes) -> int | None:
@@ -44,7 +47,7 @@ class KeyProvider(Protocol):
 
 @dataclass(frozen=True)
 class KeySource:
-    """Names where the key is; the key itself is read when the vault opens.
+    """Says where the key is; the key itself is read when the vault opens.
 
     Attributes:
       file: a key file, or None.
@@ -60,7 +63,7 @@ class KeySource:
         """Returns the provider.
 
         Raises:
-          ConfigError: none is named, or it is not one.
+          ConfigError: none is named, or what is named is no provider.
         """
         if self.provider is not None:
             return _named_provider(self.provider)
@@ -71,7 +74,7 @@ class KeySource:
         return StoredKeys(KeyFile(self.file))
 
     def withdraw(self, vault_id: bytes, *, unlink: bool) -> None:
-        """Takes the key of a vault that was never finished out of the key file, if there is one; see `KeyFile.remove`."""
+        """Removes the key of a vault that was never finished from the key file, if there is one; see `KeyFile.remove`."""
         if self.file is not None:
             KeyFile(self.file).remove(vault_id, unlink=unlink)
 
@@ -98,7 +101,7 @@ def _own_provider(spec: str) -> KeyProvider:
     made = make() if callable(make) else None
     if not isinstance(made, KeyProvider):
         raise ConfigError(
-            f"The key provider {spec!r} is not one: it is called without arguments and returns an object with the methods "
+            f"{spec!r} is no key provider: it has to be callable without arguments and return an object with the methods "
             "create, keys, propose, settle and epoch."
         )
     return made

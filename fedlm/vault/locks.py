@@ -1,20 +1,24 @@
-"""Who has a vault open: a run or a node trains on it as it opened it, so that nobody may change it meanwhile.
+"""Who has a vault open. A run or a node reads a vault as it was when it opened it, so nobody may change it meanwhile.
 
-Processes hold a lock on an empty file beside the vault, which the system lets go of when they end, whatever ends them. A file system
-without locks, or a folder that is not to be written, goes without.
+Readers share a lock on an empty file beside the vault (`VAULT.use`), a change takes it alone; the
+kernel releases it when the process ends, however it ends. A file system without locks, or a folder
+that may not be written, is used without.
+
+The last holder removes the file. That is safe because everyone who gets the lock compares the file
+with what its name stands for (`is_at`): whoever waited on a removed file starts over.
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from fedlm.errors import VaultError
-from fedlm.vault.keyfile import is_at
+from fedlm.system.locks import Mode, is_at, open_lock, try_lock
 
 WAIT = 5.0  # seconds, for a change that is just being made or a run that is ending
+_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -24,60 +28,58 @@ def in_use(vault: Path) -> Iterator[None]:
     Raises:
       VaultError: it is being changed.
     """
-    with _locked(vault, fcntl.LOCK_SH, f"The vault {vault} is being changed: try again when that is done."):
+    with _locked(vault, Mode.SHARED, f"The vault {vault} is being changed: try again when that is done."):
         yield
 
 
 @contextlib.contextmanager
 def being_changed(vault: Path) -> Iterator[None]:
-    """Keeps others from training on a vault.
+    """Keeps others from training on a vault and from changing it.
 
     Raises:
       VaultError: a run or a node has it open, or another process is changing it.
     """
     problem = f"The vault {vault} is in use by a run, a node or another change: end what uses it, then try again."
-    with _locked(vault, fcntl.LOCK_EX, problem):
+    with _locked(vault, Mode.EXCLUSIVE, problem):
         yield
 
 
 @contextlib.contextmanager
-def _locked(vault: Path, lock: int, problem: str) -> Iterator[None]:
+def _locked(vault: Path, mode: Mode, problem: str) -> Iterator[None]:
     real = vault.resolve()
-    if not real.is_file():  # who opens it says so
+    if not real.is_file():  # whoever opens it reports that
         yield
         return
     file, end = real.with_name(f"{real.name}.use"), time.monotonic() + WAIT
     with contextlib.ExitStack() as held:
-        while not _is_taken(file, lock, held):
+        while not _acquired(file, mode, held):
             if time.monotonic() > end:
                 raise VaultError(problem)
-            time.sleep(0.05)
+            time.sleep(_POLL_SECONDS)
         yield
 
 
-def _is_taken(file: Path, lock: int, held: contextlib.ExitStack) -> bool:
-    """Takes the lock, if nobody has it who does not share it, until `held` ends; the last one takes the file away."""
+def _acquired(file: Path, mode: Mode, held: contextlib.ExitStack) -> bool:
+    """Takes the lock until `held` ends, unless someone else's lock is in its way."""
     try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
+        handle = open_lock(file)
+    except OSError:  # the folder may not be written
         return True
     with contextlib.ExitStack() as opened:
         opened.callback(os.close, handle)
         try:
-            fcntl.flock(handle, lock | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            if not try_lock(handle, mode):
+                return False
         except OSError:  # no locks here
             return True
-        if not is_at(file, handle):  # taken away since it was opened
+        if not is_at(file, handle):  # its last holder removed it after it was opened here
             return False
-        opened.callback(_take_away, file, handle)
+        opened.callback(_remove_if_last, file, handle)
         held.enter_context(opened.pop_all())
     return True
 
 
-def _take_away(file: Path, handle: int) -> None:
+def _remove_if_last(file: Path, handle: int) -> None:
     with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_at(file, handle):
+        if try_lock(handle, Mode.EXCLUSIVE) and is_at(file, handle):
             file.unlink()

@@ -1,4 +1,10 @@
-"""`rotate` and `forget`, with the receipt of a deletion."""
+"""`rotate` and `forget`, and the signed receipt of a deletion.
+
+rotate    rewrap, commit: the old vault key is destroyed, texts and data keys stay.
+forget    remove, rewrap, commit, purge: the client's text was sealed under a data key that was deleted, and copies of that
+          data key open only under a vault key that is destroyed. Everyone else is rewrapped under
+          the new one.
+"""
 
 import json
 import time
@@ -29,13 +35,13 @@ def rotate(path: Path, source: KeySource) -> dict[str, Any]:
 
 
 def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
-    """Destroys a client's key and text and rewraps the rest under a new vault key; again, it only makes sure.
+    """Destroys a client's key and text and rewraps the rest under a new vault key; repeated, it only checks and purges.
 
     Returns:
-      The signed receipt. It holds no name.
+      The signed receipt. It names the client by its row id only.
 
     Raises:
-      VaultError: the vault never held such a client, or it is being read by another process.
+      VaultError: the vault never held such a client, or another process reads it.
     """
     with VaultEditor(path, source) as editor:
         if editor.forgotten(name) is None:
@@ -65,7 +71,7 @@ def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
 
 
 def _verification(vault: Vault, row_id: bytes, pseudonym: int) -> dict[str, Any]:
-    """Looks again, through a new connection."""
+    """Checks the deletion through a new connection."""
     if vault.holds_row(row_id) or pseudonym in set(map(int, vault.pseudonyms)):
         raise VaultError(f"The client is still in {vault.path}: it was put back while it was being forgotten.")
     free_pages = vault.free_pages()

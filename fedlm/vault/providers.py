@@ -1,4 +1,4 @@
-"""Where a vault's key comes from besides a key file: a passphrase, an environment variable, the OS keyring, or a provider of your own."""
+"""Key providers besides the key file: a passphrase, an environment variable, and the OS keyring."""
 
 import contextlib
 import json
@@ -13,11 +13,11 @@ from fedlm.errors import ConfigError, VaultError
 from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES
 from fedlm.vault.keyfile import is_entry
 
-_LOG2_N, _R, _P = 17, 8, 1
+_LOG2_N, _R, _P = 17, 8, 1  # scrypt (RFC 7914): 2**17 * 8 * 128 bytes = 128 MiB a derivation
 
 
 def new_kdf() -> bytes:
-    """Returns a new derivation entry: today's scrypt cost and a random salt."""
+    """Returns a new derivation entry, 19 bytes: the scrypt cost (log2 N, r, p) and a random salt of 16 bytes."""
     return bytes([_LOG2_N, _R, _P]) + secrets.token_bytes(16)
 
 
@@ -37,7 +37,7 @@ class Passphrase:
         if not passphrase:
             raise ConfigError(f"The environment variable {self._variable} is empty: put the vault's passphrase there.")
         if len(kdf) != 19 or not (15 <= kdf[0] <= 20 and kdf[1] == 8 and 1 <= kdf[2] <= 4):
-            raise VaultError(DOES_NOT_OPEN)  # an altered cost must neither weaken the key nor eat the memory
+            raise VaultError(DOES_NOT_OPEN)  # an altered cost must neither weaken the key nor exhaust the memory
         return Scrypt(kdf[3:], KEY_BYTES, 2 ** kdf[0], kdf[1], kdf[2]).derive(
             passphrase.encode("utf-8", "surrogateescape")
         )
@@ -47,11 +47,11 @@ class Passphrase:
         return [self.create(vault_id, kdf)]
 
     def propose(self, vault_id: bytes, kdf: bytes) -> bytes:
-        """Returns the same passphrase's key under the new salt."""
+        """Returns the key of the same passphrase under the new salt."""
         return self.create(vault_id, kdf)
 
     def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-        """Does nothing: the salt stands in the vault."""
+        """Does nothing: the salt is in the vault."""
 
     def epoch(self, vault_id: bytes) -> int | None:
         """Returns None."""
@@ -59,7 +59,7 @@ class Passphrase:
 
 
 class EnvironmentKey:
-    """Takes the key from an environment variable, and a rotation's new key from NAME_NEXT; remembers nothing.
+    """Takes the key from an environment variable, and the new key of a rotation from NAME_NEXT; remembers nothing.
 
     Args:
       variable: the variable; 64 hex digits.
@@ -85,7 +85,7 @@ class EnvironmentKey:
         return new
 
     def settle(self, vault_id: bytes, key: bytes, epoch: int) -> None:
-        """Does nothing: who set the variables moves NEXT to its place."""
+        """Does nothing: whoever set the variables renames NAME_NEXT to NAME."""
 
     def epoch(self, vault_id: bytes) -> int | None:
         """Returns None."""
@@ -102,14 +102,15 @@ class EnvironmentKey:
 
 
 class Keyring:
-    """Entries in the operating system's key ring.
+    """Entries in the OS keyring.
 
     Args:
-      service: the name that they are listed under.
+      service: the name under which they are listed.
 
     Raises:
       ConfigError: the package `keyring` is not installed.
-      VaultError: by each method, if the ring is locked or missing, or holds something else under the name.
+      VaultError: by each method, if the keyring is locked or missing, or holds something else under
+        the name.
     """
 
     def __init__(self, service: str) -> None:
@@ -117,13 +118,13 @@ class Keyring:
             import keyring
             import keyring.errors
         except ImportError:
-            raise ConfigError("The key ring needs one more package: pip install 'fedlm[keyring]'.") from None
-        self._ring, self._service = keyring, service
+            raise ConfigError("The OS keyring needs one more package: pip install 'fedlm[keyring]'.") from None
+        self._keyring, self._service = keyring, service
 
     def load(self, vault_id: bytes) -> dict[str, Any] | None:
         """Returns a vault's entry, or None."""
         with self._answering():
-            text = self._ring.get_password(self._service, vault_id.hex())
+            text = self._keyring.get_password(self._service, vault_id.hex())
         try:
             entry = None if text is None else json.loads(text)
             if entry is None or is_entry(entry):
@@ -131,19 +132,19 @@ class Keyring:
         except ValueError:
             pass
         raise VaultError(
-            f"The key ring's entry {vault_id.hex()} of {self._service} is not a key of fedlm: restore it from a copy."
+            f"The keyring's entry {vault_id.hex()} of {self._service} is not a key of fedlm: restore it from a copy."
         )
 
     def save(self, vault_id: bytes, entry: dict[str, Any]) -> None:
         """Replaces a vault's entry."""
         with self._answering():
-            self._ring.set_password(self._service, vault_id.hex(), json.dumps(entry))
+            self._keyring.set_password(self._service, vault_id.hex(), json.dumps(entry))
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except self._ring.errors.KeyringError as error:  # its text is the backend's own: it stays out of the sentence
+        except self._keyring.errors.KeyringError as error:  # the backend's text is not ours to show
             raise VaultError(
-                f"The key ring does not answer ({type(error).__name__}): unlock it, or name another key."
+                f"The OS keyring does not answer ({type(error).__name__}): unlock it, or name another key."
             ) from None

@@ -26,11 +26,13 @@ class Vault:
       source: where its key is.
 
     Attributes:
-      index: a record per client in the vault's order: pseudonym (u8), train and held_out token counts, training documents (u4).
-      about: what was noted when it was made; no names, no counts of one client.
+      index: a record of ENTRY for each client, in the vault's order: pseudonym (u8), training and
+        held-out targets and training documents (u4).
+      about: facts noted when it was made or changed; no names, no counts of one client.
 
     Raises:
-      VaultError: it is missing, of a newer format, does not open with this key, or was put back from an older copy.
+      VaultError: the vault is missing, has a newer format, does not open with this key, or is an
+        older copy put back.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:
@@ -53,7 +55,7 @@ class Vault:
         self._sorted = self.index["pseudonym"][self._order]
 
     def _read_index(self) -> npt.NDArray[np.void]:
-        plain = bytearray()  # block by block: a million clients are never in memory twice
+        plain = bytearray()  # block by block, so that a million clients are never in memory twice
         for number, arrays in self._db.execute("SELECT number, arrays FROM block ORDER BY number"):
             plain += unseal_entries(self._head.keys, self.vault_id, number, arrays).tobytes()
         index = np.frombuffer(plain, ENTRY)
@@ -75,30 +77,30 @@ class Vault:
 
     @property
     def epoch(self) -> int:
-        """Changes so far; 1 when it was made."""
+        """The number of the vault's version: 1 when it was made, one more after each change."""
         return self._head.epoch
 
     @property
     def public_key(self) -> bytes:
-        """Checks the vault's receipts, 32 bytes."""
+        """The key that checks the vault's receipts, 32 bytes."""
         return self._head.secrets.public_key
 
     @property
     def key_fingerprint(self) -> str:
-        """Names the vault key and does not give it away."""
+        """Identifies the vault key without revealing it, hexadecimal."""
         return self._head.keys.fingerprint
 
     @property
     def pseudonyms(self) -> Pseudonyms:
-        """Pseudonyms of all clients, (clients,)."""
+        """The pseudonyms of all clients, (clients,) uint64, in the index's order."""
         return np.ascontiguousarray(self.index["pseudonym"])
 
     def by_pseudonym(self) -> npt.NDArray[np.void]:
-        """Returns the index in the order of the pseudonyms, which does not tell when a client came."""
+        """Returns the index in the order of the pseudonyms, which does not reveal when a client was added."""
         return self.index[self._order]
 
     def pseudonym(self, name: str) -> int:
-        """Returns the pseudonym of a name, whether or not it is in the vault."""
+        """Returns the pseudonym of a name, whether or not the vault holds that client."""
         return self._head.secrets.pseudonym(name)
 
     def forgotten(self) -> int:
@@ -116,17 +118,18 @@ class Vault:
             yield from unseal_names(self._head.keys, self.vault_id, number, blob)
 
     def tokens(self, client: int, part: Part = Part.TRAIN) -> int:
-        """Returns the number of targets of a client's part."""
+        """Returns the number of training targets in a part of a client's text."""
         return int(self._entry(client)["train" if part is Part.TRAIN else "held_out"])
 
     def documents(self, client: int, part: Part = Part.TRAIN) -> list[str]:
-        """Opens one part of one client in memory.
+        """Opens one part of one client's text, in memory only.
 
         Args:
           client: its pseudonym.
           part: TRAIN or HELD_OUT.
 
         Raises:
+          KeyError: the vault holds no such client.
           VaultError: the row is missing, altered, or not the one that the index knows.
         """
         return unpack_documents(self.unseal(client, part))
@@ -167,16 +170,16 @@ class Vault:
         return broken
 
     def holds_row(self, row_id: bytes) -> bool:
-        """Returns whether a key or a text stands under a row id, known to the index or not."""
+        """Returns whether a key or a text is stored under a row id, known to the index or not."""
         query = "SELECT 1 FROM client WHERE row_id = ?1 UNION ALL SELECT 1 FROM shard WHERE row_id = ?1"
         return self._db.execute(query, (row_id,)).fetchone() is not None
 
     def free_pages(self) -> int:
-        """Returns the number of pages that are in the file and not in use."""
+        """Returns the number of unused pages in the file."""
         return int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
 
     def strangers(self) -> int:
-        """Returns the number of rows that the index does not know: put back, or put in, by someone else."""
+        """Returns the number of rows that the index does not know: someone put them in, or back."""
         known = {e.tobytes() for e in self.index["row_id"]}
         try:
             rows = {r for t in ("client", "shard") for (r,) in self._db.execute(f"SELECT row_id FROM {t}")}  # noqa: S608

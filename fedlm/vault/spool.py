@@ -1,17 +1,17 @@
 """Groups a stream of documents by client on disk, sealed under a key that exists in memory only.
 
-Memory does not grow with the corpus; whatever a crash leaves behind, nobody can read.
+Memory does not grow with the corpus, and nobody can read what a crash leaves behind.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from fedlm.system.files import create_private
 from fedlm.types import Document
 from fedlm.vault.format import Part, Place, seal, unseal
 
@@ -31,7 +31,7 @@ class Spool:
         self._key, self._id = secrets.token_bytes(32), secrets.token_bytes(16)
         with contextlib.ExitStack() as undo:
             undo.callback(path.unlink, missing_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            create_private(path)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=OFF")
@@ -57,7 +57,9 @@ class Spool:
 
     def _flush(self) -> None:
         self._db.execute("BEGIN")
-        for user, name in sorted((self._user(name), name) for name in self._buffer):  # pages are written in turn
+        for user, name in sorted(
+            (self._user(name), name) for name in self._buffer
+        ):  # in key order: each page is written once
             documents = self._buffer[name]
             plain = json.dumps([name, documents]).encode()
             place = Place(self._id, Part.TRAIN, user, self._number)
@@ -71,12 +73,12 @@ class Spool:
         self._number += 1
 
     def characters_of(self, clients: int) -> int:
-        """Returns about how many characters so many clients have."""
+        """Returns about how many characters this many clients have together."""
         (all_clients,) = self._db.execute("SELECT COUNT(DISTINCT user) FROM piece").fetchone()
         return self.characters * clients // max(int(all_clients), 1)
 
     def clients(self, min_documents: int, max_clients: int, seed: int) -> list[bytes]:
-        """Returns handles of the clients with enough documents; `max_clients` > 0 keeps so many, drawn by the seed."""
+        """Returns handles of the clients with enough documents; `max_clients` > 0 keeps that many, drawn by the seed."""
         self._flush()
         query = "SELECT user FROM piece GROUP BY user HAVING SUM(documents) >= ?"
         users = [u for (u,) in self._db.execute(query, (min_documents,))]
@@ -86,22 +88,22 @@ class Spool:
             users = [order[k] for k in sorted(order)[:max_clients]]
         return users
 
-    def _pieces(self, user: bytes) -> Iterator[list[object]]:
+    def _pieces(self, user: bytes) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
         for number, sealed in self._db.execute(
             "SELECT number, sealed FROM piece WHERE user = ? ORDER BY number", (user,)
         ):
-            yield json.loads(unseal(self._key, Place(self._id, Part.TRAIN, user, number), sealed))
+            name, documents = json.loads(unseal(self._key, Place(self._id, Part.TRAIN, user, number), sealed))
+            yield name, documents
 
     def name(self, user: bytes) -> str:
         """Returns a client's name."""
-        return str(next(self._pieces(user))[0])
+        return next(self._pieces(user))[0]
 
     def read(self, user: bytes) -> list[Document]:
         """Returns a client's documents in their order."""
         found = []
         for name, documents in self._pieces(user):
-            assert isinstance(documents, list)
-            found += [Document(str(name), text, labels) for text, labels in documents]
+            found += [Document(name, text, labels) for text, labels in documents]
         return found
 
     def close(self) -> None:

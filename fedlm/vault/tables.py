@@ -1,4 +1,13 @@
-"""The vault's tables, its root, and how it opens; reader, writer and editor share this (docs/vault-format.md)."""
+"""The vault's tables, its root, and how it is opened; reader, writer and editor share this (docs/vault-format.md).
+
+    vault key --HKDF--> wrap key: wraps each client's data key, which seals that client's text
+              \\-HKDF--> index key: seals the index, the root and the inner keys
+
+The root is a sealed digest over everything that can be checked without opening a client: meta, the
+blocks of the index (which hold a digest of each wrapped data key), the tombstones and the epoch.
+One row put back from an older copy fails its digest in the index, a block or tombstone fails the
+root, and a whole older file has an epoch below the one that the provider remembers.
+"""
 
 import hashlib
 import hmac
@@ -26,14 +35,14 @@ CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrap
 """
 _ROOT = struct.Struct("<QQ32s")
 
-# What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a ValueError), and a
-# damaged header can ask it for a cache of any size (a MemoryError).
+# What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a
+# ValueError), and a damaged header can make it ask for a cache of any size (a MemoryError).
 DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
 
 
 @dataclass(frozen=True)
 class VaultKeys:
-    """What derives from the vault key."""
+    """The vault key and what is derived from it."""
 
     vault: bytes = field(repr=False)
     wrap: bytes = field(repr=False)
@@ -41,10 +50,10 @@ class VaultKeys:
 
     @classmethod
     def of(cls, vault_key: bytes) -> Self:
-        """Derives.
+        """Derives the keys.
 
         Raises:
-          ConfigError: a provider gave something else than 32 bytes.
+          ConfigError: the provider gave something other than 32 bytes.
         """
         if not isinstance(vault_key, bytes) or len(vault_key) != KEY_BYTES:
             raise ConfigError(f"The key provider gave a key that is not {KEY_BYTES} bytes.")
@@ -52,13 +61,13 @@ class VaultKeys:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen bytes, hexadecimal, that name the key and do not give it away."""
+        """Sixteen bytes, hexadecimal, that identify the key without revealing it."""
         return derive(self.vault, "fingerprint")[:16].hex()
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Keys that stay for the vault's life, sealed in it."""
+    """The inner keys, which stay the same for the vault's life, sealed in it."""
 
     row_key: bytes = field(repr=False)
     signing_key: bytes = field(repr=False)
@@ -74,7 +83,7 @@ class Secrets:
         return cls(plain[:KEY_BYTES], plain[KEY_BYTES : 2 * KEY_BYTES], plain[2 * KEY_BYTES :])
 
     def row_id(self, name: str) -> bytes:
-        """Returns the row of a client."""
+        """Returns the row id of a client, 16 bytes."""
         return hmac.digest(self.row_key, name.encode("utf-8", "replace"), "sha256")[:16]
 
     def pseudonym(self, name: str) -> int:
@@ -97,27 +106,27 @@ def pseudonym(key: bytes, name: str) -> int:
     return int.from_bytes(hmac.digest(key, name.encode("utf-8", "replace"), "sha256")[:8], "little")
 
 
-_WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so that each client of a large vault touches pages of its own
+_WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so in a large vault each client touches pages of its own
 
 
 def connect(path: Path, *, writing: bool = False) -> sqlite3.Connection:
-    """Opens the file; transactions are ours. `writing` many clients takes more memory than reading a few."""
+    """Opens the file without implicit transactions. `writing` takes a larger cache, for many clients."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         if writing:
             db.execute(f"PRAGMA cache_size={_WRITING_CACHE}")
         db.execute("PRAGMA secure_delete=ON")
-        db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider forgets the old key
+        db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before the provider destroys the old key
         db.execute("PRAGMA trusted_schema=OFF")
         db.execute("PRAGMA cell_size_check=ON")
     except BaseException:
-        db.close()  # not left to the garbage collector: an open handle holds the file's lock
+        db.close()  # now, not when garbage is collected: an open handle holds the file's lock
         raise
     return db
 
 
 def as_bytes(value: object) -> bytes:
-    """Returns a blob; a damaged file may give a number or a text where a blob was."""
+    """Returns a blob; a damaged file may have a number or a text in its place, which raises a VaultError."""
     if not isinstance(value, bytes):
         raise VaultError(DOES_NOT_OPEN)
     return value
@@ -129,7 +138,7 @@ def digest(wrapped: bytes) -> bytes:
 
 
 def root_digest(db: sqlite3.Connection, epoch: int) -> bytes:
-    """Returns SHA-256 over all that the root covers."""
+    """Returns SHA-256 over all that the root covers, each field after its length."""
     total = hashlib.sha256()
 
     def feed(*fields: bytes) -> None:
@@ -148,7 +157,7 @@ def root_digest(db: sqlite3.Connection, epoch: int) -> bytes:
 
 
 def seal_root(db: sqlite3.Connection, keys: VaultKeys, vault_id: bytes, epoch: int, clients: int) -> None:
-    """Writes the root over what the tables hold now."""
+    """Writes the root of the present content of the tables."""
     root = _ROOT.pack(epoch, clients, root_digest(db, epoch))
     put_meta(db, root=seal(keys.index, Place(vault_id, Part.ROOT), root))
 
@@ -160,7 +169,7 @@ def put_meta(db: sqlite3.Connection, **values: bytes | str) -> None:
 
 @dataclass(frozen=True)
 class Opened:
-    """A vault's head, opened and checked."""
+    """The head of a vault, opened and checked."""
 
     vault_id: bytes
     keys: VaultKeys
@@ -171,10 +180,11 @@ class Opened:
 
 
 def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Opened:
-    """Opens root and secrets with one of the provider's keys.
+    """Opens the root and the inner keys with one of the provider's keys.
 
     Raises:
-      VaultError: not a vault, of a newer format, not this key, damaged, or put back from an older copy.
+      VaultError: this is no vault, it has a newer format, another key, or damage, or it is an older
+        copy put back.
     """
     try:
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
@@ -194,14 +204,14 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
             secrets = Secrets.unpack(unseal(keys.index, place, as_bytes(meta["inner_keys"])))
             return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]))
     except FedLMError:
-        raise  # a ConfigError is a ValueError too: what the provider says is no damage
+        raise  # a ConfigError is a ValueError too: the provider's sentence is not about damage
     except DAMAGE:
         raise VaultError(DOES_NOT_OPEN) from None
     raise VaultError(DOES_NOT_OPEN)
 
 
 def _roots(vault_id: bytes, meta: dict[str, Any], provider: KeyProvider) -> Iterator[tuple[VaultKeys, bytes]]:
-    """Yields each key that opens the root, with the root."""
+    """Yields each of the provider's keys that opens the root, with the root."""
     for vault_key in provider.keys(vault_id, as_bytes(meta["kdf"])):
         keys = VaultKeys.of(vault_key)
         try:

@@ -1,8 +1,7 @@
-"""Fills a new vault."""
+"""Fills a new vault, in `VAULT.partial` until it is whole."""
 
 import contextlib
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 
 from fedlm.errors import VaultError
 from fedlm.scrub.engine import ScrubbedText
-from fedlm.system.files import sync_folder
+from fedlm.system.files import create_private, move_into_place
 from fedlm.vault.format import KEY_BYTES, Part, Place, pack_documents, seal
 from fedlm.vault.index import BLOCK_CLIENTS, ENTRY, seal_block
 from fedlm.vault.keys import KeySource
@@ -22,7 +21,7 @@ from fedlm.vault.tables import FORMAT, SCHEMA, Secrets, VaultKeys, connect, dige
 
 @dataclass(frozen=True)
 class ClientShard:
-    """One client's scrubbed documents, on their way into a vault; the split was decided before."""
+    """One client's scrubbed documents on their way into a vault, already split into training and held-out text."""
 
     name: str
     train: list[ScrubbedText] = field(repr=False)
@@ -65,7 +64,7 @@ class VaultWriter:
     """Fills a new vault beside its final place; `finish` moves it there.
 
     Args:
-      path: where the vault will stand; nothing may be there.
+      path: where the vault will be; nothing may be there.
       source: the key.
       pseudonym_key: 32 bytes or more, or None for a random one.
       vault_id: 16 bytes, or None for random ones.
@@ -85,7 +84,7 @@ class VaultWriter:
         self._secrets = Secrets(row_key, signing_key, pseudonym_key or random_key)
         with contextlib.ExitStack() as undo:
             undo.callback(self._remove)
-            os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            create_private(self._beside)
             self._db = connect(self._beside, writing=True)
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.executescript(SCHEMA)
@@ -118,21 +117,19 @@ class VaultWriter:
         self._names.clear()
 
     def finish(self, about: Mapping[str, object]) -> None:
-        """Seals the root, and moves the whole vault to its place in one rename."""
+        """Seals the root of epoch 1 and moves the whole vault to its place in one rename."""
         if self._names:
             self._write_block()
         put_meta(self._db, about=json.dumps(about))
         seal_root(self._db, self._keys, self.vault_id, 1, self.clients)
         self._db.execute("COMMIT")
         self._db.close()
-        with self._beside.open("rb") as file:
-            os.fsync(file.fileno())
+        # The key is settled before the vault appears: a vault that can be seen can be opened.
         self._provider.settle(self.vault_id, self._keys.vault, 1)
-        self._beside.replace(self.path)
-        sync_folder(self.path.parent)
+        move_into_place(self._beside, self.path)
 
     def discard(self) -> None:
-        """Leaves no trace of an unfinished vault."""
+        """Removes an unfinished vault."""
         self._db.close()
         self._remove()
 

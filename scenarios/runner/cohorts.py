@@ -1,4 +1,4 @@
-"""Who takes part in a round: rules that a study sets in place of the run's own cohort. All draws are by hash, as the server's.
+"""Client sampling of a study, in place of the run's own. Every choice is by hash, as the server's is: no generator has state.
 
 A rule is a function `(population, round, size) -> pseudonyms`; its options stand in the spec string.
 """
@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.errors import ConfigError
+from fedlm.privacy.sampling import draw_cohort, scores
 from fedlm.spec import parse_spec
 from fedlm.types import Pseudonyms, TextMetrics
 from fedlm.vault.format import derive
-from server.run.sampling import draw_cohort, scores
 
 
 @dataclass(frozen=True)
 class Population:
-    """All that a rule may know.
+    """All that a sampling rule may read.
 
     Attributes:
       key: the run's cohort key.
@@ -45,51 +45,57 @@ class Population:
         return np.array([self.groups.get(int(c), "") == group for c in self.clients], np.bool_)
 
 
-Draw = Callable[[Population, int, int], Pseudonyms]
+Sampling = Callable[[Population, int, int], Pseudonyms]
+"""Returns the cohort of a round: population, round (from 1), cohort size -> pseudonyms."""
 
 
-def available(people: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
-    """Clients of a group can be reached in a share of the rounds only, the others always; the cohort is drawn from who can."""
-    there = (people.chance("available", server_round) < share) | ~people.of_group(group)
-    return draw_cohort(people.key, server_round, people.clients[there], size)
+def available(population: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
+    """Clients of a group are available in a share of the rounds only, the others in all; the cohort comes from the available."""
+    # Each client has a probability of its own a round, independent of the sampling below: the purposes differ.
+    there = (population.chance("available", server_round) < share) | ~population.of_group(group)
+    return draw_cohort(population.key, server_round, population.clients[there], size)
 
 
-def dropout(people: Population, server_round: int, size: int, *, rate: float, by_size: bool = True) -> Pseudonyms:
-    """A share of the clients drops out of each round: by size, the larger the likelier (rate 0 to twice the rate by rank)."""
-    ranks = np.argsort(np.argsort([people.tokens.get(int(c), 0) for c in people.clients], kind="stable"))
-    chances = 2 * rate * (ranks + 0.5) / max(len(ranks), 1) if by_size else np.full(len(ranks), rate)
-    there = people.chance("dropout", server_round) >= chances
-    return draw_cohort(people.key, server_round, people.clients[there], size)
+def dropout(population: Population, server_round: int, size: int, *, rate: float, by_size: bool = True) -> Pseudonyms:
+    """A share `rate` of the clients drops out of each round.
+
+    With `by_size` a client's probability rises with its rank r by size, from 0 to twice the rate: 2 rate (r + 1/2) / n, r = 0
+    for the smallest of n. The mean stays `rate`.
+    """
+    ranks = np.argsort(np.argsort([population.tokens.get(int(c), 0) for c in population.clients], kind="stable"))
+    probabilities = 2 * rate * (ranks + 0.5) / max(len(ranks), 1) if by_size else np.full(len(ranks), rate)
+    there = population.chance("dropout", server_round) >= probabilities
+    return draw_cohort(population.key, server_round, population.clients[there], size)
 
 
-def _by_share(people: Population, server_round: int, size: int, shares: Mapping[str, float]) -> Pseudonyms:
-    """Draws from each group its share of the cohort; every group with a share above 0 has at least one client in it."""
+def _by_share(population: Population, server_round: int, size: int, shares: Mapping[str, float]) -> Pseudonyms:
+    """Samples each group's share of the cohort, at least one client of every group with a share."""
     parts = []
     for group, share in sorted(shares.items()):
-        inside = people.clients[people.of_group(group)]
-        parts.append(draw_cohort(people.key, server_round, inside, max(1, round(share * size))))
+        inside = population.clients[population.of_group(group)]
+        parts.append(draw_cohort(population.key, server_round, inside, max(1, round(share * size))))
     return np.concatenate(parts)
 
 
-def balanced(people: Population, server_round: int, size: int) -> Pseudonyms:
-    """As many clients of each group, however many it has."""
-    groups = sorted(set(people.groups.values()))
-    return _by_share(people, server_round, size, dict.fromkeys(groups, 1 / max(len(groups), 1)))
+def balanced(population: Population, server_round: int, size: int) -> Pseudonyms:
+    """The same number of clients of each group, however many it has."""
+    groups = sorted(set(population.groups.values()))
+    return _by_share(population, server_round, size, dict.fromkeys(groups, 1 / max(len(groups), 1)))
 
 
-def agnostic(people: Population, server_round: int, size: int, *, step: float = 2.0) -> Pseudonyms:
-    """The worse a group's held-out loss, the more of it: mixture weights softmax(step * loss), as of the last evaluation.
+def agnostic(population: Population, server_round: int, size: int, *, step: float = 2.0) -> Pseudonyms:
+    """Groups with a higher held-out loss get more places: shares softmax(step * loss), as of the last evaluation.
 
-    After Mohri, Sivek and Suresh 2019 (https://arxiv.org/abs/1902.00146), whose players meet every step; here the mixture
-    follows the evaluations, and clients are drawn by it rather than weighted.
+    After agnostic federated learning (Mohri, Sivek and Suresh 2019, https://arxiv.org/abs/1902.00146). There the mixture
+    changes at every step and weights the losses; here it changes with each evaluation and sets the sampling.
     """
     losses = {}
-    for group in sorted(set(people.groups.values())):
-        total = sum((m for c, m in people.figures.items() if people.groups.get(c) == group), TextMetrics())
+    for group in sorted(set(population.groups.values())):
+        total = sum((m for c, m in population.figures.items() if population.groups.get(c) == group), TextMetrics())
         losses[group] = total.loss_sum / max(total.tokens, 1)
-    worst = max(losses.values(), default=0.0)
+    worst = max(losses.values(), default=0.0)  # subtracted before exp: a large loss would overflow
     weights = {g: math.exp(step * (loss - worst)) for g, loss in losses.items()}
-    return _by_share(people, server_round, size, {g: w / sum(weights.values()) for g, w in weights.items()})
+    return _by_share(population, server_round, size, {g: w / sum(weights.values()) for g, w in weights.items()})
 
 
 RULES: dict[str, Callable[..., Pseudonyms]] = {
@@ -100,7 +106,7 @@ RULES: dict[str, Callable[..., Pseudonyms]] = {
 }
 
 
-def build_draw(spec: str) -> Draw:
+def build_sampling(spec: str) -> Sampling:
     """Returns the rule of a spec string.
 
     Raises:
@@ -108,5 +114,5 @@ def build_draw(spec: str) -> Draw:
     """
     parsed = parse_spec(spec)
     if parsed.name not in RULES:
-        raise ConfigError(f"There is no draw {parsed.name!r}; there are: {', '.join(RULES)}.")
+        raise ConfigError(f"Unknown client sampling {parsed.name!r}; choose one of: {', '.join(RULES)}.")
     return partial(RULES[parsed.name], **parsed.options)

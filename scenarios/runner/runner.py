@@ -1,50 +1,42 @@
-"""Runs a study: a grid of runs over the cores, resumable run by run; then results.parquet, study.json, figures and report.
+"""Runs a study: a grid of runs over an engine, resumable run by run; then the results, the figures and the report.
 
-Runs go to an engine: worker processes of this machine (`engines.py`), or tasks of Ray (`ray_engine.py`). A finished run is known by the hash of its configuration and data; one that was cut off goes on from its checkpoint. A run
-that fails is reported and does not sink the study.
+The folder of a study:
+
+    runs/             one folder for each run (`execute.py` says what is in it)
+    vaults/           sealed data that the runs share; removed once all runs have ended well
+    results.parquet   every figure of every run and client
+    study.json        everything in the report
+    figures/, report.html
+
+Runs go to worker processes of this machine (`engines.py`) or to tasks of Ray (`ray.py`). A run that fails is reported and
+does not stop the study.
 """
 
-import json
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
 
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.report.study import write_study_report
 from fedlm.system.terminal import ClientProgress
-from scenarios.runner.analysis import answer, data_table, defaults, further, label_of, method, table, with_central_gap
+from scenarios.runner.catalog import build_study, load_scenario, scenario_names
+from scenarios.runner.design import Design, Options
 from scenarios.runner.engines import Engine, LocalEngine
 from scenarios.runner.execute import Stopped
-from scenarios.runner.job import Job, finished, make_job, plain
-from scenarios.runner.outcome import GROUP
-from scenarios.runner.study import METRICS, Figure, Options, Study
+from scenarios.runner.job import Job, make_job
+from scenarios.runner.output import Ended, write_results
+from scenarios.runner.record import RunRecord, read_record
 from scenarios.runner.vaults import Vaults
 
-_PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
+__all__ = ["Runner", "grid", "load_scenario", "run_study", "scenario_names"]  # all that a command line needs
+_POLL_SECONDS = 0.5  # between two looks at the progress
 
 
-def scenario_names() -> list[str]:
-    """Returns the names of the scenarios: the files of this folder that define `study`."""
-    return sorted(p.stem for p in Path(__file__).parents[1].glob("*.py") if "\ndef study(" in p.read_text())
+def grid(study: Design, seeds: Sequence[int], cores: int, most: int = 0) -> list[Job]:
+    """Returns all runs, seed by seed, so that an interrupted study has whole seeds.
 
-
-def load_scenario(name: str) -> Any:
-    """Returns a scenario's module.
-
-    Raises:
-      ConfigError: there is none of this name.
-    """
-    if name not in scenario_names():
-        raise ConfigError(f"There is no study {name!r}; the studies are: {', '.join(scenario_names())}.")
-    return import_module(f"scenarios.{name}")
-
-
-def grid(study: Study, seeds: Sequence[int], cores: int, most: int = 0) -> list[Job]:
-    """Returns all runs, seed by seed, so that an interrupted study has whole seeds. One worker each if they fill the cores.
+    Every run has one worker if the runs fill the cores; fewer runs than cores share the cores evenly.
 
     Args:
       study, seeds: whose runs.
@@ -52,11 +44,11 @@ def grid(study: Study, seeds: Sequence[int], cores: int, most: int = 0) -> list[
       most: workers of one run at most, those of one machine; 0 is all cores.
 
     Raises:
-      ConfigError: a setting does not do, or two cases have one name.
+      ConfigError: a setting is invalid, or two cases have the same name.
     """
-    names = [(c.condition, c.algorithm) for c in study.cases]
+    names = [c.name for c in study.cases]
     if len(set(names)) < len(names):
-        raise ConfigError(f"The study {study.name} has two cases of one name.")
+        raise ConfigError(f"The study {study.name} has two cases with the same condition and algorithm.")
     workers = max(1, min(cores // max(len(names) * len(seeds), 1), most or cores))
     return [make_job(study, case, seed, workers) for seed in seeds for case in study.cases]
 
@@ -68,162 +60,104 @@ class Runner:
       study: what to run.
       seeds: of each case.
       out: the folder; runs that are done in it are not repeated.
-      cores: runs at once; 0 is one per core.
       echo: prints a line; None shows nothing.
       command: that repeats the study, for the report.
-      engine: where the runs go; by default worker processes of this machine.
+      engine: where the runs go; by default worker processes of this machine, one a core.
     """
 
     def __init__(
         self,
-        study: Study,
+        study: Design,
         seeds: Sequence[int],
         out: Path,
-        cores: int = 0,
         echo: Callable[[str], object] | None = None,
         command: str = "",
         engine: Engine | None = None,
     ) -> None:
         self.study, self.seeds, self.out, self.echo = study, list(seeds), out, echo
-        self.engine: Engine = engine or LocalEngine(out, cores)
+        self.engine: Engine = engine or LocalEngine(out)
         self.command = command or f"fedlm study {study.name} --seeds {len(self.seeds)}"
-        self.failed: dict[str, str] = {}
-        self._kinds: set[type[FedLMError]] = set()
+        self.done: dict[str, RunRecord] = {}
+        self.failed: dict[str, FedLMError] = {}
 
     def run(self) -> Path:
         """Runs what is not done yet; returns the report's path.
 
         Raises:
-          FedLMError: not one run ended well.
+          ConfigError: the folder is that of a run.
+          FedLMError: no run ended well.
           KeyboardInterrupt: interrupted; what is done stays done.
         """
-        jobs = grid(self.study, self.seeds, self.engine.cores)
-        self.out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.out / "runs").mkdir(exist_ok=True, mode=0o700)
         started = time.monotonic()
-        done = {j.name: r for j in jobs if (r := finished(j, self.out / "runs")) is not None}
-        if self.echo and done:
-            self.echo(f"{len(done)} of {len(jobs)} runs are done already")
-        if len(done) < len(jobs):
-            with self.engine, ClientProgress(f"study {self.study.name}", quiet=self.echo is None) as progress:
-                jobs = grid(self.study, self.seeds, self.engine.cores, self.engine.most)  # as many as there are now
-                self._run_all([j for j in jobs if j.name not in done], done, progress)
-        results = [done[j.name] for j in jobs if j.name in done]
-        if not results:
-            kind = self._kinds.pop() if len(self._kinds) == 1 else FedLMError  # bad input ends as it would in one run
-            raise kind(f"Not one run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
+        jobs = grid(self.study, self.seeds, self.engine.cores)
+        self._open()
+        self._find_done(jobs)
+        if len(self.done) < len(jobs):
+            self._run_rest()
+        records = [self.done[j.name] for j in jobs if j.name in self.done]
+        if not records:
+            raise self._nothing_ended_well()
         if not self.failed:
             Vaults(self.out / "vaults").remove()
-        return self._write(results, time.monotonic() - started)
-
-    def _run_all(self, left: list[Job], done: dict[str, dict[str, Any]], progress: ClientProgress) -> None:
-        total = sum(j.config.rounds for j in left)
-        ended = len(done)
-        try:
-            waiting: dict[Future[dict[str, Any]], Job] = {self.engine.submit(j): j for j in left}
-            while waiting:
-                over, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in over:
-                    ended += self._collect(waiting.pop(future), future, done)
-                note = f"rounds; {ended} of {ended + len(waiting) + len(self.failed)} runs done"
-                note += f", {len(self.failed)} failed" if self.failed else ""
-                progress.update(min(self.engine.rounds(), total), total, note)
-        except BaseException:  # an interrupt, or the end that SIGTERM asks for
-            self.engine.stop()
-            raise
-
-    def _collect(self, job: Job, future: Future[dict[str, Any]], done: dict[str, dict[str, Any]]) -> int:
-        error = future.exception()
-        if error is None:
-            done[job.name] = future.result()
-            return 1
-        if not isinstance(error, Exception):
-            raise error
-        if not isinstance(error, Stopped):
-            self.failed[job.name] = str(error) if isinstance(error, FedLMError) else type(error).__name__
-            self._kinds.add(type(error) if isinstance(error, FedLMError) else FedLMError)
-            if self.echo:
-                self.echo(f"failed: {job.name}: {self.failed[job.name]}")
-        return 0
-
-    def _write(self, results: list[dict[str, Any]], seconds: float) -> Path:
-        results = with_central_gap(self.study, results)
-        rows = table(self.study, results)
-        content = {
-            "name": self.study.name,
-            "question": self.study.question,
-            "answer": answer(self.study, rows),
-            "method": method(self.study, self.seeds, len(self.failed)),
-            "corpus": self.study.corpus,
-            "control": self.study.baseline or self.study.control,
-            "x_label": self.study.x_label,
-            "group": self.study.group,
-            "seeds": self.seeds,
-            "settings": dict(self.study.settings),
-            "defaults": defaults(self.study),
-            "design": [
-                {
-                    "condition": c.condition,
-                    "algorithm": c.algorithm,
-                    "settings": {**c.settings, **({"corpus": c.corpus} if c.corpus else {})}
-                    | ({"cohorts": c.draw} if c.draw else {}),
-                }
-                for c in self.study.cases
-            ],
-            "columns": [_column(m) for m in self.study.table],
-            "further": [_column(m) for m in further(self.study, results)],
-            "table": rows,
-            "data": data_table(self.study, results),
-            "figures": [_figure(f) for f in self.study.figures],
-            "runs": [{k: v for k, v in r.items() if k != "clients"} for r in results],
-            "failed": self.failed,
-            "limits": list(self.study.limits),
-            "command": self.command,
-            "versions": {p: metadata.version(p) for p in _PACKAGES} | {"python": platform.python_version()},
-            "seconds": round(seconds, 1),
-            "run_seconds": round(sum(r["seconds"] for r in results), 1),
-        }
-        _write_results(self.out / "results.parquet", self.study.name, results)
-        beside = self.out / ".study.json.new"
-        beside.write_text(json.dumps(plain(content), indent=1) + "\n")
-        beside.replace(self.out / "study.json")
+        failed = {name: str(error) for name, error in self.failed.items()}
+        seconds = time.monotonic() - started
+        write_results(Ended(self.study, self.seeds, records, failed, self.command, seconds), self.out)
         return write_study_report(self.out)
 
+    def _open(self) -> None:
+        """Makes the study's folder, mode 0700: the runs' models are trained on private text."""
+        if (self.out / "config.toml").is_file():
+            raise ConfigError(f"{self.out} is the folder of a run: name another one for the study.")
+        for folder in (self.out, self.out / "runs"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-def _column(metric: str) -> dict[str, Any]:
-    less = True if metric.startswith(GROUP) else METRICS.get(metric, ("", None))[1]
-    return {"metric": metric, "label": label_of(metric), "less": less}
+    def _find_done(self, jobs: Sequence[Job]) -> None:
+        """Reads the results of the runs that are done."""
+        found = {j.name: read_record(self.out / "runs" / j.name, j.key) for j in jobs}
+        self.done = {name: record for name, record in found.items() if record is not None}
+        if self.echo and self.done:
+            self.echo(f"{len(self.done)} of {len(jobs)} runs are done already")
 
+    def _run_rest(self) -> None:
+        """Opens the engine and runs what is not done."""
+        with self.engine, ClientProgress(f"study {self.study.name}", quiet=self.echo is None) as progress:
+            jobs = grid(self.study, self.seeds, self.engine.cores, self.engine.most)  # an open engine knows its cores
+            left = [j for j in jobs if j.name not in self.done]
+            try:
+                self._await({self.engine.submit(j): j for j in left}, progress)
+            except BaseException:  # an interrupt, or the end that SIGTERM asks for
+                self.engine.stop()
+                raise
 
-def _figure(figure: Figure) -> dict[str, Any]:
-    less = [METRICS.get(m, (m, None))[1] is not False for m in (figure.metric, figure.against)]
-    return {**vars(figure), "label": label_of(figure.metric), "against_label": label_of(figure.against), "less": less}
+    def _await(self, waiting: dict[Future[RunRecord], Job], progress: ClientProgress) -> None:
+        """Collects the runs as they end, and shows the rounds done."""
+        rounds, runs = sum(j.config.rounds for j in waiting.values()), len(waiting) + len(self.done)
+        while waiting:
+            over, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in over:
+                self._collect(waiting.pop(future), future)
+            note = f"rounds; {len(self.done)} of {runs} runs done"
+            note += f", {len(self.failed)} failed" if self.failed else ""
+            progress.update(min(self.engine.rounds(), rounds), rounds, note)
 
+    def _collect(self, job: Job, future: Future[RunRecord]) -> None:
+        """Keeps a run's result, or why it failed; an interrupt is raised again."""
+        error = future.exception()
+        if error is None:
+            self.done[job.name] = future.result()
+        elif not isinstance(error, Exception):
+            raise error
+        elif not isinstance(error, Stopped):
+            # The text of any other exception than ours may quote a document: its type is all that is told.
+            self.failed[job.name] = error if isinstance(error, FedLMError) else FedLMError(type(error).__name__)
+            if self.echo:
+                self.echo(f"failed: {job.name}: {self.failed[job.name]}")
 
-def _write_results(path: Path, name: str, results: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a tidy row per run, client and metric; client -1 stands for all clients together."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    rows: list[dict[str, Any]] = []
-    for r in results:
-        run = {"study": name, **{k: r[k] for k in ("condition", "algorithm", "x", "seed")}}
-        rows += [
-            {**run, "client": -1, "group": "", "metric": m, "value": v}
-            for m, v in r["figures"].items()
-            if v is not None
-        ]
-        for client in r["clients"]:
-            known = {"client": client["client"], "group": client["group"]}
-            rows += [{**run, **known, "metric": m, "value": float(v)} for m, v in client.items() if m not in known]
-    schema = pa.schema(
-        [(k, pa.string()) for k in ("study", "condition", "algorithm")]
-        + [("x", pa.float64()), ("seed", pa.int64()), ("client", pa.int64()), ("group", pa.string())]
-        + [("metric", pa.string()), ("value", pa.float64())]
-    )
-    beside = path.with_name(f".{path.name}.new")
-    parquet.write_table(pa.Table.from_pylist(rows, schema), beside)
-    beside.replace(path)
+    def _nothing_ended_well(self) -> FedLMError:
+        """Returns the study's error, of the runs' kind if they agree: bad input ends as it would in one run."""
+        kinds = {type(error) for error in self.failed.values()}
+        kind = kinds.pop() if len(kinds) == 1 else FedLMError
+        return kind(f"No run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
 
 
 def run_study(
@@ -235,11 +169,9 @@ def run_study(
     command: str = "",
     engine: Engine | None = None,
 ) -> Path:
-    """Runs the study of a scenario file; returns the report's path.
+    """Runs a study by its name or file; returns the report's path.
 
     Raises:
       ConfigError: there is no such study, it needs what the options lack, or the folder is a run's.
     """
-    if (out / "config.toml").is_file():
-        raise ConfigError(f"{out} is the folder of a run: name another one for the study.")
-    return Runner(load_scenario(name).study(options), range(seeds), out, 0, echo, command, engine).run()
+    return Runner(build_study(name, options), range(seeds), out, echo, command, engine).run()

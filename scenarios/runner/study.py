@@ -1,148 +1,181 @@
-"""What a scenario declares: one question, a grid of runs, a table and figures. Plain data; the runner does the rest."""
+"""A study in Python: declare or load one, run it, read its table.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from fedlm import Study
 
-from fedlm.types import TextMetrics
+result = Study.load("label_skew").run("runs/skew", seeds=3, quick=True)
+print(result.answer)
+result.table.query("metric == 'bits_per_char'")[["condition", "mean", "low", "high"]]
+"""
 
-Score = Callable[[Sequence[str]], Sequence[TextMetrics]]
-"""Returns the sums of texts under a run's final model."""
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from fedlm.errors import ConfigError
+from fedlm.report.legacy import current_format
+from scenarios.runner.catalog import build_study
+from scenarios.runner.design import SMALL, Case, Design, Figure, Options
+from scenarios.runner.engines import Engine
+from scenarios.runner.runner import Runner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SMALL", "Case", "Figure", "Options", "Study", "StudyResult"]
+DEFAULT_SEEDS, QUICK_SEEDS = 5, 2
+_CELL = ("mean", "low", "high", "count")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asked for.
+class Study(Design):
+    """A question and the runs that answer it; see `Design` for what it declares.
 
     Attributes:
-      quick: the small version.
-      corpus: the user's own, or empty.
-      group: the label that tells groups apart, or empty.
+      options: with which it was loaded; its quick version can be built from them. None for a study declared in place.
+      source: the name or file that it was loaded from.
+
+    >>> study = Study.load("label_skew")
+    >>> study.question
+    'What does it cost the model when clients write about different things?'
+    >>> len(study.cases) > len(study.version(quick=True).cases)
+    True
     """
 
-    quick: bool = False
-    corpus: str = ""
-    group: str = ""
+    options: Options | None = field(default=None, repr=False)
+    source: str = field(default="", repr=False)
+
+    @classmethod
+    def load(cls, name: str | Path, *, quick: bool = False, corpus: str = "", group: str = "") -> Self:
+        """Loads a built-in study by its name, or one of your own by its path (a file that ends in `.py`).
+
+        Args:
+          name: see `fedlm study --list`.
+          quick: the small version: minutes, not an hour.
+          corpus: your own text in place of the study's.
+          group: the label that tells groups of clients apart.
+
+        Raises:
+          ConfigError: there is no such study, or it needs what the arguments lack.
+        """
+        options = Options(quick, corpus, group)
+        built = build_study(str(name), options)
+        if not isinstance(built, cls):
+            raise ConfigError(f"The function study of {name} returns {type(built).__name__}; it must return a Study.")
+        return replace(built, options=options, source=str(name))
+
+    def version(self, *, quick: bool) -> Self:
+        """Returns the small or the full version of a loaded study.
+
+        Raises:
+          ConfigError: a small version is asked for, and the study was declared in place.
+        """
+        if self.options is None:
+            if quick:
+                raise ConfigError(f"The study {self.name} has one version: it was declared in place, not loaded.")
+            return self
+        if self.options.quick == quick:
+            return self
+        return self.load(self.source, quick=quick, corpus=self.options.corpus, group=self.options.group)
+
+    def run(
+        self,
+        out: str | Path,
+        *,
+        seeds: int | Sequence[int] = 0,
+        quick: bool = False,
+        engine: Engine | None = None,
+        echo: Callable[[str], object] | None = None,
+    ) -> "StudyResult":
+        """Runs what is not done yet in the folder; returns the results.
+
+        After an interrupt, call it again with the same folder: finished runs are kept, and an unfinished run resumes.
+
+        Args:
+          out: the study's folder.
+          seeds: their number (the seeds are then 0, 1, ...), or a list; 0 means five, or two for the small version.
+          quick: run the small version of a study that was loaded in full.
+          engine: where the runs go; by default worker processes of this machine, one a core.
+          echo: prints a line; by default nothing is shown.
+
+        Raises:
+          ConfigError: a setting is invalid, or the folder holds something else.
+          FedLMError: no run ended well.
+        """
+        small = quick or (self.options is not None and self.options.quick)
+        chosen = self.version(quick=small)
+        Runner(chosen, _seeds(seeds, small), Path(out), echo=echo, engine=engine).run()
+        return StudyResult(Path(out))
+
+
+def _seeds(asked: int | Sequence[int], quick: bool) -> Sequence[int]:
+    if not isinstance(asked, int):
+        return list(asked)
+    if asked < 0:
+        raise ConfigError(f"Invalid value for seeds: {asked} is negative.")
+    return range(asked or (QUICK_SEEDS if quick else DEFAULT_SEEDS))
 
 
 @dataclass(frozen=True)
-class Case:
-    """One condition under one algorithm; the runner repeats it for each seed.
+class StudyResult:
+    """What a study found, read from its folder.
 
     Attributes:
-      condition: its name in tables.
-      settings: what differs from the study's settings (keys of RunConfig).
-      algorithm: how it is trained, by name.
-      x: its place on the figures' axis; None for a category.
-      corpus: another than the study's; `{seed}` is replaced.
-      draw: who takes part, a spec of `scenarios.runner.cohorts`; empty is the run's own cohort.
-      pooled: all text at one place, the ceiling; nothing is federated.
-      grouped: the study's groups exist in its data.
+      folder: the study's folder.
     """
 
-    condition: str
-    settings: Mapping[str, object] = field(default_factory=dict)
-    algorithm: str = "FedAvg"
-    x: float | None = None
-    corpus: str = ""
-    draw: str = ""
-    pooled: bool = False
-    grouped: bool = True
+    folder: Path
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content of study.json, in the current format."""
+        return current_format(json.loads((self.folder / "study.json").read_text(encoding="utf-8")))
+
+    @property
+    def answer(self) -> str:
+        """The answer in words."""
+        return str(self.content["answer"])
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why runs failed, by run; empty if all ended well."""
+        return dict(self.content["failed"])
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML page."""
+        return self.folder / "report.html"
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The table: a row per condition, algorithm and metric.
+
+        Columns: `condition, algorithm, x, control, metric`; `mean, low, high, count` over seeds; and the difference from
+        the control, paired by seed: `difference, difference_low, difference_high, effect_size, same_sign, excludes_zero`
+        (missing for the control itself).
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {k: row[k] for k in ("condition", "algorithm", "x", "control")} | {"metric": metric} | _flat(cell)
+                for row in self.content["table"]
+                for metric, cell in row["cells"].items()
+            ]
+        )
+
+    @property
+    def runs(self) -> "pd.DataFrame":
+        """A row per run, client and metric, as results.parquet has them; client -1 stands for all clients together."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "results.parquet")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure: `line` over x, `spread` over clients, `trade` of two metrics with its front."""
-
-    kind: str
-    metric: str
-    against: str = ""
-
-
-@dataclass(frozen=True)
-class Study:
-    """A question and the runs that answer it.
-
-    Attributes:
-      name, question: the scenario's.
-      corpus: of every run; `{seed}` is replaced.
-      settings: held constant (keys of RunConfig).
-      cases: the grid; seeds come on top.
-      control: the condition that the others are compared with, by algorithm and seed; empty if `baseline` is set.
-      baseline: the algorithm that the others are compared with, by condition and seed.
-      table: metrics of the table, the main one first.
-      figures: what is drawn.
-      x_label: of the figures' axis.
-      group: the label that tells groups apart; empty for none.
-      minority: the group whose figures stand by themselves; by default the smallest.
-      alone: passes over its own text of a model for each client alone; 0 for none.
-      alone_clients: so many clients of each group get one, drawn by hash; 0 for all.
-      probe: further figures of a run's final model.
-      limits: what the answer does not cover.
-    """
-
-    name: str
-    question: str
-    corpus: str
-    settings: Mapping[str, object]
-    cases: tuple[Case, ...]
-    control: str
-    table: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    baseline: str = ""
-    x_label: str = "condition"
-    group: str = ""
-    minority: str = ""
-    alone: int = 0
-    alone_clients: int = 0
-    probe: Callable[[Score, int], Mapping[str, float]] | None = None
-    limits: tuple[str, ...] = ()
-
-
-# What a metric is called, and whether less of it is better (None: neither).
-SMALL: dict[str, object] = {
-    "model": "lstm(units=64, layers=1)",
-    "client_optimizer": "sgd(learning_rate=3.0)",
-    "cohort_size": 8,
-}
-"""A model that answers in minutes what the published one answers in hours: a thirtieth of its weights, a higher rate."""
-
-METRICS: dict[str, tuple[str, bool | None]] = {
-    "bits_per_char": ("held-out bits per character", True),
-    "accuracy": ("held-out accuracy", False),
-    "perplexity": ("held-out perplexity", True),
-    "loss": ("held-out loss, nats per token", True),
-    "best_tenth": ("bits per character, best tenth of clients", True),
-    "worst_tenth": ("bits per character, worst tenth of clients", True),
-    "worst_tenth_perplexity": ("perplexity per character, worst tenth of clients", True),
-    "small_clients": ("bits per character, quarter of clients with the least text", True),
-    "client_mean": ("bits per character, mean over clients", True),
-    "client_deviation": ("standard deviation over clients, bits per character", True),
-    "client_gini": ("Gini of bits per character over clients", True),
-    "client_jain": ("Jain's index of bits per character", False),
-    "central_gap": ("bits per character above the central model, same text", True),
-    "worse_than_local": ("share of clients worse than alone", True),
-    "personal_gap": ("bits per character saved against alone, mean over clients", False),
-    "group_gap": ("gap between groups, bits per character", True),
-    "worst_group": ("bits per character, worst group", True),
-    "minority": ("bits per character of the minority", True),
-    "minority_personal_gap": ("bits per character saved against alone, mean over the minority", False),
-    "minority_worse_than_local": ("share of minority clients worse than alone", True),
-    "tokens_per_second": ("training tokens a second", False),
-    "bytes_per_round": ("bytes a round and node", True),
-    "best_round": ("best round on held-out text", None),
-    "best_bits_per_char": ("bits per character in the best round", True),
-    "generalisation_gap": ("held-out minus training loss at the end, bits a symbol", True),
-    "bias": ("bias, nats a sentence pair", True),
-    "bias_per_symbol": ("bias, nats a symbol", True),
-    "preferred": ("share of stereotyped sentences preferred", None),
-    "secrets_completed": ("share of planted secrets that rank first", True),
-    "secrets_exposure": ("exposure of planted secrets, bits", True),
-    "update_cosine": ("cosine of updates to their mean, mean over clients and rounds", None),
-    "update_norm": ("norm of updates, mean over clients and rounds", None),
-    "audited_epsilon": ("epsilon refuted from outside, at least, at 95 %", None),
-    "right_guesses": ("share of canaries' coins guessed right", None),
-    "size_gini": ("Gini of client sizes", None),
-    "size_effective_number": ("effective number of clients", None),
-    "ngram_distance": ("mean Jensen-Shannon distance of clients' trigrams", None),
-    "unknown_share": ("share of symbols out of vocabulary", None),
-}
+def _flat(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell of the table as columns."""
+    difference = dict(cell.get("difference") or {})
+    columns = {k: cell[k] for k in _CELL} | {"difference": difference.pop("mean", None)}
+    columns |= {f"difference_{k}": difference.pop(k, None) for k in ("low", "high")}
+    return columns | {k: difference.get(k) for k in ("effect_size", "same_sign", "excludes_zero")}

@@ -1,21 +1,18 @@
 """The sealed data that runs of a study share, and what is the same for all runs on it."""
 
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
+from fedlm.system.files import write_atomic
+from fedlm.system.locks import one_at_a_time
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
-from scenarios.runner.job import fingerprint, hash_of
-
-if TYPE_CHECKING:
-    from scenarios.runner.job import Job
+from scenarios.runner.job import Job, fingerprint, hash_of
 
 _PREPARATION = (
     "seed",
@@ -46,8 +43,9 @@ _LOCAL = (
 
 
 class Vaults:
-    """Sealed data that runs share: one vault for each corpus, preparation and seed. Made once, by the run that comes first,
-    whatever thread or process it is in.
+    """Sealed data that runs share: one vault for each corpus, preparation and seed.
+
+    The run that comes first makes it, in whatever thread or process; the others wait for a file lock of its name.
 
     Args:
       folder: where they lie.
@@ -56,41 +54,43 @@ class Vaults:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, job: "Job") -> tuple[Path, KeySource]:
+    def get(self, job: Job) -> tuple[Path, KeySource]:
         """Returns the vault of a run and its key."""
         name = self._name(job)
         path = self._folder / f"{name}.db"
         source = KeySource(file=self._folder / f"{name}.key")
-        with self._one(name):
-            if not path.exists():
+        with self._locked(name):
+            if not path.exists():  # `prepare` renames a finished file there: what exists is whole
                 prepare(job.corpus, path, source, job.config, lambda done, total: None)
         return path, source
 
-    def alone(self, job: "Job", train: Callable[[], dict[int, TextMetrics]]) -> dict[int, TextMetrics]:
-        """Returns held-out sums of models of single clients: they are the same for all runs that differ at the server."""
+    def local_only(self, job: Job, train: Callable[[], Mapping[int, TextMetrics]]) -> dict[int, TextMetrics]:
+        """Returns held-out sums of local-only models: the same for all runs that differ at the server only.
+
+        Args:
+          job: one of these runs.
+          train: trains the models, if no run before did.
+        """
         local = {k: getattr(job.config, k) for k in _LOCAL}
-        name = hash_of([self._name(job), local, job.study.alone, job.study.alone_clients])
-        file = self._folder / f"alone-{name}.json"
-        with self._one(name):
+        name = hash_of([self._name(job), local, job.study.local_passes, job.study.local_clients])
+        file = self._folder / f"local-only-{name}.json"
+        with self._locked(name):
             if not file.is_file():
-                content = json.dumps({client: astuple(sums) for client, sums in train().items()})
-                beside = file.with_suffix(".new")
-                beside.write_text(content)
-                beside.replace(file)
-            found = json.loads(file.read_text())
+                sums = {client: astuple(metrics) for client, metrics in train().items()}
+                write_atomic(file, json.dumps(sums))
+            found = json.loads(file.read_text(encoding="utf-8"))
         return {int(client): TextMetrics(*sums) for client, sums in found.items()}
 
-    def _name(self, job: "Job") -> str:
+    def remove(self) -> None:
+        """Removes the vaults and their keys."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _name(self, job: Job) -> str:
         return hash_of([{k: getattr(job.config, k) for k in _PREPARATION}, fingerprint(job.corpus)])[:16]
 
     @contextmanager
-    def _one(self, name: str) -> Iterator[None]:
-        """Lets one run at a time make what has this name, of whatever process."""
+    def _locked(self, name: str) -> Iterator[None]:
+        """Lets one run at a time make what has this name, whatever process it is in."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._folder / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with one_at_a_time(self._folder / f"{name}.lock"):
             yield
-
-    def remove(self) -> None:
-        """Removes them and their keys."""
-        shutil.rmtree(self._folder, ignore_errors=True)

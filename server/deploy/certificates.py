@@ -1,4 +1,4 @@
-"""A certificate authority of one deployment, its server certificate, and node keys as Flower wants them."""
+"""The certificate authority of a deployment, and its server certificate."""
 
 import datetime
 import ipaddress
@@ -13,13 +13,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.deploy.keys import load_certificate
 from fedlm.errors import ConfigError
-from fedlm.system.files import write_private
+from fedlm.system.files import write_atomic
 
 CA_DAYS, SERVER_DAYS = 3650, 397
 
 
 def create_authority(folder: Path) -> None:
-    """Makes `ca.key` (0600, needed to renew only) and `ca.pem`, which every node gets."""
+    """Makes `ca.key` (mode 0600, needed only to renew) and `ca.pem`, which every node gets."""
     key = ec.generate_private_key(ec.SECP384R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
@@ -31,24 +31,25 @@ def create_authority(folder: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA384())
     )
-    write_private(folder / "ca.key", _pem(key))
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomic(folder / "ca.key", _pem(key), private=True)
+    write_atomic(folder / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     """Makes or renews `server.key` and `server.pem` for the named hosts and this machine's loopback.
 
     Raises:
-      ConfigError: the authority's key is not there.
+      ConfigError: the authority's key or certificate is missing, damaged, or a key of another kind.
     """
     try:
         authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     except (FileNotFoundError, ValueError):
         raise ConfigError(
-            f"{folder} has no ca.key and ca.pem, or they are damaged: bring them back to renew the certificate."
+            f"{folder} has no ca.key and ca.pem, or they are damaged: restore them to renew the certificate."
         ) from None
-    assert isinstance(authority, ec.EllipticCurvePrivateKey)
+    if not isinstance(authority, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{folder / 'ca.key'} is not the key that deploy server made: restore it.")
     key = ec.generate_private_key(ec.SECP384R1())
     names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
     certificate = (
@@ -61,12 +62,12 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
         .sign(authority, hashes.SHA384())
     )
-    write_private(folder / "server.key", _pem(key))
-    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomic(folder / "server.key", _pem(key), private=True)
+    write_atomic(folder / "server.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def server_names(certificate: Path) -> list[str]:
-    """Returns the host names and addresses that a server certificate holds; none if it is not there."""
+    """Returns the host names and addresses in a server certificate; none if there is no such file."""
     if not certificate.is_file():
         return []
     held = load_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -93,7 +94,9 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
-            raise ConfigError(f"{host!r} is no host name: no port, no blank, and other alphabets as xn--...") from None
+            raise ConfigError(
+                f"{host!r} is no host name: leave out ports and blanks, and write other alphabets as xn--..."
+            ) from None
         return x509.DNSName(host)
 
 

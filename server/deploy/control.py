@@ -1,4 +1,4 @@
-"""The coordinator's own calls to its SuperLink's control API, on loopback."""
+"""The coordinator's calls to its SuperLink's control API, on loopback."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ class Refused(FedLMError):
 
     Args:
       sentence: what it said.
-      status: of HTTP.
+      status: the HTTP status.
     """
 
     def __init__(self, sentence: str, status: int) -> None:
@@ -45,7 +45,7 @@ class Admitted:
       node: Flower's id.
       key: its public key, PEM.
       status: registered (never seen), online or offline.
-      since: when it came online last, ISO 8601; empty if never.
+      since: when it last came online, ISO 8601; empty if never.
     """
 
     node: int
@@ -56,7 +56,7 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Control:
-    """Calls of one coordinator.
+    """The calls of one coordinator.
 
     Attributes:
       port: the SuperLink's port on loopback.
@@ -81,7 +81,7 @@ class Control:
             raise Refused(f"The SuperLink refused: {error.response.text[:300]}", error.response.status_code) from None
 
     def register(self, public_key: bytes) -> None:
-        """Admits a node; one that is admitted already stays so.
+        """Admits a node; a node that is admitted already stays admitted.
 
         Raises:
           ConfigError: the key was expelled.
@@ -95,12 +95,12 @@ class Control:
             if "already in use" not in str(error):
                 raise
             raise ConfigError(
-                "This key was expelled, and the SuperLink takes no key twice: its owner makes a new one with "
+                "This key was expelled, and the SuperLink never takes a key again: its owner makes a new one with "
                 "fedlm deploy node NODE --new-key."
             ) from None
 
     def expel(self, public_key: bytes) -> bool:
-        """Takes a node's admission back; returns whether it had one."""
+        """Revokes a node's admission; returns whether it had one."""
         found = [n.node for n in self.nodes() if n.key == public_key]
         for node in found:
             with self._client() as client:
@@ -127,13 +127,13 @@ class Control:
             return int(client.StartRun(request).run_id)
 
     def stop(self, run: int) -> None:
-        """Ends a run; one that has ended stays so."""
+        """Stops a run, unless it has ended."""
         if self.status(run)[0] != "finished":
             with self._client() as client:
                 client.StopRun(StopRunRequest(run_id=run))
 
     def status(self, run: int) -> tuple[str, str]:
-        """Returns a run's status, and the details of its end; one that the SuperLink does not know has ended."""
+        """Returns a run's status and how it ended; a run that the SuperLink does not know is finished."""
         try:
             with self._client() as client:
                 found = client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status

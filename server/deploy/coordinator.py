@@ -1,4 +1,4 @@
-"""The coordinator's process: it supervises the SuperLink on loopback and keeps the open door in front of it."""
+"""The coordinator's process: it supervises the SuperLink on loopback and runs the gateway in front of it."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ _WATCH_SECONDS = 0.2
 
 
 def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
-    """Serves until a signal ends the process; says where, once the port is open.
+    """Serves until a signal ends the process; reports the address once the port is open.
 
     Raises:
       ConfigError: the port cannot be opened.
@@ -28,16 +28,16 @@ def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with supervising(folder.path), contextlib.ExitStack() as stack:
-        if folder.has_door:
+        if folder.has_gateway:
             listener = stack.enter_context(open_port(folder.host, folder.port))
-            serve = folder.proxy.serve
+            serve = folder.gateway.serve
             say(f"serving {folder.host}:{folder.port}; Ctrl-C ends it")
             threading.Thread(target=lambda: asyncio.run(serve(listener)), daemon=True).start()
         superlink = Child(folder.superlink(), folder.path / "superlink.log", folder.environment)
         registered = False
         try:
             while True:
-                superlink.watch()  # in the main thread: a child dies with the thread that started it
+                superlink.watch()  # in the main thread: the child dies with the thread that started it
                 if not registered:
                     with contextlib.suppress(FedLMError):
                         folder.register_all()
@@ -50,23 +50,22 @@ def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens.
+    """Returns a listening socket.
 
     Raises:
       ConfigError: another process has the port, or it may not be opened.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such port"
         raise ConfigError(
-            f"{host}:{port} cannot be opened ({reason}): take another --bind or --port; of a coordinator that is there, "
-            "in server.toml, and the port in each node's node.toml too."
+            f"{host}:{port} cannot be opened ({reason}): choose another --bind or --port. An existing coordinator has "
+            "them in server.toml, and each node has the port in its node.toml."
         ) from None
     listener.listen(128)
     return listener

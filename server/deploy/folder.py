@@ -1,25 +1,35 @@
-"""What the coordinator's machine holds of a deployment: its folder, checked, and the SuperLink's command."""
+"""The coordinator's folder of a deployment, checked, and the SuperLink's command."""
 
 import os
 import sys
 import tomllib
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from clients.deploy.keys import load_certificate, load_public_key
 from fedlm.errors import ConfigError
 from fedlm.system.files import is_private
+from fedlm.system.processes import child_environment, module_command
 from server.deploy.control import Control
-from server.deploy.gateway import Proxy
+from server.deploy.gateway import Gateway
 
 
 class ServerFolder:
-    """What the coordinator holds; see docs/deployment.md.
+    """The coordinator's folder; see docs/deployment.md.
 
     Args:
       path: the folder, mode 0700.
 
+    Attributes:
+      host, port: of the open port.
+      superlink_port: the SuperLink's port on loopback.
+      max_message_bytes: largest request.
+      has_gateway: whether the coordinator serves the open port itself; otherwise nginx or Caddy does.
+
     Raises:
-      ConfigError: it is none, or its settings do not do.
+      ConfigError: it is none, a setting is invalid, or a certificate or key is missing, damaged or
+        readable by others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,15 +39,15 @@ class ServerFolder:
             self.host, self.port = str(settings["host"]), _port(settings["port"])
             self.superlink_port = _port(settings["superlink_port"])
             self.max_message_bytes = int(settings["max_message_bytes"])
-            self.has_door = bool(settings.get("door", True))  # false: nginx or Caddy is the door
+            self.has_gateway = _has_gateway(path / "server.toml", settings)
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{path.parent} is no deployment: make one with fedlm deploy init or server.") from None
-        except (ValueError, KeyError, TypeError):  # TOML's and Unicode's errors are values' too
-            raise ConfigError(f"{path / 'server.toml'} does not do: bring it back as deploy wrote it.") from None
+        except (ValueError, KeyError, TypeError):  # the errors of TOML and Unicode are ValueErrors
+            raise ConfigError(f"{path / 'server.toml'} is invalid: restore it as deploy wrote it.") from None
 
         for name in ("ca.pem", "server.pem", "server.key"):
             if not (path / name).is_file():
-                raise ConfigError(f"{path} has no {name}: bring it back, or fedlm deploy server --renew.")
+                raise ConfigError(f"{path} has no {name}: restore it, or run fedlm deploy server --renew.")
         for name in ("ca.pem", "server.pem"):
             load_certificate(path / name)
         if not is_private(path / "server.key"):
@@ -49,9 +59,9 @@ class ServerFolder:
         return Control(self.superlink_port, self.path / "ca.pem")
 
     @property
-    def proxy(self) -> Proxy:
-        """The open door."""
-        return Proxy(self.superlink_port, self.path, self.max_message_bytes)
+    def gateway(self) -> Gateway:
+        """What serves the open port."""
+        return Gateway(self.superlink_port, self.path, self.max_message_bytes)
 
     def superlink(self) -> list[str]:
         """Returns the SuperLink's command."""
@@ -63,27 +73,30 @@ class ServerFolder:
             "--ssl-ca-certfile": str(self.path / "ca.pem"),
             "--database": str(self.path / "state.db"),
         }
-        words = [sys.executable, "-P", "-m", "server.deploy.superlink", *(w for o in options.items() for w in o)]
-        return [*words, "--enable-supernode-auth", "--disable-runtime-dependency-installation"]
+        flags = ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
+        return module_command("server.deploy.superlink", *(word for pair in options.items() for word in pair), *flags)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SuperLink gets besides this process' own variables; its executor looks commands up on PATH."""
-        return {
-            "FLWR_HOME": str(self.path / "flwr"),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-        }
+        """The SuperLink's variables; its executor looks Flower's commands up on PATH."""
+        path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+        return child_environment({"FLWR_HOME": str(self.path / "flwr"), "PATH": path})
 
     def admits(self) -> dict[bytes, str]:
-        """Returns the public keys of the nodes to admit, those in `nodes/`, and the name of each file."""
+        """Returns the public key (PEM) of each node to admit, from the files in `nodes/`, and the name of its file."""
         return {load_public_key(file): file.stem for file in sorted((self.path / "nodes").glob("*.pub"))}
 
     def register_all(self) -> None:
-        """Admits them."""
+        """Registers them with the SuperLink."""
         for key in self.admits():
             self.control.register(key)
+
+
+def _has_gateway(file: Path, settings: Mapping[str, object]) -> bool:
+    if "door" in settings and "gateway" not in settings:  # until 0.1
+        warnings.warn(f"`door` in {file} is now called `gateway`: rename it.", FutureWarning, stacklevel=3)
+        return bool(settings["door"])
+    return bool(settings.get("gateway", True))
 
 
 def _port(number: object) -> int:

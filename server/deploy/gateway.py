@@ -1,8 +1,16 @@
-"""The only open door: a TLS proxy that lets Flower's fleet API through and nothing else.
+"""The gateway: a TLS reverse proxy that lets Flower's fleet API through and nothing else.
 
-In Flower 1.41 one port serves the fleet, the control and the runtime API, and the control API takes anyone's bundle.
-The SuperLink therefore listens on loopback, and this proxy passes `POST /v1/fleet/<method>` on to it. A request is taken
-apart and written anew, so that nothing rides along with it.
+In Flower 1.41 one port serves the fleet, the control and the runtime API, and the control API takes
+anyone's bundle. The SuperLink therefore listens on loopback, and the gateway, the only open port,
+passes `POST /v1/fleet/<method>` on to it:
+
+    node --TLS, HTTP/1.1--> [head: read, checked, rebuilt] --TLS, loopback--> SuperLink
+                            [body: Content-Length bytes  ]
+
+h11 parses and writes every head. It is lenient where HTTP implementations disagree (bare line
+feeds, folded lines, repeated lengths), and a disagreement between two parsers is what smuggles a
+second request past the first one. So a head that could be read in two ways is refused before and
+after h11 has seen it, and the SuperLink gets a new head, never the bytes that came.
 """
 
 import asyncio
@@ -11,18 +19,41 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-_REQUEST = re.compile(rb"POST /v1/fleet/[a-z]+(-[a-z]+)* HTTP/1\.1")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
-_NOT_PASSED = {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"expect", b"host"}
+import h11
+
+_FLEET = re.compile(rb"/v1/fleet/[a-z]+(-[a-z]+)*")
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t"
+_LENGTH, _LENGTH_DIGITS = b"content-length", 12
+# Headers about one connection, which a proxy does not pass on (RFC 9110, 7.6.1), and those that the
+# gateway sets itself.
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"expect"}
+_NOT_PASSED = _HOP_BY_HOP | {b"host"}
 _HEAD_BYTES, _BLOCK = 16384, 65536
 _IDLE_SECONDS, _START_SECONDS = 75.0, 20.0
 
 
+class Refusal(Exception):
+    """A request is not passed on; `status` is the answer's status line after the version."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Peer(NamedTuple):
+    """One connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
 @dataclass(frozen=True)
-class Proxy:
+class Gateway:
     """What it passes on, and to whom.
 
     Attributes:
@@ -36,7 +67,7 @@ class Proxy:
     max_body_bytes: int = 2**29
 
     async def serve(self, listener: socket.socket) -> None:
-        """Serves a socket that listens, until cancelled."""
+        """Serves a listening socket until cancelled."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
@@ -45,173 +76,160 @@ class Proxy:
             await server.serve_forever()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        backend: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        """Serves the requests of one node's connection, one after the other."""
+        node, superlink = Peer(reader, writer), None
         try:
             while (head := await _read_head(reader)) is not None:
-                problem, length = check_request(head, self.max_body_bytes)
-                if problem:
-                    writer.write(f"HTTP/1.1 {problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-                    await writer.drain()
+                request = parsed_request(head, self.max_body_bytes)
+                superlink = await self._connected(superlink)
+                if not await _exchange(request, node, superlink):
                     return
-                if backend is not None and backend[0].at_eof():  # the SuperLink hangs up after 5 quiet seconds
-                    backend[1].close()
-                    backend = None
-                if backend is None:
-                    backend = await self._connect()
-                backend[1].write(rewritten(head))
-                await _copy(reader, backend[1], length)
-                if not await _relay_response(backend[0], writer):
-                    return
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ssl.SSLError):
-            pass
+        except Refusal as refusal:
+            writer.write(f"HTTP/1.1 {refusal.status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            with contextlib.suppress(OSError):
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, h11.ProtocolError):
+            pass  # either side is gone, too slow or malformed: the connection ends without an answer
         finally:
-            for open_writer in [writer, *([backend[1]] if backend else [])]:
-                open_writer.close()
-                with contextlib.suppress(OSError, ssl.SSLError):
-                    await open_writer.wait_closed()
+            for peer in (node, superlink):
+                if peer is not None:
+                    peer.writer.close()
+                    with contextlib.suppress(OSError):
+                        await peer.writer.wait_closed()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Waits a while for a SuperLink that is being started: nodes wait longer after each attempt that fails."""
+    async def _connected(self, before: Peer | None) -> Peer:
+        """Returns an open connection to the SuperLink: the one before, or a new one.
+
+        The SuperLink closes a connection that was idle for 5 seconds. While it is being started,
+        the gateway waits for it: a node waits longer after each attempt that fails.
+        """
+        if before is not None:
+            if not (before.reader.at_eof() or before.writer.is_closing()):
+                return before
+            before.writer.close()
         context, end = ssl.create_default_context(cafile=str(self.folder / "ca.pem")), time.monotonic() + _START_SECONDS
         while True:
             try:
-                return await asyncio.open_connection("127.0.0.1", self.backend_port, ssl=context, limit=_HEAD_BYTES)
+                return Peer(
+                    *await asyncio.open_connection("127.0.0.1", self.backend_port, ssl=context, limit=_HEAD_BYTES)
+                )
             except ConnectionRefusedError:
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(0.2)
 
 
-def check_request(head: bytes, max_body_bytes: int) -> tuple[str, int]:
-    """Returns the status of a refusal, or an empty string and the length of the body."""
-    first, *lines = head.split(b"\r\n")
-    if not _REQUEST.fullmatch(first):
-        return "403 Forbidden", 0
-    headers = [_HEADER.fullmatch(line) for line in lines]
-    names = [h[1].lower() for h in headers if h]
-    lengths = [h[2].strip() for h in headers if h and h[1].lower() == b"content-length"]
-    if (
-        None in headers
-        or b"transfer-encoding" in names
-        or len(lengths) != 1
-        or not re.fullmatch(rb"\d{1,12}", lengths[0])
-    ):
-        return "400 Bad Request", 0
-    length = int(lengths[0])
-    return ("413 Content Too Large", 0) if length > max_body_bytes else ("", length)
+class FleetRequest(NamedTuple):
+    """A request that may pass.
+
+    Attributes:
+      head: method, target and headers, as h11 read them.
+      length: bytes of the body.
+      parser: h11's state of the node's connection, which writes the response.
+    """
+
+    head: h11.Request
+    length: int
+    parser: h11.Connection
 
 
-def rewritten(head: bytes) -> bytes:
+def parsed_request(head: bytes, max_body_bytes: int) -> FleetRequest:
+    """Reads a request's head, up to and with the empty line.
+
+    Raises:
+      Refusal: it is no call of the fleet API (403), malformed or ambiguous (400), or its body is
+        too large (413).
+    """
+    # Printable ASCII in lines that end with CR LF: no control character, no bare CR or LF, no
+    # folded line.
+    if head.replace(b"\r\n", b"").translate(None, _PRINTABLE) or b"\r\n " in head or b"\r\n\t" in head:
+        raise Refusal("400 Bad Request")
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+    try:
+        parser.receive_data(head)
+        request = parser.next_event()
+    except h11.RemoteProtocolError:
+        raise Refusal("400 Bad Request") from None
+    if not isinstance(request, h11.Request):
+        raise Refusal("400 Bad Request")
+    if (request.method, request.http_version) != (b"POST", b"1.1") or not _FLEET.fullmatch(request.target):
+        raise Refusal("403 Forbidden")
+    length = _body_length(head, request)
+    if length > max_body_bytes:
+        raise Refusal("413 Content Too Large")
+    return FleetRequest(request, length, parser)
+
+
+def _body_length(head: bytes, request: h11.Request) -> int:
+    """Returns the length of the body; it is given once and in digits, and there is no other framing.
+
+    h11 merges repeated lengths ("5, 5", or two equal headers), so they are counted in the lines
+    themselves.
+    """
+    fields = [line.partition(b":") for line in head.split(b"\r\n")]
+    lengths = [value.strip() for name, _, value in fields if name.lower() == _LENGTH]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+    if is_chunked or len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > _LENGTH_DIGITS:
+        raise Refusal("400 Bad Request")
+    return int(lengths[0])
+
+
+def rebuilt(request: h11.Request) -> h11.Request:
     """Returns a request's head as it goes to the SuperLink."""
-    first, *lines = head.split(b"\r\n")
-    kept = [line for line in lines if line.split(b":")[0].lower() not in _NOT_PASSED]
-    return b"\r\n".join([first, b"Host: 127.0.0.1", *kept]) + b"\r\n\r\n"
+    kept = [(name, value) for name, value in request.headers.raw_items() if name.lower() not in _NOT_PASSED]
+    return h11.Request(method=b"POST", target=request.target, headers=[(b"Host", b"127.0.0.1"), *kept])
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
+    """Returns the next head with its empty line; None if the connection ended before it."""
     try:
-        return (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _IDLE_SECONDS))[:-4]
+        return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _IDLE_SECONDS)
     except asyncio.IncompleteReadError:
         return None
 
 
-async def _relay_response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Copies one response; returns whether both connections can go on."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    writer.write(head)
-    found = re.search(rb"(?i)\r\ncontent-length:[ \t]*(\d+)", head)
-    if found:
-        await _copy(reader, writer, int(found[1]))
-        return re.search(rb"(?i)\r\nconnection:[ \t]*close", head) is None
-    while block := await reader.read(_BLOCK):  # chunked: up to the end of the connection
-        writer.write(block)
-        await writer.drain()
-        if block.endswith(b"0\r\n\r\n"):
-            return False
-    return False
+async def _exchange(request: FleetRequest, node: Peer, superlink: Peer) -> bool:
+    """Passes one request on and its response back; returns whether the node's connection can go on."""
+    backend = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+    await _send(superlink, backend, rebuilt(request.head))
+    async for block in _body(node.reader, request.length):
+        await _send(superlink, backend, h11.Data(data=block))
+    await _send(superlink, backend, h11.EndOfMessage())
+    while not isinstance(event := await _next_event(superlink, backend), h11.EndOfMessage):
+        if isinstance(event, h11.Response):
+            headers = [(n, v) for n, v in event.headers.raw_items() if n.lower() not in _HOP_BY_HOP]
+            event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+        await _send(node, request.parser, event)
+    await _send(node, request.parser, h11.EndOfMessage())
+    if backend.their_state is not h11.DONE:  # the SuperLink ends its connection; the node's may go on
+        superlink.writer.close()
+    return request.parser.our_state is h11.DONE
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int) -> None:
+async def _body(reader: asyncio.StreamReader, length: int) -> AsyncIterator[bytes]:
+    """Yields a body as it comes; its bytes pass as they are."""
     while length:
         block = await reader.read(min(length, _BLOCK))
         if not block:
             raise asyncio.IncompleteReadError(b"", length)
         length -= len(block)
-        writer.write(block)
-        await writer.drain()
-    await writer.drain()
+        yield block
 
 
-_NGINX = """# Include in the http block, and set `door = false` in server.toml: nginx is the door then.
-upstream fedlm_superlink {{
-    server 127.0.0.1:{backend};
-    keepalive 16;
-    keepalive_timeout 3s;  # the SuperLink hangs up after 5 quiet seconds; a request must not meet that
-}}
-server {{
-    listen {port} ssl;
-    ssl_certificate {folder}/server.pem;
-    ssl_certificate_key {folder}/server.key;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    client_max_body_size {megabytes}m;
-    location ~ "^/v1/fleet/([a-z]+(?:-[a-z]+)*)\\z" {{
-        limit_except POST {{ deny all; }}
-        proxy_pass https://fedlm_superlink/v1/fleet/$1;  # the path is written anew: nothing rides along with it
-        proxy_ssl_trusted_certificate {folder}/ca.pem;
-        proxy_ssl_verify on;
-        proxy_ssl_name localhost;  # nginx compares names only, no addresses
-        proxy_http_version 1.1;
-        proxy_set_header Host 127.0.0.1;
-        proxy_set_header Connection "";
-        proxy_request_buffering off;  # no message lies on the disk on its way
-        proxy_buffering off;
-    }}
-    location / {{ return 403; }}
-}}
-"""
-
-_CADDY = """# Run caddy with this file, and set `door = false` in server.toml: Caddy is the door then.
-{{
-	auto_https off
-	admin off
-}}
-https://:{port} {{
-	tls {folder}/server.pem {folder}/server.key {{
-		protocols tls1.2 tls1.3
-	}}
-	@fleet {{
-		method POST
-		expression `{{http.request.orig_uri}}.matches("^/v1/fleet/[a-z]+(-[a-z]+)*$")`  # as sent, not decoded
-	}}
-	handle @fleet {{
-		request_body {{
-			max_size {megabytes}MiB
-		}}
-		reverse_proxy https://127.0.0.1:{backend} {{
-			header_up Host 127.0.0.1
-			transport http {{
-				tls_trusted_ca_certs {folder}/ca.pem  # tls_trust_pool of 2.8 and newer; Debian has 2.6
-				tls_server_name 127.0.0.1
-				keepalive 3s  # the SuperLink hangs up after 5 quiet seconds
-			}}
-		}}
-	}}
-	handle {{
-		respond 403
-	}}
-}}
-"""
+async def _next_event(peer: Peer, connection: h11.Connection) -> h11.Event:
+    """Returns the next part of a response; interim ones (1xx) are dropped: the node asked for none."""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await peer.reader.read(_BLOCK))
+        elif isinstance(event, h11.Response | h11.Data | h11.EndOfMessage):
+            return event
+        elif not isinstance(event, h11.InformationalResponse):
+            raise h11.RemoteProtocolError("The SuperLink closed the connection before its response was complete.")
 
 
-def write_configurations(folder: Path, port: int, backend: int, max_message_bytes: int) -> None:
-    """Writes `nginx.conf` and `Caddyfile` into the coordinator's folder.
-
-    Args:
-      folder: has the certificates.
-      port: the open one.
-      backend: the SuperLink's, on loopback.
-      max_message_bytes: largest request.
-    """
-    values = {"port": port, "backend": backend, "folder": folder.resolve(), "megabytes": -(-max_message_bytes // 2**20)}
-    (folder / "nginx.conf").write_text(_NGINX.format(**values))
-    (folder / "Caddyfile").write_text(_CADDY.format(**values))
+async def _send(peer: Peer, connection: h11.Connection, event: h11.Event) -> None:
+    content = connection.send(event)
+    if content:
+        peer.writer.write(content)
+        await peer.writer.drain()

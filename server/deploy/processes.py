@@ -1,11 +1,9 @@
-"""The processes of a deployment on one machine: up, status, down. They are ours by a mark in their environment."""
+"""The processes of a deployment on one machine: up, status, down. A mark in their environment tells them from others."""
 
 import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from clients.deploy.folder import NodeFolder
 from clients.deploy.keys import load_public_key
 from fedlm.errors import ConfigError, FedLMError, error_of_code
 from fedlm.system.locks import supervisor
-from fedlm.system.processes import MARK, last_line, marked
+from fedlm.system.processes import MARK, Process, child_environment, last_line, marked, module_command, start
 from server.deploy.control import Admitted
 from server.deploy.folder import ServerFolder
 from server.deploy.runs import known_runs
@@ -23,10 +21,10 @@ _UP_SECONDS, _DOWN_SECONDS = 300.0, 20.0
 
 
 class Deployment:
-    """The folder that `init` or `server` made.
+    """A deployment, as seen from the machine of its coordinator.
 
     Args:
-      path: it.
+      path: the folder that `init` or `server` made.
 
     Raises:
       ConfigError: it is not one.
@@ -38,51 +36,45 @@ class Deployment:
         self.nodes = sorted((self.path / "nodes").glob("*")) if (self.path / "nodes").is_dir() else []
 
     def up(self, say: Callable[[str], object]) -> list[str]:
-        """Starts what does not run and waits until the nodes of this folder are connected.
+        """Starts what does not run, and waits until the nodes of this folder are connected.
 
         Args:
           say: gets a sentence when something is started, and what a started process says.
 
         Returns:
-          The names of admitted nodes that are not connected: those of other machines, which nothing here starts.
+          The names of admitted nodes that are not connected: nodes of other machines, which cannot
+          be started here.
 
         Raises:
-          FedLMError: what a process said before it ended, or a node does not come up.
+          FedLMError: what a process said before it ended, or that a node does not connect in time.
         """
         local = {load_public_key(node / "node.key.pub"): node for node in self.nodes if NodeFolder(node)}
         for key, node in local.items():
             if key not in self.server.admits():
                 raise ConfigError(f"{node} is not admitted: fedlm deploy add {self.path} {node / 'node.key.pub'}.")
-        started: dict[Path, subprocess.Popen[bytes]] = {}
+        started: dict[Path, Process] = {}
         if supervisor(self.server.path) is None:
             say("starting the SuperLink")
             started[self.server.path] = self._start("server.deploy.coordinator", self.server.path)
-        _wait(self._answers, started, f"The SuperLink of {self.path} did not come up", say=say)
+        _wait(self._answers, started, f"The SuperLink of {self.path} did not start", say=say)
         before = {node.key: node.since for node in self.admitted()}
-        for node in self.nodes:  # not before: Flower waits longer after each attempt that fails
+        for node in self.nodes:  # only now: a SuperNode waits longer after each attempt that fails
             if supervisor(node) is None:
                 say(f"starting node {node.name}")
                 started[node] = self._start("clients.deploy.supervisor", node)
 
-        def connected() -> bool:  # a node that was killed is online for the SuperLink for a while: look since when
+        def connected() -> bool:  # the SuperLink takes a killed node for online for a while: compare since when
             online = {node.key: node.since for node in self.admitted() if node.status == "online"}
             return all(
                 key in online and (n not in started or online[key] != before.get(key)) for key, n in local.items()
             )
 
-        _wait(connected, started, f"Not all nodes of {self.path} came up", say=say)
+        _wait(connected, started, f"Not all nodes of {self.path} connected", say=say)
         return [n["name"] for n in self.members() if n["status"] != "online"]
 
-    def _start(self, module: str, folder: Path) -> subprocess.Popen[bytes]:
-        with (folder / "supervisor.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, MARK: str(self.path)},
-            )
+    def _start(self, module: str, folder: Path) -> Process:
+        environment = child_environment({MARK: str(self.path)})  # its own children inherit the mark
+        return start(module_command(module, folder), environment, log=folder / "supervisor.log")
 
     def _answers(self) -> bool:
         try:
@@ -98,7 +90,7 @@ class Deployment:
             return []
 
     def members(self) -> list[dict[str, str]]:
-        """Returns name, status (online, offline, registered, stopped, unknown) and time of coming online of each node."""
+        """Returns each node's name, status (online, offline, registered, stopped, unknown) and since when it is online."""
         known, names = {node.key: node for node in self.admitted()}, self.server.admits()
         local = {load_public_key(node / "node.key.pub"): node for node in self.nodes}
         rows = []
@@ -106,12 +98,12 @@ class Deployment:
             node = known.get(key)
             status = node.status if node else "unknown"
             if key in local and supervisor(local[key]) is None:
-                status = "stopped"  # whatever the SuperLink still thinks
+                status = "stopped"  # the SuperLink notices later
             rows.append({"name": names.get(key, "?"), "status": status, "since": node.since if node else ""})
         return rows
 
     def status(self) -> dict[str, object]:
-        """Returns what runs, who is connected, and how far the runs are."""
+        """Returns which processes run, which nodes are connected, and how far the runs are."""
         process = supervisor(self.server.path)
         coordinator = "stopped" if process is None else "running" if self._answers() else "starting"
         return {
@@ -124,18 +116,19 @@ class Deployment:
         }
 
     def down(self) -> int:
-        """Ends every process that `up` started and removes the message store; returns how many there were.
+        """Ends every process that `up` started and removes the message store; returns how many processes there were.
 
         Raises:
-          ConfigError: another process serves a folder of it; nothing was ended.
+          ConfigError: a process that `up` did not start serves a folder of the deployment; nothing
+            was ended.
         """
         ours = marked(self.path)
         for folder in [self.server.path, *self.nodes]:
             process = supervisor(folder)
             if process is not None and process not in ours:
                 raise ConfigError(
-                    f"{folder} is served by process {process}, which deploy up did not start: end it where it was "
-                    "started (Ctrl-C, or systemctl stop), nothing was ended here."
+                    f"{folder} is served by process {process}, which deploy up did not start: stop it where it was "
+                    "started (Ctrl-C, or systemctl stop). Nothing was ended here."
                 )
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in marked(self.path):
@@ -154,18 +147,23 @@ class Deployment:
 
 def _wait(
     condition: Callable[[], bool],
-    started: Mapping[Path, "subprocess.Popen[bytes]"],
+    started: Mapping[Path, Process],
     problem: str,
     seconds: float = _UP_SECONDS,
     say: Callable[[str], object] = lambda sentence: None,
 ) -> None:
-    """Returns once the condition holds; raises what a started process said if it has ended, or the problem."""
-    end, said = time.monotonic() + seconds, {folder: _last_word(folder) for folder in started}
+    """Waits until the condition holds.
+
+    Raises:
+      FedLMError: a started process has ended, with its last words; or the problem, after so many
+        seconds.
+    """
+    end, said = time.monotonic() + seconds, {folder: _last_words(folder) for folder in started}
     while not condition():
         for folder, process in started.items():
             if process.poll() is not None:
-                raise error_of_code(process.returncode, f"{folder} did not start: {_last_word(folder)}")
-            if (word := _last_word(folder)) != said[folder]:
+                raise error_of_code(process.returncode, f"{folder} did not start: {_last_words(folder)}")
+            if (word := _last_words(folder)) != said[folder]:
                 said[folder] = word
                 say(f"{folder.name}: {word}")
         if time.monotonic() > end:
@@ -174,6 +172,6 @@ def _wait(
         time.sleep(0.1)
 
 
-def _last_word(folder: Path) -> str:
+def _last_words(folder: Path) -> str:
     log = folder / "supervisor.log"
     return last_line(log.read_text("utf-8", "replace")) if log.is_file() else ""

@@ -1,4 +1,4 @@
-"""What the ServerApp of a deployment, `fedlm deploy run` and `status` agree on: names in the run's folder, and its state."""
+"""The runs of a deployment: which there are, and the state of each, read from the files and locks of its folder."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,16 @@ _RUNS = "runs.txt"
 
 
 def remember_run(server: Path, out: Path) -> None:
-    """Notes a run's folder, wherever it is, in the coordinator's."""
+    """Adds a run's folder, wherever it is, to the list in the coordinator's folder."""
     with (server / _RUNS).open("a") as file:
         file.write(f"{out.resolve()}\n")
 
 
 def known_runs(server: Path) -> list[dict[str, object]]:
-    """Returns folder, state (done, running, starting, failed, stopped), rounds done and rounds asked for of each run that is left."""
+    """Returns folder, state (done, running, starting, failed, stopped), rounds done and rounds configured of each run.
+
+    A run whose folder was removed is left out.
+    """
     noted = (server / _RUNS).read_text().splitlines() if (server / _RUNS).is_file() else []
     folders = [Path(name) for name in dict.fromkeys(noted)]
     is_up = supervisor(server) is not None

@@ -1,23 +1,24 @@
-"""Makes the folders of a deployment: the coordinator's, and one for each owner."""
+"""Makes the folders of a deployment: one for the coordinator, and one for each owner."""
 
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import tomli_w
 
 from clients.deploy.folder import free_port, make_node
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
 from fedlm.errors import ConfigError, CorpusError
-from fedlm.prepare.vault import prepare
-from fedlm.system.files import write_private
+from fedlm.preparation.vault import prepare
+from fedlm.system.files import write_atomic
 from fedlm.vault.keys import KeySource
 from server.deploy.certificates import create_authority, create_server_certificate
 from server.deploy.coordinator import open_port
-from server.deploy.gateway import write_configurations
+from server.deploy.proxies import write_configurations
 
 Progress = Callable[[int, int], None]
 
@@ -25,24 +26,25 @@ Progress = Callable[[int, int], None]
 def init(
     path: Path, nodes: int, corpus: str, config: RunConfig, hosts: Sequence[str], policy: Policy, progress: Progress
 ) -> None:
-    """Makes a whole deployment on one machine: whole, or not at all.
+    """Makes a deployment on one machine, whole or not at all.
 
     Args:
       path: the deployment's folder; nothing may be there.
-      nodes: how many owners; the corpus' clients are split over them by a hash of their names.
+      nodes: the number of owners; the clients of the corpus are split among them by a hash of their
+        names.
       corpus: see `open_corpus`.
-      config: of the runs to come; preparation uses it too.
-      hosts: names and addresses that the server certificate holds besides loopback.
+      config: of later runs; preparation uses it too.
+      hosts: names and addresses in the server certificate besides loopback.
       policy: of every node.
       progress: called while vaults are made.
 
     Raises:
-      ConfigError: something is at `path`, or there is no node.
+      ConfigError: something is at `path`, there is no node, or a node gets too few clients.
     """
     if path.exists():
         raise ConfigError(f"{path} is there already: name another folder, or remove it first.")
     if nodes < 1:
-        raise ConfigError(f"A deployment needs a node at least, not {nodes}.")
+        raise ConfigError(f"A deployment needs at least one node, not {nodes}.")
     path.mkdir(parents=True, mode=0o700)
     try:
         server = make_server(path / "server", hosts, "127.0.0.1", 0, policy.max_message_bytes)
@@ -77,23 +79,23 @@ def _seal_share(corpus: str, vault: Path, config: RunConfig, progress: Progress,
 
 
 def owner(name: str, nodes: int) -> int:
-    """Returns the place of the node that a client of a demonstration belongs to."""
+    """Returns which of the nodes (from 0) a client of the corpus belongs to."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:8], "little") % nodes
 
 
 def with_pseudonym_key(path: Path, corpus: str, config: RunConfig) -> RunConfig:
-    """Makes the federation's key for private corpora; a built-in corpus keeps the seed's, so that runs repeat."""
+    """Makes the federation's pseudonym key for a private corpus; a built-in one keeps the seed's, so that runs repeat."""
     if config.pseudonym_key or is_public(corpus):
         return config
-    write_private(path, secrets.token_hex(32).encode())
+    write_atomic(path, secrets.token_hex(32), private=True)
     return RunConfig.checked({**config.model_dump(), "pseudonym_key": str(path)})
 
 
 def make_server(path: Path, hosts: Sequence[str], host: str, port: int, max_message_bytes: int) -> int:
-    """Makes the coordinator's folder, whole or not at all; returns its open port (a free one for 0).
+    """Makes the coordinator's folder, whole or not at all; returns its open port (`port`, or a free one for 0).
 
     Raises:
-      ConfigError: a name is no host name, or the port cannot be opened.
+      ConfigError: a host name is invalid, or the port cannot be opened.
     """
     port, superlink = port or free_port(), free_port()
     open_port(host, port).close()
@@ -103,15 +105,15 @@ def make_server(path: Path, hosts: Sequence[str], host: str, port: int, max_mess
             (path / name).mkdir(mode=0o700)
         create_authority(path)
         create_server_certificate(path, hosts)
-        settings: dict[str, object] = {
+        write_configurations(path, port, superlink, max_message_bytes)
+        settings = {
             "host": host,
             "port": port,
             "superlink_port": superlink,
             "max_message_bytes": max_message_bytes,
-            "door": True,
+            "gateway": True,
         }
-        write_configurations(path, port, superlink, max_message_bytes)
-        (path / "server.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+        write_atomic(path / "server.toml", tomli_w.dumps(settings))
     except BaseException:
         shutil.rmtree(path)
         raise

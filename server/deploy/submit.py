@@ -1,4 +1,4 @@
-"""`fedlm deploy run`: one run of a deployment, submitted, followed, and a complete folder at its end."""
+"""`fedlm deploy run`: submits a run of a deployment, follows it, and completes its folder at the end."""
 
 import contextlib
 import json
@@ -19,8 +19,9 @@ from server.run.summary import write_summary
 from server.simulation import resumed_config
 from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder
 
-_LOSSES = 5  # in a row, without a round between: it would be lost for ever
-_PATIENCE_SECONDS, _GONE_SECONDS = 300.0, 60.0  # with a SuperLink that is started again; with a coordinator that is not
+_LOSSES = 5  # in a row without a round between: the next attempt would be lost too
+_PATIENCE_SECONDS = 300.0  # with a SuperLink that its coordinator restarts
+_GONE_SECONDS = 60.0  # with a coordinator that is gone
 _LOOK_SECONDS = 5.0
 Listener = Callable[[dict[str, Any]], None]
 Result = TypeVar("Result")
@@ -35,24 +36,25 @@ def train(
     *,
     resume: bool,
 ) -> dict[str, Any]:
-    """Trains; returns the content of summary.json.
+    """Trains over the connected nodes; returns the content of summary.json.
 
     Args:
-      folder: the deployment's.
-      out: the run's.
-      overrides: of config.toml.
+      folder: of the deployment.
+      out: the run's folder.
+      overrides: of the settings in config.toml.
       listener: gets each round's line of metrics.jsonl.
-      say: gets a sentence when something is waited for.
+      say: gets a sentence when the run waits for something.
       resume: go on with the run in `out`; if a ServerApp still works on it, follow that one.
 
     Raises:
-      FedLMError: what the ServerApp says (the run's folder stays, and `resume` goes on with it), or nothing is up.
+      FedLMError: the ServerApp failed (the run's folder stays, and `resume` goes on with it), or no
+        coordinator answers.
     """
     deployment = Deployment(folder)
     config = resumed_config(out, overrides) if resume else _config(folder, overrides)
     config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))  # before anything is made
     started = time.monotonic()
-    deployment.server.control.nodes()  # it is up, and says so if not
+    deployment.server.control.nodes()  # raises if the SuperLink does not answer
     run = RunFolder.open(out) if resume else RunFolder.create(out, config)
     problem = (
         f"Process {holder(out / FOLLOWED)} already trains {out}; fedlm deploy status {folder} shows how far it is."
@@ -63,9 +65,11 @@ def train(
         run.write_text("config.toml", config.to_toml())
         remember_run(deployment.server.path, out)
         FollowedRun(deployment, run, listener, say).until_done()
-    about = {"corpus": "a deployment", "deployment": True}  # what the owners did with their text is not known here
+    about = {"corpus": "a deployment", "deployment": True}  # how the owners prepared their text is unknown here
     weights = run.final_weights()
-    os.environ.setdefault("MPLCONFIGDIR", str(deployment.server.path / "flwr"))  # else its list of fonts goes to HOME
+    os.environ.setdefault(
+        "MPLCONFIGDIR", str(deployment.server.path / "flwr")
+    )  # otherwise Matplotlib's font list goes to HOME
     return write_summary(run, run.config, weights, about, time.monotonic() - started, samples=False)
 
 
@@ -78,13 +82,13 @@ def _config(folder: Path, overrides: Sequence[str]) -> RunConfig:
 
 
 class FollowedRun:
-    """A run that is submitted anew, from its checkpoint, whenever the ServerApp or the SuperLink was lost.
+    """A run that is submitted again, from its checkpoint, whenever the ServerApp or the SuperLink was lost.
 
     Args:
-      deployment: up.
-      folder: the run's.
+      deployment: its coordinator runs.
+      folder: of the run.
       listener: gets each round's line.
-      say: gets a sentence when something is waited for.
+      say: gets a sentence when the run waits for something.
     """
 
     def __init__(
@@ -106,7 +110,7 @@ class FollowedRun:
                 self._follow(run_id)
             except (KeyboardInterrupt, SystemExit):
                 with contextlib.suppress(FedLMError):
-                    self._control.stop(run_id)  # else the ServerApp goes on alone
+                    self._control.stop(run_id)  # otherwise the ServerApp goes on alone
                 raise
             if (out / "model.keras").is_file():
                 return
@@ -115,7 +119,7 @@ class FollowedRun:
                 raise error_of_code(content["code"], content["error"])
             lost = 0 if self._shown > before else lost + 1
         log = self._deployment.server.path / "superlink.log"
-        raise FedLMError(f"The run was lost {_LOSSES} times without a round between; see {log}, then --resume.")
+        raise FedLMError(f"The run was lost {_LOSSES} times without finishing a round; see {log}, then use --resume.")
 
     def _submit(self, bundle: bytes) -> int:
         out = self._folder.path
@@ -126,7 +130,7 @@ class FollowedRun:
         return self._patiently(lambda: self._control.start(bundle, out.resolve()))
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        """Returns what the call returns, once a SuperLink that was killed is back."""
+        """Returns what the call returns, as soon as a SuperLink that was killed answers again."""
         begun = time.monotonic()
         while True:
             try:
@@ -139,7 +143,7 @@ class FollowedRun:
                 time.sleep(0.5)
 
     def _follow(self, run_id: int) -> None:
-        """Shows new rounds until the run has ended or its ServerApp was lost."""
+        """Reports new rounds until the run has ended or its ServerApp was lost."""
         worked, end = False, time.monotonic() + _PATIENCE_SECONDS
         while True:
             ended = self._patiently(lambda: self._control.status(run_id)[0]) == "finished"
@@ -150,7 +154,7 @@ class FollowedRun:
             self._shown = max(self._shown, len(lines))
             if ended:
                 return
-            if not holds and (worked or time.monotonic() > end):  # killed, just done, or never begun
+            if not holds and (worked or time.monotonic() > end):  # killed, just finished, or never started
                 time.sleep(1.0)
                 self._patiently(lambda: self._control.stop(run_id))
                 return
@@ -161,13 +165,13 @@ class FollowedRun:
             time.sleep(0.3)
 
     def _look_for_nodes(self) -> None:
-        """Tells which nodes are not connected, when that changes."""
+        """Reports which nodes are not connected, whenever that changes."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK_SECONDS
         known = {node.key: node.status for node in self._deployment.admitted()}
         if not known:
-            return  # the SuperLink is away, which is told elsewhere
+            return  # the SuperLink does not answer, which `_patiently` reports
         away = [name for key, name in self._names.items() if known.get(key, "online") != "online"]
         expelled = [f"{name} (expelled)" for key, name in self._names.items() if key not in known]
         if away or expelled:

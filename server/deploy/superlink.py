@@ -1,6 +1,7 @@
-"""Flower's SuperLink, patient with its own database: SQLite waits a minute for a lock instead of five seconds.
+"""Flower's SuperLink with a patient database: SQLite waits a minute for a lock instead of five seconds.
 
-On a busy machine five seconds pass, the SuperLink answers with an internal error, and the message that it was about is lost.
+On a busy machine five seconds pass; the SuperLink then answers with an internal error, and the
+message is lost.
 """
 
 from flwr.supercore import sql_mixin
@@ -11,13 +12,13 @@ _BUSY_MILLISECONDS = 60_000
 
 
 def patient_pragmas() -> tuple[tuple[str, str], ...]:
-    """Returns Flower's settings of SQLite with a longer wait for a lock."""
+    """Returns Flower's SQLite settings with a longer wait for a lock."""
     return tuple((n, str(_BUSY_MILLISECONDS) if n == "busy_timeout" else v) for n, v in SQLITE_PRAGMAS)
 
 
 def main() -> None:
     """Runs the SuperLink that the command line describes."""
-    setattr(sql_mixin, "SQLITE_PRAGMAS", patient_pragmas())  # noqa: B010 - private to Flower, and has a type of its own
+    setattr(sql_mixin, "SQLITE_PRAGMAS", patient_pragmas())  # noqa: B010 - private to Flower, with a type of its own
     flower_superlink()
 
 

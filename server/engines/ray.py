@@ -9,7 +9,6 @@ import os
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TypeVar
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -17,20 +16,15 @@ from flwr.serverapp import Grid, ServerApp
 from clients import app as client_side
 from fedlm.errors import ConfigError, FedLMError
 from fedlm.system.terminal import quiet_stderr
-from server.engines.network import wait_for_nodes
+from server.engines.base import Engine, Result, Tell
+from server.engines.flower import FlowerEngine, wait_for_nodes
 from server.engines.workers import WorkerCommand
 
-Result = TypeVar("Result")
 _START_SECONDS = 120.0
 
 
-def run_on_ray(command: WorkerCommand, workers: int, body: Callable[[Grid], Result]) -> Result:
-    """Runs a server's work over Flower nodes in Ray actors of one core each.
-
-    Args:
-      command: the vault and key that each actor opens.
-      workers: how many nodes and actors.
-      body: what the server does; gets Flower's grid.
+def run(command: WorkerCommand, workers: int, body: Callable[[Engine], Result], tell: Tell) -> Result:
+    """Runs a server's work over Flower nodes in Ray actors of one core each; see `server.engines.base.run_on`.
 
     Raises:
       ConfigError: Ray is not installed.
@@ -42,8 +36,9 @@ def run_on_ray(command: WorkerCommand, workers: int, body: Callable[[Grid], Resu
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        wait_for_nodes(grid, workers, _START_SECONDS)
-        results.append(body(grid))
+        engine = FlowerEngine(grid, one_vault=True)
+        wait_for_nodes(engine, workers, _START_SECONDS)
+        results.append(body(engine))
 
     _environment(command)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what goes wrong comes back as an exception

@@ -1,10 +1,8 @@
-"""Worker processes of this machine: one that ends with its grid, and those that outlive a run, for a study of many short ones."""
+"""Worker processes of this machine: one that ends with its engine, and those that outlive a run, for a study of many short ones."""
 
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,9 +12,9 @@ from typing import Protocol
 
 from flwr.app import Message
 
-from clients.ipc.channel import Channel, Places
-from clients.ipc.shared_memory import Room
-from fedlm.system.memory import worker_environment
+from clients.ipc.channel import Channel, Placement
+from clients.ipc.shared_memory import Segment
+from fedlm.system.processes import child_environment, end, module_command, start
 
 STOP_SECONDS = 5.0
 
@@ -32,7 +30,7 @@ class WorkerCommand:
 
     def arguments(self, channel: Sequence[int]) -> list[str]:
         """Returns the worker's command line; a channel is its descriptors."""
-        return [sys.executable, "-P", "-m", "clients.worker", "--channel", *map(str, channel), *self.options()]
+        return module_command("clients.worker", "--channel", *channel, *self.options())
 
     def options(self) -> list[str]:
         """Returns the part of it that says what to open."""
@@ -51,59 +49,47 @@ class Worker:
 
     Args:
       command: what it opens.
-      weights: the room from which it reads weights.
+      weights: the shared-memory segment from which it reads weights.
     """
 
-    def __init__(self, command: WorkerCommand, weights: Room | None) -> None:
+    def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
         self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
         """Starts the process anew."""
         with Channel.opened(self._weights) as (self.channel, theirs):
-            self.process = subprocess.Popen(
-                self._command.arguments(theirs),
-                pass_fds=theirs,
-                stdin=subprocess.DEVNULL,
-                env=worker_environment(),
-                start_new_session=True,
-            )
+            command, environment = self._command.arguments(theirs), child_environment(huge_pages=True)
+            self.process = start(command, environment, pass_fds=theirs)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
         self.channel.close()
-        try:
-            self.process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, seconds)
 
     def end(self) -> str:
         """Ends a process that gave no reply; returns what became of it."""
-        try:
-            code = self.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        code = end(self.process, 1.0)
+        if code is None:
             return "took too long and was ended"
         if code >= 0:
             return f"ended with exit code {code}"
-        return f"was ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+        return f"was killed by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
-    def call(self, message: Message, places: Places, deadline: float | None) -> Message | None:
+    def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
             timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-            return self.channel.ask(message, places, timeout)
+            return self.channel.request(message, placement, timeout)
         except OSError:
             return None
 
 
 class Idle(Protocol):
-    """Workers that outlive a grid."""
+    """Workers that outlive an engine."""
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
-        """Returns a worker that has opened what the command says, and reads weights from a room."""
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
+        """Returns a worker that has opened what the command names, and reads weights from a segment."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
@@ -112,51 +98,50 @@ class Idle(Protocol):
 class KeptWorker(Worker):
     """A worker that is handed one vault after the other, each with a channel of its own, over a control socket."""
 
-    process: subprocess.Popen[bytes] | None = None  # type: ignore[assignment]
-    _control: socket.socket | None = None
+    def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
+        self._launch()
+        super().__init__(command, weights)
 
-    def open(self, command: WorkerCommand, weights: Room | None) -> None:
+    def open(self, command: WorkerCommand, weights: Segment | None) -> None:
         """Hands it another vault; the one before is closed."""
         self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
         """Starts the process unless it runs, and opens a channel to it for the vault."""
-        if self.process is None or self.process.poll() is not None:
-            self._launch()
+        if self.process.poll() is not None:
+            self._relaunch()
         try:
             self._hand_over()
-        except OSError:  # it died unseen
-            self._launch()
+        except OSError:  # it died unnoticed
+            self._relaunch()
             self._hand_over()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ends the process; it is killed if that takes longer than `seconds`."""
-        assert self._control is not None
         self._control.close()
         super().stop(seconds)
 
     def _hand_over(self) -> None:
-        assert self._control is not None
         with Channel.opened(self._weights) as (self.channel, theirs):
             socket.send_fds(self._control, [json.dumps(self._command.options()).encode()], theirs)
 
+    def _relaunch(self) -> None:
+        self._control.close()
+        self._launch()
+
     def _launch(self) -> None:
-        if self._control is not None:
-            self._control.close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "clients.worker", "--control", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=worker_environment(),
-                start_new_session=True,
-            )
+            command = module_command("clients.worker", "--control", theirs.fileno())
+            self.process = start(command, child_environment(huge_pages=True), pass_fds=[theirs.fileno()])
 
 
 class KeptWorkers:
-    """The workers of a study, lent to one grid at a time; any thread may ask."""
+    """The workers of a study, leased to one engine at a time; any thread may ask.
+
+    A study of many short runs loads TensorFlow and compiles its model once per core.
+    """
 
     def __init__(self) -> None:
         self._idle: list[KeptWorker] = []
@@ -164,7 +149,7 @@ class KeptWorkers:
 
     @property
     def waiting(self) -> tuple[KeptWorker, ...]:
-        """The workers that no grid has."""
+        """The workers that no engine has."""
         return tuple(self._idle)
 
     def __enter__(self) -> "KeptWorkers":
@@ -176,8 +161,8 @@ class KeptWorkers:
                 worker.stop()
             self._idle.clear()
 
-    def take(self, command: WorkerCommand, weights: Room | None) -> Worker:
-        """Returns an idle worker with the command's vault open, or a new one."""
+    def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
+        """Leases an idle worker with the command's vault open, or a new one."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
@@ -186,8 +171,9 @@ class KeptWorkers:
         return worker
 
     def give(self, worker: Worker) -> None:
-        """Takes a worker back; its vault is closed."""
-        assert isinstance(worker, KeptWorker)
+        """Takes a released worker back; its vault is closed."""
+        if not isinstance(worker, KeptWorker):
+            raise TypeError(f"Expected a KeptWorker, not a {type(worker).__name__}.")
         worker.channel.close()
         with self._lock:
             self._idle.append(worker)

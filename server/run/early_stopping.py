@@ -5,11 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.types import Weights
 
 
 @dataclass
@@ -56,10 +53,3 @@ class Best:
     def is_over(self) -> bool:
         """Whether patience has run out."""
         return self.waited >= self.patience
-
-
-def part_way(start: Weights, end: Weights, share: float) -> Weights:
-    """Returns float32(start + share * (end - start)); `end` itself for a share of 1."""
-    if share == 1.0:
-        return end
-    return tuple((s + share * (e.astype(np.float64) - s)).astype(np.float32) for s, e in zip(start, end, strict=True))

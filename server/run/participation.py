@@ -6,7 +6,6 @@ is in the open for whoever may read the run's folder, as the cohort key of a pri
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedlm.errors import FedLMError
+from fedlm.system.files import append_durably, write_atomic
 from fedlm.types import Pseudonyms
 
 FILE = "participation.jsonl"
@@ -55,10 +55,7 @@ class ParticipationLedger:
         """Writes a round down; it is on the disk before the round's checkpoint is."""
         if not self.path.is_file():
             return  # a run from before there was a ledger goes on without: half a ledger would mislead
-        with self.path.open("a") as file:
-            file.write(json.dumps(_as_dict(entry)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_durably(self.path, json.dumps(_as_dict(entry)) + "\n")
 
     def keep_until(self, server_round: int, *, without: int | None = None) -> None:
         """Drops later rounds, which the checkpoint does not know, and a client from the earlier ones."""
@@ -88,13 +85,8 @@ class ParticipationLedger:
         return entries
 
     def _rewrite(self, header: dict[str, Any], entries: Sequence[Participation]) -> None:
-        beside = self.path.with_name(f".{FILE}.new")
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in [header, *map(_as_dict, entries)]))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        lines = [json.dumps(line) + "\n" for line in [header, *map(_as_dict, entries)]]
+        write_atomic(self.path, "".join(lines), private=True)
 
 
 def as_pseudonyms(clients: Iterable[int]) -> Pseudonyms:

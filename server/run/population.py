@@ -1,17 +1,13 @@
 """Who can take part: one sorted array of pseudonyms, so that a million clients are an ordinary case."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import MessageType, RecordDict
 
-from fedlm.errors import CohortError
-from fedlm.messages import wire
-from fedlm.messages.replies import checked_census, checked_initial
-from fedlm.types import Pseudonyms, Weights
+from fedlm.types import Pseudonyms
 
 Counts = npt.NDArray[np.integer[Any]]
 Work = npt.NDArray[np.int64]
@@ -23,7 +19,7 @@ class Population:
 
     Attributes:
       pseudonyms: sorted, (clients,).
-      train_tokens, held_out_tokens: targets of each, (clients,); -1 where a node does not tell.
+      train_tokens, held_out_tokens: targets of each, (clients,); -1 where a node does not say.
       documents: of each in training, (clients,); 0 where it is not known.
       vaults: the nodes that open each vault, and its clients.
     """
@@ -40,18 +36,18 @@ class Population:
         told: Iterable[tuple[Pseudonyms, Mapping[str, npt.NDArray[Any]]]],
         vaults: Sequence[tuple[bytes, int]] = (),
     ) -> "Population":
-        """Joins what nodes told; a pseudonym that two vaults hold takes part once, from the first.
+        """Joins the replies of nodes; a pseudonym that two vaults hold takes part once, from the first.
 
         Args:
-          told: by each node: pseudonyms, and counts of `train` and `held_out` tokens and `documents` as far as it tells; one object
-            for nodes that told the same of one vault.
+          told: by each node: pseudonyms, and counts of `train` and `held_out` tokens and `documents` as far as the node
+            gives them; one object for nodes that gave the same for one vault.
           vaults: of each node: its vault's id and the node's id.
         """
         everyone = list(told)
         nodes = list({id(n): n for n in everyone}.values())
         columns = [_columns(counts, len(p)) for p, counts in nodes]
         if len(nodes) == 1 and np.all(nodes[0][0][:-1] < nodes[0][0][1:]):
-            pseudonyms = nodes[0][0]  # one vault, told in order: nothing to sort, nothing twice in memory
+            pseudonyms = nodes[0][0]  # one vault, in order: nothing to sort, and nothing twice in memory
             groups = ((tuple(node for _, node in vaults), pseudonyms),) if vaults else ()
             return cls(pseudonyms, *columns[0], groups)
         unique, first = np.unique(np.concatenate([p for p, _ in nodes]), return_index=True)
@@ -87,8 +83,9 @@ class Population:
     def training(self, clients: Pseudonyms, batch_size: int, seq_len: int) -> Work:
         """Returns what training each client takes, in eighths of a batch, to balance chunks.
 
-        A client has rows for its tokens, the last of a document half filled on average, and its last batch is a whole one; an eighth
-        is what its beginning and its sum take. Where documents are not known it gets one batch more than its tokens fill.
+        A client has rows for its tokens, of which the last of each document is half filled on average, and its last batch is
+        padded to a whole one. Starting a client and adding its update takes about an eighth of a batch. Where the number of
+        documents is unknown, it counts one batch more than its tokens fill.
         """
         places = np.searchsorted(self.pseudonyms, clients)
         tokens, documents = np.maximum(self.train_tokens[places], 1), self.documents[places].astype(np.int64)
@@ -98,13 +95,13 @@ class Population:
 
     @property
     def with_held_out(self) -> Pseudonyms:
-        """The clients that have held-out text, or do not tell."""
+        """The clients that have held-out text, or whose node does not say."""
         kept: Pseudonyms = self.pseudonyms[self.held_out_tokens != 0]
         return kept
 
 
 def _columns(told: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, Counts]:
-    """Returns training tokens, held-out tokens and documents, as they were told: those of a million clients are not copied."""
+    """Returns training tokens, held-out tokens and documents. The arrays of a million clients are not copied."""
     train, held_out = (told[p] if p in told else np.full(clients, -1, np.int64) for p in ("train", "held_out"))
     return train, held_out, told["documents"] if "documents" in told else np.zeros(clients, np.uint32)
 
@@ -126,50 +123,3 @@ def _group(
         found.append((tuple(nodes), np.setdiff1d(held, seen)))
         seen = np.union1d(seen, held)
     return tuple(found)
-
-
-Ask = Callable[[Iterable[tuple[int, str, RecordDict]]], list[RecordDict]]
-"""Sends (node, message type, content) and returns the replies' contents."""
-
-
-def take_census(
-    nodes: Sequence[int], ask: Ask, settings: str, *, one_vault: bool
-) -> tuple[Population, list[tuple[bytes, int]], Weights]:
-    """Asks who is there; the first node also gives the initial weights of the run's seed.
-
-    Args:
-      nodes: all.
-      ask: sends to them.
-      settings: the run's configuration as JSON.
-      one_vault: all nodes open the same, so that the first one tells for all.
-
-    Returns:
-      All clients, each node's vault, and the weights.
-
-    Raises:
-      CohortError: a reply is none, or brings no weights.
-    """
-    asked, nobody = nodes[:1] if one_vault else nodes, np.zeros(0, np.uint64)
-    questions = [
-        (node, MessageType.QUERY, wire.request(None, nobody, settings, min(place, 1), 0))
-        for place, node in enumerate(asked)
-    ]
-    seen: list[tuple[Pseudonyms, Any]] = []
-    vaults, known = list[tuple[bytes, int]](), dict[bytes, tuple[Pseudonyms, Any]]()
-    initial: Weights | None = None
-    for node, content in zip(asked, ask(questions), strict=True):
-        try:
-            vault, pseudonyms, counts = checked_census(content)
-            given = checked_initial(content)
-        except ValueError as error:
-            raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
-        # A million clients are held once, however many nodes open their vault.
-        before = known.setdefault(vault, (pseudonyms, counts))
-        seen.append(before if np.array_equal(before[0], pseudonyms) else (pseudonyms, counts))
-        vaults.append((vault, node))
-        initial = initial if given is None else given
-    if initial is None:
-        raise CohortError("No node gave the initial weights.")
-    if one_vault:
-        seen, vaults = seen * len(nodes), [(vaults[0][0], node) for node in nodes]
-    return Population.merge(seen, vaults), vaults, initial

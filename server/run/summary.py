@@ -44,6 +44,7 @@ def write_summary(
         "seed": config.seed,
         "versions": {name: metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         "machine": _processor(),
+        "kernels": next((line["kernels"] for line in metrics if "kernels" in line), ""),
         "weights_sha256": weights_sha256(weights),
         "tokens_per_second": round(tokens / train_seconds, 1) if train_seconds else 0.0,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,

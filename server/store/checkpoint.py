@@ -1,4 +1,4 @@
-"""All that a run needs to go on, in one safetensors file; every file of a run is written beside and renamed."""
+"""The checkpoint of a run, one safetensors file, and the thread that writes it behind the next round."""
 
 import hashlib
 import json
@@ -32,13 +32,13 @@ BEST = "best.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on: one safetensors file.
+    """All that a run needs to resume.
 
     Attributes:
-      round: rounds done.
-      weights: the global weights after it.
-      arrays, strategy: what the strategy remembers, see `StrategyState.capture`.
-      privacy: what the mechanism remembers, all of it released.
+      round: the number of finished rounds.
+      weights: the global weights after that round, float32 in Keras order.
+      arrays, strategy: the state of the strategy, see `StrategyState.capture`.
+      privacy: the state of the mechanism, all of it released.
     """
 
     round: int
@@ -76,19 +76,21 @@ class Checkpoint:
             privacy = json.loads(metadata.get("privacy", "{}"))
             return cls(int(metadata["round"]), weights, arrays, json.loads(metadata["strategy"]), privacy)
         except (SafetensorError, KeyError, TypeError, ValueError):
-            raise FedLMError(f"The checkpoint {path} is damaged; restore it, or start the run anew.") from None
+            raise FedLMError(f"The checkpoint {path} is damaged; restore it, or start the run again.") from None
 
 
 Step = Callable[[], object]
 
 
 class Saver:
-    """Runs steps in the order they were given; those of one round at a time.
+    """Runs the steps that save a round, in order, while the next round is already under way.
 
-    A crash finds the folder as it was after the round before, at worst: rounds that are done again have the same bits.
+    At worst a crash leaves the folder as it was after the round before; rounds that are repeated
+    have the same bits.
 
     Args:
-      behind: False runs each step at once, where a round must be on the disk before the next one begins.
+      behind: False runs each step at once, where a round must be on the disk before the next one
+        begins.
     """
 
     def __init__(self, *, behind: bool) -> None:
@@ -108,10 +110,10 @@ class Saver:
                 self._pool.shutdown()
 
     def save(self, *steps: Step) -> None:
-        """Runs steps, one after the other; what was given before is done first.
+        """Runs steps in order, after those of earlier calls.
 
         Raises:
-          FedLMError, OSError: what a step of an earlier call raised; the steps after it were not run.
+          FedLMError, OSError: from a step of an earlier call; the steps after it were not run.
         """
         self.settle()
         if self._pool is None:
@@ -120,7 +122,7 @@ class Saver:
             self._pending = self._pool.submit(_run, steps)
 
     def settle(self) -> None:
-        """Waits until all is done; raises what a step raised."""
+        """Waits until all steps have run; raises what a step raised."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()

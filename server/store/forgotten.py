@@ -1,4 +1,4 @@
-"""`forgotten.json` of a run: whom it must never train or evaluate again, and the failures that a retraining replays."""
+"""`forgotten.json` of a run: clients that it must never train or evaluate again, and the failures that a retraining replays."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ FILE = "forgotten.json"
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What the file holds.
+    """The content of the file.
 
     Attributes:
       clients: pseudonyms that the run leaves out, whatever the vault holds.
       lost: by round, the clients whose training was lost when the round was first run.
-      pending: the round to go back to, while old files are being deleted; -1 when that is done.
-      client: who is being forgotten while `pending`.
+      pending: the round to go back to while old files are being deleted; -1 when that is done.
+      client: the client that is being forgotten while `pending`.
     """
 
     clients: frozenset[int] = frozenset()
@@ -30,7 +30,7 @@ class Forgotten:
 
     @classmethod
     def read(cls, run: Path) -> Self:
-        """Reads the file; nobody is forgotten where there is none."""
+        """Reads the file; without one, nobody was forgotten."""
         path = run / FILE
         if not path.is_file():
             return cls()
@@ -45,20 +45,23 @@ class Forgotten:
         return json.dumps(content) + "\n"
 
     def counted(self, vault: Vault) -> dict[str, Any]:
-        """Returns what a run's summary says of its vault: the counts of what the run may train on.
+        """Returns the counts of the text that the run may train on, for its summary.
 
-        Clients that the run has forgotten and the vault still holds do not count. Findings were counted when text came in.
+        Clients that the run has forgotten and the vault still holds do not count. Findings were
+        counted when text was added.
         """
         about = {**vault.about, "clients": len(vault.pseudonyms), "forgotten": vault.forgotten()}
         for client in self.clients & set(map(int, vault.pseudonyms)):
             documents = characters = 0
-            with contextlib.suppress(VaultError):  # damaged text cannot be counted, and is no reason to keep a client
+            with contextlib.suppress(
+                VaultError
+            ):  # damaged text cannot be counted, but the client is left out all the same
                 documents, characters = vault.size(client)
             for key, count in (("clients", 1), ("documents", documents), ("characters", characters), ("forgotten", -1)):
                 about[key] = int(about.get(key, 0)) - count
         return about
 
     def check_done(self, run: Path) -> None:
-        """Raises a ConfigError if old files of the run still depend on a client that is being forgotten."""
+        """Raises a ConfigError if files of the run still depend on a client that is being forgotten."""
         if self.pending >= 0:
-            raise ConfigError(f"A client of {run} is being forgotten and that was interrupted: repeat fedlm forget.")
+            raise ConfigError(f"The deletion of a client from {run} was interrupted: repeat fedlm forget.")

@@ -1,4 +1,4 @@
-"""A run's folder: configuration, checkpoints, metrics."""
+"""The folder of a run: configuration, checkpoints, metrics."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 from fedlm.artifacts import VOCABULARY_FILE
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, FedLMError
-from fedlm.system.files import replacing
+from fedlm.system.files import replacing, write_atomic
 from fedlm.system.locks import holding
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.store.checkpoint import BEST, LATEST, Checkpoint
@@ -36,7 +36,7 @@ class RunFolder:
         """Makes the folder of a new run.
 
         Raises:
-          ConfigError: something is there already.
+          ConfigError: something is at `path` already.
         """
         if path.exists():
             raise ConfigError(f"{path} is there already: name another --out, or go on with --resume.")
@@ -49,10 +49,11 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, *, forgetting: bool = False) -> "RunFolder":
-        """Opens the folder of an earlier run; `forgetting` goes on with an interrupted deletion.
+        """Opens the folder of an earlier run; `forgetting` allows for an interrupted deletion, to go on with it.
 
         Raises:
-          ConfigError: it is not one, or old files of it still depend on a client that is being forgotten.
+          ConfigError: this is no run's folder, or files of it still depend on a client that is
+            being forgotten.
         """
         if not (path / "config.toml").is_file():
             raise ConfigError(f"{path} is not a run's folder: it has no config.toml.")
@@ -67,7 +68,7 @@ class RunFolder:
 
     @cached_property
     def figures(self) -> Path:
-        """Where figures go that no privacy ledger covers: the folder, or under differential privacy its `private/`."""
+        """The folder for figures that no privacy ledger covers: this one, or under differential privacy its `private/`."""
         if not self.config.privacy.on:
             return self.path
         folder = self.path / "private"
@@ -75,23 +76,21 @@ class RunFolder:
         return folder
 
     def public(self, line: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what may be shown of a round's line: all of it, or under differential privacy what the ledger covers."""
+        """Returns the part of a round's line that may be shown: all, or under differential privacy what the ledger covers."""
         if self.figures == self.path:
             return dict(line)
         return {k: line[k] for k in ("round", "epsilon", "clip_norm") if k in line}
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file of the folder, whole or not at all."""
-        with replacing(self.path / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_atomic(self.path / name, text)
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a binary file of the folder, whole or not at all."""
-        with replacing(self.path / name) as beside:
-            beside.write_bytes(content)
+        write_atomic(self.path / name, content)
 
     def save_checkpoint(self, checkpoint: Checkpoint, *, keep: bool = False, name: str = LATEST) -> None:
-        """Keeps a checkpoint as the latest, or by another name; `keep` also keeps it under the round's number."""
+        """Saves a checkpoint as the latest, or by another name; `keep` also saves it under the round's number."""
         folder = self.path / "checkpoint"
         folder.mkdir(exist_ok=True, mode=0o700)
         names = [name, *([f"round-{checkpoint.round:06d}.safetensors"] if keep else [])]
@@ -107,7 +106,7 @@ class RunFolder:
         """
         file = self.path / "checkpoint" / (name or LATEST)
         if not file.is_file():
-            raise FedLMError(f"{self.path} has no checkpoint {name or LATEST}; start the run anew.")
+            raise FedLMError(f"{self.path} has no checkpoint {name or LATEST}; start the run again.")
         return Checkpoint.read(file)
 
     def final_weights(self) -> Weights:
@@ -124,7 +123,7 @@ class RunFolder:
         return (self.path / "checkpoint" / LATEST).is_file()
 
     def write_clients(self, server_round: int, figures: Mapping[int, TextMetrics]) -> None:
-        """Adds the held-out sums per client (by pseudonym) of a round to clients.parquet; later rounds are dropped."""
+        """Adds a round's held-out sums per client (by pseudonym) to clients.parquet; rows of this and later rounds are dropped."""
         import pyarrow as pa
         from pyarrow import compute, parquet
 
@@ -136,7 +135,7 @@ class RunFolder:
         }
         table, path = pa.table(columns), self.figures / "clients.parquet"
         if path.is_file():
-            # `read_table` starts eight threads for one local file, and each keeps memory of its own
+            # `read_table` starts eight threads even for one local file, and each keeps its own memory
             with parquet.ParquetFile(path) as file:
                 old = file.read(use_threads=False)
             table = pa.concat_tables([old.filter(compute.less(old["round"], server_round)), table])
@@ -154,26 +153,25 @@ class RunFolder:
         return {r["client"]: TextMetrics(r["loss_sum"], r["correct"], r["tokens"], r["characters"]) for r in kept}
 
     def keep_population(self, pseudonyms: Pseudonyms) -> None:
-        """Remembers a deployment's clients at its start; a resumed run must have the same.
+        """Records the population of a deployment's run at its start; a resumed run must have the same.
 
         Raises:
-          CohortError: they are others now.
+          CohortError: the nodes have other clients now.
         """
         digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.figures / "population.sha256"
         if not self.has_checkpoint or not file.is_file():
             self.write_text(str(file.relative_to(self.path)), digest)
         elif file.read_text() != digest:
-            raise CohortError("The nodes have other clients than when the run started; start a new run.")
+            raise CohortError("The nodes have other clients than at the start of the run; start a new run.")
 
     def start_metrics(self, lines: Sequence[dict[str, Any]] = ()) -> None:
         """Writes metrics.jsonl anew."""
         contents = {self.path: map(self.public, lines)} if self.figures != self.path else {}
         for folder, kept in {**contents, self.figures: lines}.items():
-            with replacing(folder / "metrics.jsonl") as beside:
-                beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_atomic(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Adds a line to metrics.jsonl; under differential privacy only what the ledger covers stands in the open one."""
+        """Adds a line to metrics.jsonl; under differential privacy the public file gets only what the ledger covers."""
         lines = {self.figures: line} | ({self.path: self.public(line)} if self.figures != self.path else {})
         for folder, content in lines.items():
             with (folder / "metrics.jsonl").open("a") as file:
@@ -194,17 +192,19 @@ class RunFolder:
         self.start_metrics(kept)
 
 
+# A deployment's run: the number of its nodes, the lock of its ServerApp, the lock of the command
+# that follows it.
 DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
-LOCK_SECONDS = 60.0  # in which a ServerApp that lost its SuperLink ends
+LOCK_SECONDS = 60.0  # within which a ServerApp that lost its SuperLink ends
 
 
 @contextlib.contextmanager
 def working_in(run: Path) -> Iterator[None]:
-    """Makes this process the only one that trains or rewrites a run; two would write its metrics and ledgers by turns.
+    """Makes this process the only one that trains or rewrites a run; two would interleave its metrics and ledgers.
 
     Raises:
       ConfigError: another process works in the folder.
     """
-    problem = f"Another process works in {run}: wait until it has ended, or end it first; nothing was changed."
+    problem = f"Another process works in {run}: wait until it has ended, or stop it first. Nothing was changed."
     with holding(run / LOCK, os.getpid(), problem, kind=ConfigError):
         yield

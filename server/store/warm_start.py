@@ -1,4 +1,4 @@
-"""Another run's weights to start from (`--init`): do they mean the same in this run?"""
+"""Another run's weights to start from (`--init`), after a check that they mean the same in this run."""
 
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from server.store.run_folder import RunFolder
 def initial_weights(run: Path, config: RunConfig) -> Weights:
     """Returns the weights that a run ended with, for a run of `config`.
 
-    Weights whose shapes fit may still mean something else: a vocabulary of the same size gives their rows to other
-    symbols, and adapters belong to one preset. Shapes are compared when the nodes have told theirs.
+    Weights whose shapes fit may still mean something else: another vocabulary of the same size
+    assigns their rows to other symbols, and adapters belong to one preset. Shapes are compared
+    later, when the nodes have answered.
 
     Raises:
-      ConfigError: the vocabulary, the preset or the model's positions are others.
-      FedLMError: it is not a run's folder, or has no weights.
+      ConfigError: the runs differ in vocabulary, preset or the model's positions.
+      FedLMError: `run` is not a run's folder, or has no weights.
     """
     folder = RunFolder.open(run)
     first, weights = folder.config, folder.final_weights()
@@ -32,7 +33,7 @@ def initial_weights(run: Path, config: RunConfig) -> Weights:
 
 def _same_vocabulary(first: RunConfig, config: RunConfig) -> bool:
     if PRESET_VOCABULARY in (first.vocabulary, config.vocabulary) or config.spec("vocabulary").name == NAME:
-        return False  # a private one is still to be learned, and is like no other
+        return False  # a private vocabulary is still to be learned, and equals no other
     return first.vocab.symbols == config.vocab.symbols
 
 

@@ -1,11 +1,9 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedlm.aggregation.exact import _BLOCK, SCALE, ExactSum, client_weight
+from fedlm.aggregation.exact import _BLOCK, SCALE, ExactSum, NamedSum, client_weight
 from fedlm.types import Weights
 
 
@@ -38,8 +36,8 @@ def test_the_sum_of_one_and_of_none() -> None:
     part.failed, part.below = 3, 1
     alone = ExactSum.of([part], weights(0.0))
     assert alone == part and alone is not part
-    nothing = ExactSum.of([], weights(0.0), drift=True)
-    assert not nothing.sums[0].any() and nothing.clients == 0 and nothing.drift is not None
+    nothing = ExactSum.of([], weights(0.0), further=["drift"])
+    assert not nothing.sums[0].any() and nothing.clients == 0 and not nothing.further["drift"].vectors[0].any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
@@ -69,31 +67,36 @@ def test_client_weight() -> None:
     assert [client_weight(w, 100, 250) for w in ("tokens", "uniform", "capped")] == [250, 1, 100]
 
 
-def test_drift_by_hand() -> None:
-    total = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
-    for update, weight in (((3.0, 0.0), 1), ((0.0, 4.0), 2), ((0.0, 0.0), 1)):  # the last one has no direction
-        assert total.add((np.array(update, np.float32),), weight, 3)
-    assert total.drift is not None
-    found = total.drift.summary(total)
-    # The mean is (3, 8) / 4; the two cosines to it are 3 / sqrt(73) and 8 / sqrt(73).
-    assert found["cosine"] == pytest.approx((3 + 8) / 2 / math.sqrt(73), abs=1e-6)
-    assert found["norm"] == pytest.approx((3 + 4) / 2) and found["mean_norm"] == pytest.approx(math.sqrt(73) / 4)
+def further(*values: int, **numbers: int) -> NamedSum:
+    return NamedSum((np.array(values, np.int64), np.array(sum(values), np.int64)), dict(numbers))
 
 
-@pytest.mark.parametrize(
-    ("updates", "cosine"), [([(1, 2), (2, 4)], 1.0), ([(1, 0), (-1, 0)], math.nan), ([], math.nan)]
-)
-def test_drift_of_clients_that_agree_cancel_or_are_not_there(updates: list[tuple[int, int]], cosine: float) -> None:
-    whole, several = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True), []
-    for update in updates:
-        whole.add((np.array(update, np.float32),), 1, 2)
-        part = ExactSum.zeros_like((np.zeros(2, np.float32),), drift=True)
-        part.add((np.array(update, np.float32),), 1, 2)
-        several.append(part)
-    parts = ExactSum.of(several, (np.zeros(2, np.float32),), drift=True)
-    assert whole.drift is not None and parts.drift is not None
-    assert parts.drift.summary(parts) == pytest.approx(whole.drift.summary(whole), nan_ok=True)
-    assert whole.drift.summary(whole)["cosine"] == pytest.approx(cosine, abs=1e-6, nan_ok=True)
+@given(st.lists(st.tuples(st.integers(-(2**40), 2**40), st.integers(0, 99)), max_size=12), st.randoms())
+def test_what_is_sent_besides_is_added_as_exactly(clients: list[tuple[int, int]], random: object) -> None:
+    shuffled = sorted(clients, key=lambda _: random.random())  # type: ignore[attr-defined]
+    whole, *parts = (ExactSum.zeros_like(weights(0.0), further=["a", "b"]) for _ in range(4))
+    for value, number in clients:
+        assert whole.add(weights(1.0), 1, 12, {"a": further(value, seen=number), "b": further(-value)})
+    for place, (value, number) in enumerate(shuffled):
+        parts[place % 3].add(weights(1.0), 1, 12, {"a": further(value, seen=number), "b": further(-value)})
+    joint = ExactSum.of(parts, weights(0.0), further=["a", "b"])
+    assert whole.further["a"].vectors[0].tolist() == joint.further["a"].vectors[0].tolist()
+    assert joint.further["a"].vectors[0].tolist() == [sum(v for v, _ in clients)]
+    assert joint.further["b"].vectors[1] == -sum(v for v, _ in clients)
+    assert joint.further["a"].numbers.get("seen", 0) == sum(n for _, n in clients)
+
+
+def test_a_number_that_only_one_sum_has_counts_as_zero_in_the_other() -> None:
+    assert further(1, a=2).plus(further(1, b=3)).numbers == {"a": 2, "b": 3}
+
+
+@pytest.mark.parametrize("huge", [2**62 // 3 + 1, -(2**62 // 3 + 1), -(2**63)])
+def test_a_client_whose_further_sum_could_overflow_is_left_out_alone(huge: int) -> None:
+    total = ExactSum.zeros_like(weights(0.0), further=["a"])
+    assert not total.add(weights(1.0), 5, 3, {"a": NamedSum((np.array([huge]), np.array(0)))})
+    assert total.add(weights(2.0), 5, 3, {"a": NamedSum((np.array([2**62 // 3]), np.array(0)))})
+    assert (total.clients, total.failed, total.weight) == (1, 1, 5)
+    assert total.further["a"].vectors[0][0] == 2**62 // 3 and total.sums[0][0] == 2 * 5 * SCALE
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (_BLOCK,), (3, _BLOCK)])

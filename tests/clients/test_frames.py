@@ -96,3 +96,15 @@ def test_a_part_that_says_it_is_longer_than_its_frame_is_none() -> None:
     frame = frame_of(request(10))
     lie = frame[: LENGTH.size] + LENGTH.pack(2**40) + frame[2 * LENGTH.size :]
     assert received(lie)[0] is None
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", bytes(range(255, 0, -1))])
+def test_a_body_that_is_no_message_is_none(body: bytes) -> None:
+    assert received(LENGTH.pack(LENGTH.size + len(body)) + LENGTH.pack(len(body)) + body)[0] is None
+
+
+def test_a_reference_where_there_is_no_shared_memory_is_none() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send_message(ours, request(1), lambda array: bytes(16))
+        assert receive_message(theirs) is None

@@ -11,7 +11,7 @@ from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.data.files import read_path, whole
 from fedlm.errors import CorpusError
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.scrub.files import scrub_file
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault

@@ -7,8 +7,8 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_of_public_text, is_public
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.report.run import _context
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault

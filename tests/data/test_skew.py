@@ -38,7 +38,7 @@ def test_minority_has_its_share_and_every_client_one_group(share: float) -> None
     [
         ("quantity(gini=0.99, clients=20, documents=100)", "reach Gini"),
         ("quantity(gini=0.1, clients=20, documents=5000)", "3000 documents, fewer"),
-        ("quantity(ginny=0.1)", "does not do"),
+        ("quantity(ginny=0.1)", "has invalid options"),
         (
             "minority(by='dialect', share=0.5, clients=4, characters=10)",
             "has the label 'dialect'; the corpus has: source",

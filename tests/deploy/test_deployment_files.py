@@ -1,4 +1,4 @@
-"""Files for real hosts: what they start is a command that there is, and the only open port is the door's."""
+"""Files for real hosts: what they start is a command that there is, and the only open port is the gateway's."""
 
 import configparser
 import shlex
@@ -50,7 +50,7 @@ def test_systemd_units_start_commands_that_there_are_as_a_user_of_their_own(name
 def test_nginx_and_caddy_pass_the_fleet_api_on_and_nothing_else(tmp_path: Path) -> None:
     port = make_server(tmp_path / "server", ["fl.example.org"], "127.0.0.1", 0, 64 * 2**20)
     folder = ServerFolder(tmp_path / "server")
-    assert folder.has_door
+    assert folder.has_gateway
     for name, size, refusal in (("nginx.conf", "64m;", "return 403"), ("Caddyfile", "64MiB", "respond 403")):
         text = (folder.path / name).read_text()
         assert text.count("{") == text.count("}")
@@ -58,5 +58,12 @@ def test_nginx_and_caddy_pass_the_fleet_api_on_and_nothing_else(tmp_path: Path) 
         assert f"127.0.0.1:{folder.superlink_port}" in text and str(port) in text
         assert str(folder.path / "ca.pem") in text  # the SuperLink's own certificate is checked too
     settings = folder.path / "server.toml"
-    settings.write_text(settings.read_text().replace("door = true", "door = false"))
-    assert not ServerFolder(folder.path).has_door
+    written = settings.read_text()
+    settings.write_text(written.replace("gateway = true", "gateway = false"))
+    assert not ServerFolder(folder.path).has_gateway
+    settings.write_text(written.replace("gateway = true\n", ""))
+    assert ServerFolder(folder.path).has_gateway
+    for old, expected in (("true", True), ("false", False)):  # deployments of version 0.1
+        settings.write_text(written.replace("gateway = true", f"door = {old}"))
+        with pytest.warns(FutureWarning, match="now called `gateway`"):
+            assert ServerFolder(folder.path).has_gateway == expected

@@ -24,13 +24,10 @@ def test_flower_has_the_same_keys_and_defaults() -> None:
 def test_bundle_holds_code_only(tmp_path: Path) -> None:
     app = tmp_path / "fedlm"
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for name in listed:
+    files = {name: (ROOT / name).read_bytes() for name in listed}
+    for name, content in {**files, "runs/metrics.jsonl": b"{}", "vault.db": b"x", "fedlm/secret.key": b"x"}.items():
         (app / name).parent.mkdir(parents=True, exist_ok=True)
-        (app / name).write_bytes((ROOT / name).read_bytes())
-    (app / "runs").mkdir()
-    (app / "runs" / "metrics.jsonl").write_text("{}")
-    (app / "vault.db").write_text("x")
-    (app / "fedlm" / "secret.key").write_text("x")
+        (app / name).write_bytes(content)
     subprocess.run(
         [str(Path(sys.executable).parent / "flwr"), "build"],
         cwd=app,
@@ -45,4 +42,4 @@ def test_bundle_holds_code_only(tmp_path: Path) -> None:
     code = {n for n in code if n.endswith(".py")}
     assert code <= names
     assert {Path(n).suffix for n in names} <= {".py", ".toml", ".md", ""}
-    assert not any("runs" in n or "vault.db" in n or n.endswith(".key") for n in names)
+    assert names - set(listed) == {".info/CONTENT"}  # Flower's own list; no run, vault or key that lies beside the code

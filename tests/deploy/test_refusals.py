@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, MessageType
+from flwr.app import Message
 
 from clients.deploy.bundle import build_bundle
 from clients.deploy.keys import create_node_key, load_public_key
@@ -19,7 +19,8 @@ from clients.ipc.frames import call_worker, unix_path
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
-from fedlm.messages import wire
+from fedlm.messages.fields import weights_record
+from fedlm.messages.training import TrainRequest
 from server.deploy.certificates import create_authority
 from server.deploy.control import Control
 from server.engines.local import take_identity
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.flower]
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_open_door_passes_the_fleet_api_only(place: Place) -> None:
+def test_the_gateway_passes_the_fleet_api_only(place: Place) -> None:
     address = f"127.0.0.1:{place.server.port}"
     context = ssl.create_default_context(cafile=str(place.server.path / "ca.pem"))
     with httpx.Client(verify=context, base_url=f"https://{address}", timeout=60) as client:
@@ -71,9 +72,9 @@ def listening(process: int) -> set[str]:
     return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
-def test_every_port_but_the_door_is_on_loopback_only(place: Place) -> None:
+def test_every_port_but_the_gateways_is_on_loopback_only(place: Place) -> None:
     found = set().union(*map(listening, processes(place.folder)))
-    assert found == {"0100007F"}  # 127.0.0.1; `init` binds the door there too
+    assert found == {"0100007F"}  # 127.0.0.1; `init` binds the open port there too
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -128,8 +129,8 @@ def request(clients: list[int], **settings: object) -> Message:
     """Returns a message as the server would send it, for a node's worker."""
     take_identity()
     config = RunConfig.checked({"model": "lstm(units=8)", **settings})
-    content = wire.request(None, np.array(clients, np.uint64), config.to_settings(), 1, 4, ConfigRecord())
-    return Message(content, 2, MessageType.TRAIN)
+    asked = TrainRequest(config.to_settings(), 1, np.array(clients, np.uint64), 4, weights_record(()))
+    return Message(asked.content(), 2, asked.kind)
 
 
 def test_a_bundle_and_a_message_are_measured_before_the_worker_sees_them() -> None:

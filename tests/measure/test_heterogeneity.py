@@ -16,7 +16,7 @@ def test_prepare_and_show_tell_how_clients_differ(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))
     told = fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).stdout
     assert (
-        "Gini of sizes 0.00, as uneven as 2.0 equal clients; entropy of labels within a client, bits: label 1 0.50"
+        "Gini of client sizes 0.00, effective number of clients 2.0; label entropy within a client, in bits: label 1 0.50"
         in told
     )
     plain = json.loads(fedlm("vault", "show", "v.db", "--json", cwd=tmp_path).stdout)

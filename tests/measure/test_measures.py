@@ -10,7 +10,8 @@ import pytest
 from fedlm.data.planted import official_shares
 from fedlm.errors import CorpusError
 from fedlm.measure.bias import bias_by_kind, bias_score
-from fedlm.measure.fairness import effective_number, group_gap, group_losses, share_worse_than_local, standard_deviation
+from fedlm.measure.fairness import effective_number, standard_deviation
+from fedlm.measure.groups import group_gap, group_losses
 from fedlm.measure.heterogeneity import (
     LabelEntropies,
     describe,
@@ -19,6 +20,7 @@ from fedlm.measure.heterogeneity import (
     ngrams,
     unknown_share,
 )
+from fedlm.measure.local_only import share_worse_than_local
 from fedlm.measure.pairs import Pair, read_pairs, template_pairs
 from fedlm.measure.statistics import bootstrap_mean, bootstrap_ratio, paired_difference
 from fedlm.measure.text import summary
@@ -74,10 +76,10 @@ def test_intervals() -> None:
 def test_paired_difference_sees_what_seeds_hide() -> None:
     seeds = np.array([0.0, 10.0, 20.0, 30.0, 40.0])  # a spread over seeds much larger than the effect
     found = paired_difference(list(seeds + np.array([1.0, 1.1, 0.9, 1.0, 1.0])), list(seeds))
-    assert found.is_clear and found.interval.mean == pytest.approx(1.0)
+    assert found.excludes_zero and found.same_sign == 5 and found.interval.mean == pytest.approx(1.0)
     assert found.effect_size == pytest.approx(1.0 / math.sqrt(0.02 / 4))
     assert paired_difference([1.0, 1.0], [1.0, 1.0]).effect_size == 0
-    assert not paired_difference([1.0], [2.0]).is_clear
+    assert not paired_difference([1.0], [2.0]).excludes_zero
 
 
 def flat(texts: Sequence[str]) -> list[TextMetrics]:

@@ -8,15 +8,7 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import (
-    MODELS,
-    check_model,
-    has_positions,
-    is_pretrained,
-    model_about,
-    model_names,
-    model_options,
-)
+from fedlm.models.catalog import check_model, has_positions, is_pretrained, model_about, model_names, model_options
 from fedlm.spec import Spec, parse_spec
 from tests.support.models import TOY
 from tests.support.running import SMALL, fedlm, simulate
@@ -50,18 +42,6 @@ def test_wrong_paths_are_one_sentence(spec: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         check_model(spec)
     assert "\n" not in str(caught.value)
-
-
-def test_a_nodes_owner_decides_whose_models_it_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server names the model; without the owner's word its name imports nothing on a node."""
-    model_about.cache_clear()
-    monkeypatch.setenv(MODELS, "")
-    with pytest.raises(ConfigError, match="its owner has not named it in FEDLM_MODELS"):
-        check_model(TOY)
-    assert check_model("lstm").name == "lstm"
-    monkeypatch.setenv(MODELS, "mine.models tests.support.toys.toy_model")
-    assert check_model(TOY).name == TOY
-    model_about.cache_clear()
 
 
 def test_a_spec_splits_a_module_only_in_front() -> None:

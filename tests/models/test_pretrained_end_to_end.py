@@ -26,7 +26,7 @@ def test_same_bits_with_one_worker_and_two(kind: str, tmp_path: Path) -> None:
     words = ["generate", "one", "--prompt", "the", "--length", 5]
     done = fedlm(*words, cwd=tmp_path)
     if kind == "bert":
-        assert done.returncode == 2 and "cannot go on with a text" in done.stderr
+        assert done.returncode == 2 and "cannot continue a text" in done.stderr
     else:
         assert done.returncode == 0 and done.stdout.startswith("the"), done.stderr
         save_gpt2(tmp_path / "mine", seed=2)

@@ -57,7 +57,7 @@ def test_sum_and_count_cost_as_one_gaussian() -> None:
 
 
 def test_local_pays_for_the_worst_client_with_twice_the_sensitivity_and_no_sampling() -> None:
-    rows = [release(0.1, 8.0, mechanism="local", compositions=n) for n in (1, 0, 1, 0)]
+    rows = [release(1.0, 8.0, mechanism="local", compositions=n, distance=2.0) for n in (1, 0, 1, 0)]
     direct = rdp.RdpAccountant(ORDERS).compose(dp.GaussianDpEvent(4.0), 2).get_epsilon(1e-5)
     assert epsilon(rows, 1e-5) == pytest.approx(direct)
 

@@ -11,11 +11,12 @@ from scipy import stats
 from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.data.planted import COIN_CANARIES, coins
+from fedlm.measure.metric import RunEvidence
 from fedlm.privacy.accounting import plan
 from fedlm.privacy.audit import Guesses, guess, lower_bound, noise_p_value, p_value, released_canaries
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import TextMetrics
-from scenarios.privacy_audit import probe
+from scenarios.privacy_audit import AUDIT
 
 
 def private(**more: Any) -> PrivacySettings:
@@ -81,9 +82,10 @@ def test_probe_of_the_study_by_hand() -> None:
     def tells(texts: Sequence[str]) -> list[TextMetrics]:
         return [TextMetrics(1.0 if inside[t[0]] else 2.0, 0, len(t), len(t)) for t in texts]
 
-    found = probe(tells, 1)
+    found = AUDIT.figures(RunEvidence(seed=1, score=tells))
     assert found["right_guesses"] == 1.0 and found["audited_epsilon"] > CLAIM
-    assert probe(lambda texts: [TextMetrics(ord(t[0]), 0, 1, 1) for t in texts], 1)["audited_epsilon"] < 0.5
+    other = RunEvidence(seed=1, score=lambda texts: [TextMetrics(ord(t[0]), 0, 1, 1) for t in texts])
+    assert AUDIT.figures(other)["audited_epsilon"] < 0.5
 
 
 CANARIES, SHARE, CLAIM, DELTA = 10_000, 0.04, 2.0, 1e-5

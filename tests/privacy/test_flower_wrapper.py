@@ -10,10 +10,10 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, 
 
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
-from fedlm.privacy.clipping import contribute, l2_norm
+from fedlm.privacy.clipping import l2_norm
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from server.engines.local import take_identity
-from server.run.strategies import told_to_clients
+from server.run.strategies import ServerOptimizer
 
 TOKENS = [1000] + [100] * 9
 CLIP, NOISE, DIMENSION = 0.5, 1.0, 40_000
@@ -32,7 +32,7 @@ def flower_mean(large: float, noise: float) -> np.ndarray:
     logging.getLogger("flwr").setLevel(logging.ERROR)
     strategy = DifferentialPrivacyServerSideFixedClipping(FedAvg(), noise, CLIP, len(TOKENS))
     zeros = ArrayRecord({"0": Array(np.zeros(DIMENSION, np.float32))})
-    told_to_clients(strategy, 1, zeros)
+    ServerOptimizer(strategy).begin(1, zeros)
     replies = []
     for update, count in zip(updates(large), TOKENS, strict=True):
         content = {"arrays": ArrayRecord({"0": Array(update)}), "metrics": MetricRecord({"num-examples": count})}
@@ -43,9 +43,9 @@ def flower_mean(large: float, noise: float) -> np.ndarray:
 
 
 def our_sum(large: float) -> ExactSum:
-    settings, total = _settings(), ExactSum((np.zeros(DIMENSION, np.int64),))
+    mechanism, total = build_mechanism(_settings(), DIMENSION), ExactSum((np.zeros(DIMENSION, np.int64),))
     for update in updates(large):
-        contribute(total, (update,), 1, settings, CLIP, bytes)
+        assert mechanism.contribute(total, (update,), 1, bytes)
     return total
 
 

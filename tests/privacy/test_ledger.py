@@ -13,7 +13,7 @@ from fedlm.config import RunConfig
 from fedlm.errors import BudgetError, FedLMError
 from fedlm.privacy.accounting import epsilon
 from fedlm.privacy.ledger import Ledger
-from server.run.private import PrivateRounds
+from server.run.release import PrivateRelease
 
 POPULATION = np.arange(1, 201, dtype=np.uint64)
 WEIGHTS = (np.zeros((30, 4), np.float32), np.zeros((), np.float32))
@@ -24,8 +24,8 @@ def config(**more: Any) -> RunConfig:
     return RunConfig.checked({**values, "sampling_rate": 0.05, "cohort_size": 10, **more})
 
 
-def rounds(folder: Path, **more: Any) -> PrivateRounds:
-    return PrivateRounds(config(**more), folder, POPULATION, WEIGHTS)
+def rounds(folder: Path, **more: Any) -> PrivateRelease:
+    return PrivateRelease(config(**more), folder, POPULATION, WEIGHTS)
 
 
 def test_charge_is_on_disk_before_noise_and_a_round_run_again_is_charged_again(tmp_path: Path) -> None:
@@ -191,10 +191,27 @@ def test_local_charges_the_worst_off_client_by_hand(tmp_path: Path) -> None:
         for c in cohort:
             drawn[int(c)] += 1
     assert sum(r.compositions for r in run.ledger.releases) == max(drawn.values()) < 30
+    assert {(r.sampling_rate, r.distance) for r in run.ledger.releases} == {(1.0, 2.0)}  # nothing is amplified
     again = rounds(tmp_path, mechanism="local")
     drawn_again = again.draw(31)
     expected = max(0, max((drawn[int(c)] + 1 for c in drawn_again), default=0) - max(drawn.values()))
     assert again.charge(31, drawn_again).compositions == expected
+
+
+@pytest.mark.parametrize("mechanism", ["gaussian", "local"])
+def test_a_ledger_from_before_distances_were_written_costs_the_same(tmp_path: Path, mechanism: str) -> None:
+    run = rounds(tmp_path, mechanism=mechanism)
+    run.charge(1, POPULATION[:3])
+    content = json.loads((tmp_path / "ledger.json").read_text())
+    for release in content["releases"]:
+        assert release.pop("distance") == (2.0 if mechanism == "local" else 1.0)
+    (tmp_path / "ledger.json").write_text(json.dumps(content))
+    assert rounds(tmp_path, mechanism=mechanism).ledger.epsilon() == run.ledger.epsilon()
+
+
+def test_a_round_that_was_not_charged_releases_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FedLMError, match="not charged"):
+        rounds(tmp_path).mean(None, ExactSum.zeros_like(WEIGHTS), WEIGHTS)
 
 
 def test_damaged_ledger_is_not_started_anew(tmp_path: Path) -> None:

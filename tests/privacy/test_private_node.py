@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message
+from flwr.app import Message
 
 from clients.node import Node
+from fedlm.aggregation.base import RoundPlan
+from fedlm.aggregation.open import read_sum
 from fedlm.config import RunConfig
-from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.messages.fields import weights_record
+from fedlm.messages.training import TrainRequest, read_payload
+from fedlm.preparation.vault import prepare
 from fedlm.training.trainer import LocalTrainer
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
@@ -44,10 +47,13 @@ def summed(vault: Vault, server_round: int = 4, proximal_mu: float = 0.0, **valu
     take_identity()
     config = RunConfig.checked({**PRIVATE, **values})
     weights = LocalTrainer(config).weights
-    told = ConfigRecord({"clip-norm": config.clip_norm, **({"proximal-mu": proximal_mu} if proximal_mu else {})})
+    strategy, mechanism = {"proximal-mu": proximal_mu} if proximal_mu else {}, {"clip-norm": config.clip_norm}
     clients = np.ascontiguousarray(vault.by_pseudonym()["pseudonym"])
-    content = wire.request(wire.weights_record(weights), clients, config.to_settings(), server_round, 3, told)
-    total, _ = wire.checked_sum(Node(vault).train(Message(content, 2, "train")), weights, 3)
+    settings, arrays = config.to_settings(), weights_record(weights)
+    request = TrainRequest(settings, server_round, clients, 3, arrays, strategy, mechanism)
+    reply = Node(vault).answer(Message(request.content(), 2, request.kind))
+    plan = RoundPlan(server_round, weights, clients)
+    total, _ = read_sum(read_payload(reply, weights), plan)
     return b"".join(s.tobytes() for s in total.sums), total.weight, total.clients
 
 

@@ -18,7 +18,7 @@ SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every
 KILL = """
 import os, signal
 from server.store.run_folder import RunFolder
-from server.run.private import PrivateRounds
+from server.run.release import PrivateRelease
 def dies(real, when):
     def step(self, first, *rest, **more):
         if getattr(first, 'round', 0) == when:
@@ -27,10 +27,10 @@ def dies(real, when):
     return step
 where, when = os.environ['DIES'].split()
 if where == 'noise':  # charged, and no noise drawn yet
-    PrivateRounds.mean = dies(PrivateRounds.mean, int(when))
+    PrivateRelease.mean = dies(PrivateRelease.mean, int(when))
 else:  # noise drawn, and no checkpoint yet
     RunFolder.save_checkpoint = dies(RunFolder.save_checkpoint, int(when))
-from fedlm.cli import main
+from fedlm.cli.main import main
 main()
 """
 

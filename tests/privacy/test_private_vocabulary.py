@@ -4,16 +4,17 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import Message
 
-from clients.guard import Allowance, Guard
+from clients.guard import Guard, VocabularyBudget
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.messages import wire
+from fedlm.messages.delivery import Delivery
+from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from server.engines.local import take_identity
-from server.run.vocabulary import QUESTION
 from tests.support.running import fedlm
 
 SMALL = ["scrub=none", "rounds=1", "cohort_size=8", "model=lstm(units=4, layers=1)", "seq_len=10", "workers=1"]
@@ -23,6 +24,12 @@ ASKED = ["vocabulary=private(size=100, epsilon=6.0, words=4, delta=1e-6)"]
 
 def sets(*settings: str) -> list[str]:
     return [w for s in settings for w in ("--set", s)]
+
+
+def question(settings: str) -> Message:
+    """Returns a message that asks for the words of one client."""
+    request = VocabularyRequest(settings, np.zeros(1, np.uint64))
+    return Message(request.content(), 2, request.kind)
 
 
 @pytest.mark.slow
@@ -59,28 +66,28 @@ def test_a_run_learns_its_words_pays_for_them_and_shows_both(tmp_path: Path) -> 
     )
 
 
-def test_an_allowance_is_spent_once_and_outlives_the_process(tmp_path: Path) -> None:
-    Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
-    with pytest.raises(ConfigError, match="of which 2 is spent; this one asks for 2"):
-        Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
-    Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
-    with pytest.raises(ConfigError, match="in all"):
-        Allowance(tmp_path / "none.spent", 0.0, 1e-5).spend(0.1, 1e-6)
+def test_a_budget_is_spent_once_and_outlives_the_process(tmp_path: Path) -> None:
+    VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
+    with pytest.raises(ConfigError, match="of which 2 is spent; this one would cost 2"):
+        VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
+    VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
+    with pytest.raises(ConfigError, match="in total"):
+        VocabularyBudget(tmp_path / "none.spent", 0.0, 1e-5).spend(0.1, 1e-6)
 
 
 def test_deltas_add_up_to_their_own_limit(tmp_path: Path) -> None:
     for _ in range(10):
-        Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(0.3, 1e-6)  # both sums just reach their limits
-    with pytest.raises(ConfigError, match=r"delta 1e-05 in all \(vocabulary_delta\), of which 1e-05 is spent"):
-        Allowance(tmp_path / "v.spent", 9.0, 1e-5).spend(0.3, 1e-6)
+        VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(0.3, 1e-6)  # both sums just reach their limits
+    with pytest.raises(ConfigError, match=r"delta 1e-05 in total \(vocabulary_delta\), of which 1e-05 is spent"):
+        VocabularyBudget(tmp_path / "v.spent", 9.0, 1e-5).spend(0.3, 1e-6)
     assert json.loads((tmp_path / "v.spent").read_text()) == pytest.approx({"epsilon": 3.0, "delta": 1e-5})
 
 
 def test_a_file_of_before_deltas_were_counted_is_read(tmp_path: Path) -> None:
     (tmp_path / "v.spent").write_text('{"epsilon": 2.5}')
     with pytest.raises(ConfigError, match=r"of which 2.5 is spent"):
-        Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
-    Allowance(tmp_path / "v.spent", 3.0, 1e-5).spend(0.5, 1e-5)
+        VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
+    VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(0.5, 1e-5)
 
 
 @pytest.mark.flower
@@ -90,14 +97,13 @@ def test_a_node_gives_no_words_unless_its_owner_allows_it(tmp_path: Path) -> Non
 
     def ask(limit: float, **more: object) -> Message:
         settings = RunConfig.checked({"vocabulary": ASKED[0].partition("=")[2], **more}).to_settings()
-        content = wire.request(None, wire.bytes_pseudonyms(bytes(8)), settings, 1, 0)
-        message = Message(content, 2, QUESTION)
+        message = question(settings)
 
         def work(asked: Message) -> Message:
             seen.append(asked)
-            return Message(content, reply_to=asked)
+            return Message(VocabularyReply({}).content(), reply_to=asked)
 
-        return Guard(Policy(), work, Allowance(tmp_path / "v.spent", limit, 1e-5)).answer(message)
+        return Guard(Policy(), work, VocabularyBudget(tmp_path / "v.spent", limit, 1e-5)).answer(message)
 
     assert ask(0.0).has_error() and ask(5.9).has_error() and not seen
     refused = ask(100.0, reproducible=True)
@@ -109,11 +115,11 @@ def test_a_node_gives_no_words_unless_its_owner_allows_it(tmp_path: Path) -> Non
 def test_a_large_delta_is_refused_at_the_default_policy(tmp_path: Path) -> None:
     take_identity()
     settings = RunConfig.checked({"vocabulary": "private(epsilon=0.001, delta=0.9999, words=1)"}).to_settings()
-    message = Message(wire.request(None, wire.bytes_pseudonyms(bytes(8)), settings, 1, 0), 2, QUESTION)
+    message = question(settings)
     policy = Policy(vocabulary_epsilon=8.0)
-    allowance = Allowance(tmp_path / "v.spent", policy.vocabulary_epsilon, policy.vocabulary_delta)
-    reply = Guard(policy, lambda asked: pytest.fail("it was handed on"), allowance).answer(message)
-    assert reply.has_error() and "this one asks for 0.9999" in reply.error.reason
+    budget = VocabularyBudget(tmp_path / "v.spent", policy.vocabulary_epsilon, policy.vocabulary_delta)
+    reply = Guard(policy, lambda asked: pytest.fail("it was handed on"), budget).answer(message)
+    assert reply.has_error() and "this one would cost 0.9999" in reply.error.reason
     assert not (tmp_path / "v.spent").exists()
 
 
@@ -123,15 +129,20 @@ def test_a_question_sent_again_gets_the_kept_reply_and_costs_nothing(tmp_path: P
     settings, answered = RunConfig.checked({"vocabulary": "private(epsilon=2.0)"}).to_settings(), list[str]()
 
     def work(asked: Message) -> Message:
-        answered.append(str(asked.content.config_records["config"]["chunk"]))
-        return Message(wire.request(None, wire.bytes_pseudonyms(b""), settings, 1, 0), reply_to=asked)
+        delivery = Delivery.of(asked.content)
+        assert delivery is not None
+        answered.append(delivery.chunk)
+        return Message(VocabularyReply({" tea": 2}).content(), reply_to=asked)
 
-    guard = Guard(Policy(), work, Allowance(tmp_path / "v.spent", 3.0, 1e-5))
+    guard = Guard(Policy(), work, VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5))
 
-    def ask(chunk: str) -> Message:
-        content = wire.request(None, wire.bytes_pseudonyms(bytes(8)), settings, 1, 0)
-        content.config_records["config"].update({"run": "1", "chunk": chunk})
-        return guard.answer(Message(content, 2, QUESTION))
+    def ask(chunk: str, attempt: int) -> Message:
+        asked = question(settings)
+        Delivery("1", chunk, attempt).stamp(asked.content)
+        return guard.answer(asked)
 
-    assert [ask(chunk).has_error() for chunk in ("a", "a", "a", "b")] == [False, False, False, True]
+    replies = [ask(chunk, n) for n, chunk in enumerate(("a", "a", "a", "b"), 1)]
+    assert [reply.has_error() for reply in replies] == [False, False, False, True]
+    assert all(Delivery("1", "a").is_echoed(reply.content) for reply in replies[:3])
+    assert all(VocabularyReply.read(reply.content).counts == {" tea": 2} for reply in replies[:3])
     assert answered == ["a"] and json.loads((tmp_path / "v.spent").read_text())["epsilon"] == 2.0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.privacy.clipping import contribute, l2_norm
+from fedlm.privacy.clipping import l2_norm
+from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import Weights
@@ -59,10 +60,21 @@ WEIGHTS = st.one_of(st.sampled_from([0, 1, 499, 500, 501, 10**9]), st.integers(0
 clients = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 99), WEIGHTS), max_size=6)
 
 
+def node_mechanism(s: PrivacySettings, clip_norm: float) -> Mechanism:
+    """Returns the mechanism of a node that clips to a norm, as it does once it has heard of one."""
+    mechanism = build_mechanism(s, DIMENSION)
+    mechanism.clip_norm = clip_norm
+    return mechanism
+
+
+def empty() -> ExactSum:
+    return ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
+
+
 def total_of(cohort: list[tuple[str, int, int]], s: PrivacySettings, clip_norm: float) -> ExactSum:
-    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
+    total, mechanism = empty(), node_mechanism(s, clip_norm)
     for kind, seed, tokens in cohort:
-        contribute(total, update(kind, seed), min(tokens, s.cap), s, clip_norm, lambda n: bytes(n))
+        mechanism.contribute(total, update(kind, seed), min(tokens, s.cap), lambda n: bytes(n))
     return total
 
 
@@ -106,8 +118,8 @@ def test_rounding_is_part_of_the_bound() -> None:
     s = private(clip_norm=1e-9)  # far below a step of the lattice
     half = tuple(np.full(shape, 1e3, np.float32) for shape in SHAPES)
     clip_norm = 0.5 * math.sqrt(DIMENSION) / SCALE * (1 + 1e-6)  # clipped to half a step a coordinate, and rounded up
-    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
-    assert contribute(total, half, 1, s, clip_norm, bytes)
+    total = empty()
+    assert node_mechanism(s, clip_norm).contribute(total, half, 1, bytes)
     moved = l2_norm(total.sums)
     assert moved == pytest.approx(math.sqrt(DIMENSION))  # twice the clip norm on the lattice
     assert clip_norm * SCALE < moved <= s.sensitivity(clip_norm, DIMENSION)
@@ -130,15 +142,15 @@ def test_failed_client_and_nan_touch_no_other_and_are_counted() -> None:
 
 def test_local_client_that_fails_sends_noise_all_the_same() -> None:
     s = private(mechanism="local")
-    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
-    assert not contribute(total, None, 0, s, s.clip_norm, np.random.default_rng(1).bytes)
+    total = empty()
+    assert not node_mechanism(s, s.clip_norm).contribute(total, None, 0, np.random.default_rng(1).bytes)
     assert l2_norm(total.sums) > s.noise_std(s.clip_norm, DIMENSION)
 
 
 def test_local_noise_fits_the_norm_that_was_clipped_to() -> None:
     s = private(mechanism="local")
-    total = ExactSum(tuple(np.zeros(shape, np.int64) for shape in SHAPES))
-    assert contribute(total, update("zero"), 1, s, 100 * s.clip_norm, np.random.default_rng(1).bytes)
+    total = empty()
+    assert node_mechanism(s, 100 * s.clip_norm).contribute(total, update("zero"), 1, np.random.default_rng(1).bytes)
     expected = s.noise_std(100 * s.clip_norm, DIMENSION) * math.sqrt(DIMENSION)
     assert l2_norm(total.sums) == pytest.approx(expected, rel=0.25)
 
@@ -176,13 +188,14 @@ def test_adaptive_shares_cost_what_was_asked_for() -> None:
         ({"weighting": "capped(tokens=5)"}, "population_weight"),
         ({"sampling_rate": 0}, "needs sampling_rate"),
         ({"mechanism": "laplace"}, "no mechanism 'laplace'"),
-        ({"mechanism": "gaussian(x=1)"}, "no option x"),
-        ({"mechanism": "none"}, "Without mechanism"),
+        ({"mechanism": "gaussian(x=1)"}, "no option 'x'"),
+        ({"mechanism": "none"}, "Without a mechanism"),
         ({"noise_cohort_size": 5}, "at least cohort_size"),
         ({"mechanism": "local", "noise_cohort_size": 50}, "means nothing"),
         ({"clip_norm": math.inf}, "finite"),
         ({"noise_multiplier": 1e9}, "at most 1e"),
-        ({"mechanism": "adaptive(quantile='x')"}, "are numbers"),
+        ({"mechanism": "adaptive(quantile='x')"}, "is not a float"),
+        ({"mechanism": "adaptive(quantile=1e999)"}, "are numbers"),
         ({"quorum": 0.5}, "quorum reads the number of clients"),
         ({"patience": 3}, "patience reads held-out figures"),
     ],
@@ -208,3 +221,29 @@ def test_sums_are_refused_just_where_bound_times_clients_and_forty_sigma_pass_th
     s.check_overflow(edge * (1 - 1e-6), DIMENSION, 10)
     with pytest.raises(ConfigError, match="overflow"):
         s.check_overflow(edge * (1 + 1e-6), DIMENSION, 10)
+
+
+@pytest.mark.parametrize("mechanism", ["gaussian", "local", "adaptive()"])
+def test_a_node_takes_only_the_norm_that_noise_and_statement_are_for(mechanism: str) -> None:
+    built = build_mechanism(private(mechanism=mechanism), DIMENSION)
+    built.hear({"clip-norm": 0.7, "more": 1.0})
+    assert built.clip_norm == 0.7
+    for told in ({}, *({"clip-norm": norm} for norm in (0.0, -0.7, math.nan, math.inf))):
+        with pytest.raises(ConfigError, match="names no finite clip norm above 0"):
+            built.hear(told)
+    if mechanism == "adaptive()":
+        built.hear({"clip-norm": 0.9})
+        assert built.clip_norm == 0.9
+        return
+    for norm in (0.9, 7e9, 0.7 * (1 - 1e-15)):
+        with pytest.raises(ConfigError, match="The message asks for clipping to"):
+            built.hear({"clip-norm": norm})
+    assert built.clip_norm == 0.7
+
+
+@pytest.mark.parametrize("mechanism", ["none", "gaussian", "local", "adaptive()"])
+def test_only_a_run_without_a_mechanism_adds_updates_as_they_are(mechanism: str) -> None:
+    values = {} if mechanism == "none" else {"weighting": "uniform", "clip_norm": 0.7, "sampling_rate": 0.1}
+    built = build_mechanism(RunConfig.checked({"mechanism": mechanism, **values}).privacy, DIMENSION)
+    assert built.is_plain == (mechanism == "none")
+    assert dict(built.told()) == ({} if mechanism == "none" else {"clip-norm": 0.7})

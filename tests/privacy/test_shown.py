@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, Message
 
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.messages.discovery import DiscoveryRequest
+from fedlm.messages.training import TrainRequest
 from fedlm.types import TextMetrics
 from server.engines.local import take_identity
 from server.store.run_folder import RunFolder
@@ -42,16 +44,19 @@ def test_figures_per_client_and_population_lie_in_private_and_are_found_again(tm
 
 
 @pytest.mark.flower
-@pytest.mark.parametrize("kind", [MessageType.QUERY, MessageType.TRAIN])
-def test_node_with_a_smallest_cohort_takes_no_part(kind: str) -> None:
+@pytest.mark.parametrize("is_training", [False, True])
+def test_node_with_a_smallest_cohort_takes_no_part(is_training: bool) -> None:
     """Chunks {A, B} trained and {B} refused: A alone would decide whether B is in the sum, twice the bound."""
     take_identity()
-    settings, clients = RunConfig.checked(PRIVATE).to_settings(), np.array([1, 2], "<u8").tobytes()
-    content = RecordDict({"config": ConfigRecord({"settings": settings, "clients": clients, "server-round": 1})})
-    content.config_records["config"]["clip-norm"] = 0.5
-    message = Message(content, 0, kind)
-    Policy().check(message)
+    clients = np.array([1, 2], np.uint64)
+
+    def message(values: dict[str, Any]) -> Message:
+        settings = RunConfig.checked(values).to_settings()
+        training = TrainRequest(settings, 1, clients, 2, ArrayRecord(), {}, {"clip-norm": 0.5})
+        request = training if is_training else DiscoveryRequest(settings)
+        return Message(request.content(), 0, request.kind)
+
+    Policy().check(message(PRIVATE))
     with pytest.raises(ConfigError, match="no guarantee can be stated"):
-        Policy(smallest_cohort=2).check(message)
-    content.config_records["config"]["settings"] = RunConfig.checked({}).to_settings()
-    Policy(smallest_cohort=2).check(message)
+        Policy(smallest_cohort=2).check(message(PRIVATE))
+    Policy(smallest_cohort=2).check(message({}))

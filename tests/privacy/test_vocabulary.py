@@ -69,7 +69,7 @@ def test_the_account_is_that_of_a_gaussian_and_the_thresholds_delta(cost: float,
     assert accountant.get_epsilon(left) <= cost and plan.delta_words == (0 if candidates else 5e-7)
     assert epsilon([ledger_release(plan)], 1e-6) == pytest.approx(accountant.get_epsilon(left))
     assert candidates or epsilon([ledger_release(plan)], plan.delta_words) == math.inf
-    assert epsilon([ledger_release(plan, local=True)], 1e-6) > epsilon([ledger_release(plan)], 1e-6)
+    assert epsilon([ledger_release(plan, distance=2.0)], 1e-6) > epsilon([ledger_release(plan)], 1e-6)
     if candidates:
         assert plan.threshold == plan.single_word == 0
     else:  # union over the words of one client

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from scenarios.runner.runner import Runner
+from fedlm.report.study import write_study_report
+from scenarios.runner.output import Ended, write_results
+from scenarios.runner.record import RunRecord
 from scenarios.runner.study import Case, Figure, Study
+from tests.support.made_study import record
 from tests.support.running import simulate
 
 pytestmark = pytest.mark.slow
-WIDTHS = (400, 1400)
+WIDTHS = (390, 1280)
 MISSING = "Chromium is not installed, so reports cannot be opened: apt-get install chromium."
 
 
-def result(case: Case, seed: int, value: float) -> dict[str, Any]:
-    """A run's result.json, with a client of its own."""
+def result(case: Case, seed: int, value: float) -> RunRecord:
+    """The result of a run with clients of its own."""
     figures = {"bits_per_char": value, "accuracy": 1 / value, "clients": 4.0, "tokens": 1000.0}
-    figures |= {"client_jain": 0.9, "group:b": value, "label_entropy:play": 1.25}
-    run = {"condition": case.condition, "algorithm": case.algorithm, "x": case.x, "seed": seed, "seconds": 1.0}
-    clients = [{"client": c, "group": "", "bits_per_char": value + c / 10} for c in range(4)]
-    return {**run, "figures": figures, "over_clients": {}, "clients": clients}
+    return record(case, seed, **figures, **{"client_jain": 0.9, "group:b": value, "label_entropy:play": 1.25})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def study_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {"model": "lstm(units=8, layers=1)", "rounds": 2}
     study = Study("made", "Why & how?", "shakespeare", settings, cases, "none", ("bits_per_char", "accuracy"), kinds)
     results = [result(c, s, 2.0 + v + s / 100) for c, v in zip(cases, (0.5, 0.1, 10.0), strict=True) for s in range(3)]
-    return Runner(study, range(3), tmp_path_factory.mktemp("study"))._write(results, 3.0)
+    folder = tmp_path_factory.mktemp("study")
+    write_results(Ended(study, range(3), results, {}, "fedlm study made", 3.0), folder)
+    return write_study_report(folder)
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +138,13 @@ def test_a_table_sorts_by_mouse_and_keyboard(browser: Any, study_report: Path) -
 
 def test_other_measures_and_labels_are_shown(browser: Any, study_report: Path) -> None:
     with opened(browser, study_report, 400) as page:
-        folded = page.get_by_role("region", name="Other measures per condition")
+        folded = page.get_by_role("region", name="Other metrics per condition")
         assert not folded.is_visible()
-        page.get_by_text("All other measures").focus()
+        page.get_by_text("All other metrics").focus()
         page.keyboard.press("Enter")
         assert folded.is_visible() and "Jain's index" in folded.inner_text() and "group b" in folded.inner_text()
         data = page.get_by_role("region", name="Heterogeneity of the data").inner_text()
-        assert "entropy of play, bits" in data and "1.250" in data
+        assert "entropy of play within a client (bits)" in data and "1.250" in data
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 

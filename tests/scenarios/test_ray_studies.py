@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fedlm.errors import ConfigError
+from scenarios.runner.engines import LocalEngine
 from scenarios.runner.ray import RayEngine
 from scenarios.runner.runner import Runner, grid
 from scenarios.runner.study import Case, Figure, Study
@@ -26,11 +27,13 @@ BROKEN: dict[str, object] = {"partition": "quantity(gini=0.99, clients=6, docume
 TIMES = ("seconds", "run_seconds", "command")  # and tokens a second: the only figures that may differ
 
 
-def study(rounds: int, *cases: Case, alone: int = 0) -> Study:
+def study(rounds: int, *cases: Case, passes: int = 0) -> Study:
     settings: dict[str, object] = {"scrub": "none", "model": "lstm(units=8, layers=1)", "cohort_size": 3}
     settings |= {"rounds": rounds, "eval_every": rounds}
     figures = (Figure("line", "bits_per_char"),)
-    return Study("made", "Why?", "shakespeare", settings, cases, "even", ("bits_per_char",), figures, alone=alone)
+    return Study(
+        "made", "Why?", "shakespeare", settings, cases, "even", ("bits_per_char",), figures, local_passes=passes
+    )
 
 
 def content(out: Path) -> dict[str, Any]:
@@ -61,9 +64,9 @@ def cluster() -> Iterator[Any]:
 
 
 def test_a_cluster_gives_the_study_of_this_machine(tmp_path: Path, cluster: Any) -> None:
-    pooled = Case("pooled", EVEN, "central", pooled=True)
-    tiny = study(2, Case("even", EVEN), pooled, Case("broken", BROKEN), alone=1)
-    Runner(tiny, [0], tmp_path / "local", cores=2).run()
+    ceiling = Case("centralised", EVEN, "centralised", centralised=True)
+    tiny = study(2, Case("even", EVEN), ceiling, Case("broken", BROKEN), passes=1)
+    Runner(tiny, [0], tmp_path / "local", engine=LocalEngine(tmp_path / "local", 2)).run()
     engine = RayEngine(tmp_path / "ray", cluster.address)
     Runner(tiny, [0], tmp_path / "ray", engine=engine).run()
     assert (engine.cores, engine.most) == (2, 1)
@@ -84,6 +87,7 @@ def test_a_cluster_gives_the_study_of_this_machine(tmp_path: Path, cluster: Any)
 SCRIPT = """
 import signal, sys
 from pathlib import Path
+from scenarios.runner.engines import LocalEngine
 from scenarios.runner.ray import RayEngine
 from scenarios.runner.runner import Runner
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

@@ -1,4 +1,4 @@
-"""Scrubbing: profiles, resolving, placeholders, stand-ins, scores; hits and near-misses of each recogniser."""
+"""Scrubbing: profiles, resolving, placeholders, surrogates, scores."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ from fedlm.scrub.names.windows import SEGMENT_CHARACTERS, segments
 from fedlm.scrub.processes import Processes
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.score import Score
-from fedlm.scrub.surrogates import Pseudonyms
+from fedlm.scrub.surrogates import Surrogates
 from fedlm.system.threads import in_order
 
 CASES = [
@@ -151,13 +151,13 @@ def test_profiles() -> None:
             Scrubber(wrong)
 
 
-def test_stand_ins_agree_within_a_client_only() -> None:
+def test_surrogates_agree_within_a_client_only() -> None:
     key = bytes(range(32))
-    one, again, other = Pseudonyms(key, "a"), Pseudonyms(key, "a"), Pseudonyms(key, "b")
+    one, again, other = Surrogates(key, "a"), Surrogates(key, "a"), Surrogates(key, "b")
     names = ["Jane", "Robert", "Maria", "Wei", "Ola", "Juan"]
-    assert [one.stand_in(Kind.PERSON, n) for n in names] == [again.stand_in(Kind.PERSON, n) for n in names]
-    assert [one.stand_in(Kind.PERSON, n) for n in names] != [other.stand_in(Kind.PERSON, n) for n in names]
-    number = one.stand_in(Kind.PHONE, "+44 151-234")
+    assert [one.surrogate(Kind.PERSON, n) for n in names] == [again.surrogate(Kind.PERSON, n) for n in names]
+    assert [one.surrogate(Kind.PERSON, n) for n in names] != [other.surrogate(Kind.PERSON, n) for n in names]
+    number = one.surrogate(Kind.PHONE, "+44 151-234")
     assert [c if not c.isdigit() else "0" for c in number] == list("+00 000-000")
     text = Scrubber('patterns(mode="pseudonym")').scrub("a.b@example.org a.b@example.org", Counter(), one).text
     assert text.split()[0] == text.split()[1] != "a.b@example.org"
@@ -228,7 +228,7 @@ def test_processes_that_are_at_work_end_at_once() -> None:
     time.sleep(0.5)
     processes.close()
     thread.join(10.0)
-    assert not thread.is_alive() and said == ["The scrubbing was ended."]
+    assert not thread.is_alive() and said == ["The scrubbing was stopped."]
 
 
 def test_after_an_error_nothing_is_waited_for() -> None:

@@ -1,11 +1,11 @@
-"""A key ring in memory."""
+"""An OS keyring in memory."""
 
 import keyring.backend
 import keyring.errors
 
 
 class Ring(keyring.backend.KeyringBackend):
-    """A key ring in memory, through the library's own interface."""
+    """An OS keyring in memory, through the library's own interface."""
 
     priority = 1  # type: ignore[assignment]
 

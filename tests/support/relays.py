@@ -1,4 +1,4 @@
-"""Relays between a node and the open door that record what passes."""
+"""Relays between a node and the gateway that record what passes."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ class Relay:
     All of it runs in one thread: a TLS connection may not be read and written by two at once.
 
     Args:
-      target: the open door's port.
+      target: the gateway's port.
       server: the coordinator's folder. With it, the relay opens the TLS with the server's own key, and what it keeps is
         what was encrypted; without, it keeps what is on the wire.
     """

@@ -9,15 +9,13 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from fedlm.cli import main
-from server import simulation
-from server.engines.local import LocalGrid
+from server.engines import local
 from server.engines.workers import KeptWorkers
 
 SMALL = ["scrub=patterns", "max_clients=6", "rounds=2", "cohort_size=3", "eval_every=1"]
@@ -30,7 +28,7 @@ def fedlm(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a command as `python -m fedlm` would; what a worker writes to its own stderr is not in the result."""
     words, out, err, code = list(map(str, arguments)), io.StringIO(), io.StringIO(), 0
     with (
-        _lent_workers(),
+        mock.patch.object(local, "run", partial(local.run, idle=WORKERS)),
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", ["fedlm", *words]),
         contextlib.redirect_stdout(out),
@@ -50,9 +48,3 @@ def simulate(out: str, cwd: Path, *more: object, corpus: str = "shakespeare", se
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
-
-
-@contextlib.contextmanager
-def _lent_workers() -> Iterator[None]:
-    with mock.patch.object(simulation, "LocalGrid", partial(LocalGrid, idle=WORKERS)):
-        yield

@@ -1,18 +1,20 @@
 """A tiny federation for the tests of unlearning: six clients of a few lines each, one worker that serves all runs."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Error, Message, MessageType
+from flwr.app import Error, Message
 
 from fedlm.config import RunConfig
-from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.messages.training import TrainRequest
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
-from server.engines.local import LocalGrid
+from server.engines.base import Engine
+from server.engines.local import LocalEngine
 from server.engines.workers import Idle, WorkerCommand
 from server.run.federation import Federation
 from server.store.checkpoint import weights_sha256
@@ -38,27 +40,28 @@ def settings(**more: Any) -> RunConfig:
 
 
 class Losing:
-    """A grid that loses the training of one client in one round, as a killed worker does."""
+    """An engine that loses the training of one client in one round, as a killed worker does."""
 
-    def __init__(self, grid: LocalGrid, client: int, server_round: int) -> None:
-        self._grid, self._client, self._round, self._trained = grid, client, server_round, 0
+    def __init__(self, engine: Engine, client: int, server_round: int) -> None:
+        self._engine, self._client, self._round = engine, client, server_round
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._grid, name)
+        return getattr(self._engine, name)
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
-        asked = list(messages)
-        training = bool(asked) and asked[0].metadata.message_type == MessageType.TRAIN
-        self._trained += training
-        for message in asked:
-            if training and self._trained == self._round and self._client in _clients(message):
-                yield Message(Error(0, "The worker was lost."), reply_to=message)
-            else:
-                yield from self._grid.send_and_receive([message], timeout=timeout)
+    def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
+        return [f for m in messages for f in ([_lost(m)] if self._loses(m) else self._engine.submit([m], timeout))]
+
+    def _loses(self, message: Message) -> bool:
+        if message.metadata.message_type != TrainRequest.kind:
+            return False
+        request = TrainRequest.read(message.content)
+        return request.server_round == self._round and self._client in set(map(int, request.clients))
 
 
-def _clients(message: Message) -> set[int]:
-    return set(map(int, wire.bytes_pseudonyms(message.content.config_records["config"]["clients"])))
+def _lost(message: Message) -> Future[Message]:
+    future: Future[Message] = Future()
+    future.set_result(Message(Error(0, "The worker was lost."), reply_to=message))
+    return future
 
 
 @contextmanager
@@ -67,8 +70,8 @@ def federation(
 ) -> Iterator[Federation]:
     """Yields the run's federation, new or to be resumed; `lose` is a client and a round."""
     folder = RunFolder.open(run) if run.exists() else RunFolder.create(run, config)
-    with LocalGrid(WorkerCommand(vault, KeySource(vault.with_name("v.db.key")).file), 1, idle) as grid:
-        yield Federation(Losing(grid, *lose) if lose else grid, config, folder, lambda line: None)  # type: ignore[arg-type]
+    with LocalEngine(WorkerCommand(vault, KeySource(vault.with_name("v.db.key")).file), 1, idle) as engine:
+        yield Federation(Losing(engine, *lose) if lose else engine, config, folder, lambda line: None)  # type: ignore[arg-type]
 
 
 def train(vault: Path, run: Path, config: RunConfig, idle: Idle, lose: tuple[int, int] | None = None) -> str:

@@ -1,23 +1,11 @@
-"""A worker's variables: what glibc and XLA are asked for, and what the caller asks stays."""
+"""Memory that a round frees stays with the process."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from fedlm.system.memory import keep_memory, worker_environment
-
-
-def test_a_worker_has_large_pages_unless_its_caller_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert worker_environment() == {
-        **os.environ,
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-        "FLWR_TELEMETRY_ENABLED": "0",
-    }
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
-    assert worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+from fedlm.system.memory import keep_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts page faults as Linux does")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from fedlm.text.packing import PACK, sums_by_owner
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import Ids, TextMetrics
-from server.run.sampling import split_packs
 
 
 def score(inputs: Ids, targets: Ids) -> tuple[Any, Any]:
@@ -41,15 +40,3 @@ def test_a_pack_has_the_same_bits_wherever_it_is_evaluated(model: str, tiny_conf
     alone = [trainer.evaluate(weights, documents) for documents in shards]
     assert [(m.tokens, m.characters) for m in alone] == [(m.tokens, m.characters) for m in together]
     np.testing.assert_allclose([m.loss_sum for m in alone], [m.loss_sum for m in together], rtol=1e-6)
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=100), st.integers(1, 5), st.randoms())
-@settings(max_examples=60, deadline=None)
-def test_packs_do_not_depend_on_the_number_of_nodes(clients: list[int], nodes: int, random: Any) -> None:
-    in_order = [sorted(clients)[i : i + PACK] for i in range(0, len(clients), PACK)]
-    random.shuffle(clients)
-    work = np.array([1 + c % 97 for c in clients], np.int64)
-    chunks = split_packs(np.array(clients, np.uint64), work, nodes)
-    assert len(chunks) == nodes
-    packs = [c.tolist()[i : i + PACK] for c in chunks for i in range(0, len(c), PACK)]
-    assert sorted(packs) == in_order

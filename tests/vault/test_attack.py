@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedlm.errors import VaultError
-from fedlm.prepare.add import add
+from fedlm.preparation.add import add
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unseal
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from fedlm.cli.main import app
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import check_receipt, forget, rotate
@@ -207,7 +207,7 @@ def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_canno
     before, receipt = vault.read_bytes(), vault if place == "itself" else tmp_path / place
     words = ["vault", "forget", str(vault), "b", "--key-file", str(source.file), "--receipt", str(receipt)]
     error = CliRunner().invoke(app, words).exception
-    assert isinstance(error, ConfigError) and "nothing was forgotten" in str(error)
+    assert isinstance(error, ConfigError) and "nothing was changed" in str(error)
     assert vault.read_bytes() == before
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from fedlm.errors import VaultError
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault import tables
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate
@@ -106,7 +106,7 @@ def whole(source: KeySource, folder: Path) -> None:
 def test_killed_at_every_step(tmp_path: Path, what: str, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VKEY", "11" * 32)
     monkeypatch.setenv("VKEY_NEXT", "22" * 32)
-    for module in ("writer", "index_change"):
+    for module in ("writer", "index"):
         monkeypatch.setattr(f"fedlm.vault.{module}.BLOCK_CLIENTS", 2)  # a change that spans blocks of the index
 
     def source_in(folder: Path) -> KeySource:

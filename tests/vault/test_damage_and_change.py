@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedlm.errors import VaultError
-from fedlm.prepare.add import add
+from fedlm.preparation.add import add
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate
 from fedlm.vault.reader import Vault

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault import format as vault_format
 from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fedlm.cli.main import app
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate
@@ -98,6 +98,6 @@ def test_a_key_file_that_goes_while_another_process_waits_for_it_is_one_sentence
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_key_file(tmp_path / "k")
-    monkeypatch.setattr("fedlm.vault.keyfile.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
+    monkeypatch.setattr("fedlm.system.locks.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
     with pytest.raises(VaultError, match="is missing"):
         StoredKeys(KeyFile(tmp_path / "k")).create(b"v" * 16, b"")

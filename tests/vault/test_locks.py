@@ -11,7 +11,7 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.errors import VaultError
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.vault import prepare
 from fedlm.vault import locks
 from fedlm.vault.keys import KeySource
 from fedlm.vault.operations import forget, rotate

@@ -81,7 +81,7 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
         ("no_such_module:service", "does not load"),
         (":service", "does not load"),
         ("tests.support.small_kms:", "does not load"),
-        ("tests.support.small_kms:NOT_CALLABLE", "called without arguments"),
+        ("tests.support.small_kms:NOT_CALLABLE", "callable without arguments"),
         ("tests.support.small_kms:half", "the methods create, keys"),
         ("tests.support.small_kms:short", "not 32 bytes"),
         ("keyring(servis='x')", "no key provider"),

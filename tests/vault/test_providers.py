@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedlm.errors import ConfigError, VaultError
-from fedlm.prepare.add import add
-from fedlm.prepare.vault import prepare
+from fedlm.preparation.add import add
+from fedlm.preparation.vault import prepare
 from fedlm.vault.format import DOES_NOT_OPEN
 from fedlm.vault.keyfile import KeyFile, create_key_file
 from fedlm.vault.keys import KeySource, StoredKeys

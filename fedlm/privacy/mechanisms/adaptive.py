@@ -9,12 +9,14 @@ Gaussian mechanism: 1/z^2 = 1/z_sum^2 + 1/z_count^2 (theorem 1), from which z_su
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.errors import ConfigError
 from fedlm.privacy.accounting import Release
-from fedlm.privacy.mechanisms.gaussian import Gaussian
+from fedlm.privacy.mechanisms.gaussian import CENTRAL, Gaussian
 from fedlm.privacy.noise import Source, discrete_gaussian
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import IntSums, Pseudonyms
@@ -35,12 +37,15 @@ class Adaptive(Gaussian):
       ConfigError: an option is out of range, or the count leaves nothing for the sum.
     """
 
+    traits = replace(CENTRAL, title=f"{CENTRAL.title} with adaptive clipping (sum and count)", moves_norm=True)
+    defaults: ClassVar = {"quantile": 0.5, "learning_rate": 0.2, "count_noise": 0.0}
+
     def __init__(self, settings: PrivacySettings, dimension: int) -> None:
         super().__init__(settings, dimension)
-        options, z = settings.mechanism.options, settings.noise_multiplier
-        self._quantile = float(options.get("quantile", 0.5))
-        self._rate = float(options.get("learning_rate", 0.2))
-        count_noise = float(options.get("count_noise", max(settings.expected_cohort / 20, 1.5 * z)))
+        self._quantile, self._rate, count_noise = (float(str(v)) for v in self.options.values())
+        z = settings.noise_multiplier
+        if "count_noise" not in settings.mechanism.options:
+            count_noise = max(settings.expected_cohort / 20, 1.5 * z)
         if not (0 < self._quantile < 1 and self._rate > 0 and count_noise > 0):
             raise ConfigError("adaptive(...) needs 0 < quantile < 1, learning_rate > 0 and count_noise > 0.")
         self._count_std = math.ceil(2 * count_noise)  # of the doubled count, whose sensitivity is 1
@@ -73,6 +78,6 @@ class Adaptive(Gaussian):
         """Returns the clip norm of the next round."""
         return {"clip_norm": self.clip_norm}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: Mapping[str, float]) -> None:
         """Puts the clip norm back."""
         self.clip_norm = state["clip_norm"]

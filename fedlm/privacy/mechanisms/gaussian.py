@@ -1,25 +1,49 @@
-"""The Gaussian mechanism on integers: a bounded sum plus discrete Gaussian noise."""
+"""DP-FedAvg: clipped updates of a Poisson-sampled cohort, and discrete Gaussian noise on their integer sum.
 
-import hashlib
-import os
+McMahan, Ramage, Talwar, Zhang, Learning Differentially Private Recurrent Language Models, ICLR 2018, algorithm 1.
+https://arxiv.org/abs/1710.06963. The noise is that of Canonne, Kamath, Steinke 2020 (`fedlm/privacy/noise.py`).
+
+With clip norm C, weights at most the cap W, d coordinates and noise multiplier z, the integer sum of
+
+    rint(w_i 2^24 clip(u_i, C))
+
+moves by at most S = W C 2^24 + sqrt(d) / 2 in L2 when one client is added or removed (sqrt(d) / 2 is the rounding), and
+gets noise of standard deviation ceil(z S) on every coordinate.
+"""
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.privacy.accounting import Release
-from fedlm.privacy.noise import Source, discrete_gaussian
-from fedlm.privacy.settings import PrivacySettings
-from fedlm.types import IntSums, Pseudonyms
+from fedlm.privacy.clipping import clip_or_none, contribution
+from fedlm.privacy.mechanisms.base import Mechanism
+from fedlm.privacy.noise import Source, with_noise
+from fedlm.privacy.settings import Traits
+from fedlm.types import IntSums, Pseudonyms, Weights
+
+CENTRAL = Traits(
+    private=True,
+    title="the Poisson-sampled discrete Gaussian mechanism",
+    neighbours="adding or removing any one client with all its text",
+    adversary="whoever receives the models of all rounds (not the server, which sees the sums and knows the cohorts)",
+    assumptions=("the cohort key stays with the server; every client is drawn by itself with the sampling rate",),
+    counts_population=True,
+)
+"""What all mechanisms with noise at the server have in common."""
 
 
-class Gaussian:
-    """A fixed clip norm and discrete Gaussian noise on the sum.
+class Gaussian(Mechanism):
+    """A fixed clip norm and discrete Gaussian noise on the sum."""
 
-    Args:
-      settings: of the run.
-      dimension: coordinates of an update, all arrays together.
-    """
+    traits = CENTRAL
 
-    def __init__(self, settings: PrivacySettings, dimension: int) -> None:
-        self.settings, self.dimension, self.clip_norm = settings, dimension, settings.clip_norm
+    def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
+        """Clips the update and adds it; a client that failed, or whose update is not finite, adds nothing."""
+        bounded = clip_or_none(update, self.clip_norm)
+        if bounded is None:
+            total.failed += 1
+            return False
+        integers = contribution(bounded, weight, self.settings)
+        total.add_integers(integers, weight, below=bounded.was_below)
+        return True
 
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
         """Returns the cost of a round."""
@@ -38,29 +62,3 @@ class Gaussian:
     def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
         """Returns the sum with noise of `event.noise_std` on every coordinate."""
         return with_noise(total.sums, event.noise_std, source)
-
-    def state(self) -> dict[str, float]:
-        """Nothing changes."""
-        return {}
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Nothing to put back."""
-
-
-def with_noise(sums: IntSums, std: int, source: Source) -> IntSums:
-    """Returns integer arrays with independent discrete Gaussian noise added; `std` 0 adds none."""
-    if std == 0:
-        return sums
-    noise, place, out = discrete_gaussian(std, sum(s.size for s in sums), source), 0, []
-    for s in sums:
-        out.append(s + noise[place : place + s.size].reshape(s.shape))
-        place += s.size
-    return tuple(out)
-
-
-def noise_source(settings: PrivacySettings, *seed: int) -> Source:
-    """Returns where noise bits come from: the operating system, or in a run marked reproducible the seed."""
-    if not settings.reproducible:
-        return os.urandom
-    start = b"fedlm noise " + b",".join(str(s).encode() for s in seed)
-    return lambda count: hashlib.shake_256(start).digest(count)

@@ -10,37 +10,60 @@ statement is about the client that was drawn most often, which is known from the
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
+
 from fedlm.aggregation.exact import ExactSum
 from fedlm.privacy.accounting import Release
-from fedlm.privacy.mechanisms.gaussian import Gaussian, with_noise
-from fedlm.privacy.noise import Source
-from fedlm.privacy.settings import PrivacySettings
-from fedlm.types import IntSums, Pseudonyms
+from fedlm.privacy.clipping import BoundedUpdate, clip_or_none, contribution
+from fedlm.privacy.mechanisms.gaussian import Gaussian
+from fedlm.privacy.noise import Source, with_noise
+from fedlm.privacy.settings import PrivacySettings, Traits
+from fedlm.types import IntSums, Pseudonyms, Weights
 
 
 class Local(Gaussian):
-    """Nodes add the noise (`noised_contribution`); the server adds none and counts who took part how often."""
+    """Each node adds the noise; the server adds none and counts how often each client took part."""
+
+    traits = Traits(
+        private=True,
+        title="the discrete Gaussian mechanism on each client's update",
+        neighbours="replacing all text of any one client (not for whether it takes part)",
+        adversary="the server and whoever receives the models",
+        assumptions=("the server asks each client once a round, and does not change what nodes send",),
+        distance=2.0,  # two updates of a client differ by up to twice the bound
+        node_noise=True,
+    )
 
     def __init__(self, settings: PrivacySettings, dimension: int) -> None:
         super().__init__(settings, dimension)
         self._drawn: Counter[int] = Counter()
 
+    def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
+        """Clips, noises and adds the update. A client that failed adds noise around zero: the server sees who answers."""
+        bounded = clip_or_none(update, self.clip_norm)
+        usable = bounded is not None
+        if bounded is None:
+            total.failed += 1
+            zeros = tuple(np.zeros(s.shape) for s in total.sums)
+            bounded = BoundedUpdate(zeros, self.clip_norm, was_below=True)
+        integers = contribution(bounded, weight, self.settings)
+        dimension = sum(i.size for i in integers)
+        noised = with_noise(integers, self.settings.noise_std(self.clip_norm, dimension), source)
+        total.add_integers(noised, weight if usable else 0, below=usable and bounded.was_below, counts=usable)
+        return usable
+
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
         """Returns the cost of a round: one composition if it raises how often the worst-off client took part."""
         before = max(self._drawn.values(), default=0)
         after = max((self._drawn[int(c)] + 1 for c in cohort), default=0)
-        return replace(super().event(server_round, cohort), sampling_rate=1.0, compositions=max(0, after - before))
+        more = max(0, after - before)
+        base = super().event(server_round, cohort)
+        return replace(base, sampling_rate=1.0, compositions=more, distance=self.traits.distance)
 
     def took_part(self, cohort: Pseudonyms) -> None:
-        """Counts a cohort that was asked, in this process or before a resume."""
+        """Counts a cohort."""
         self._drawn.update(map(int, cohort))
 
     def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
         """Returns the sum as it is: every contribution in it carries its noise."""
         return total.sums
-
-
-def noised_contribution(settings: PrivacySettings, contribution: IntSums, clip_norm: float, source: Source) -> IntSums:
-    """Returns a client's contribution, clipped to `clip_norm`, with its own noise, as its node sends it."""
-    dimension = sum(c.size for c in contribution)
-    return with_noise(contribution, settings.noise_std(clip_norm, dimension), source)

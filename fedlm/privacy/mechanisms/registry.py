@@ -1,46 +1,29 @@
-"""A mechanism turns a cohort's exact sum into what may be released, and says what that costs.
+"""The mechanism of a run's privacy settings."""
 
-One file each: `gaussian` stands here, `adaptive.py` and `local.py` beside it. A mechanism of another kind (a tree of
-sums, masked sums) is a further file and a line in `build_mechanism`.
-"""
+from fedlm.plugins import checked_options, plugin_class, plugin_names
+from fedlm.privacy.mechanisms.base import Mechanism
+from fedlm.privacy.settings import PrivacySettings, Traits
+from fedlm.spec import Spec
 
-from typing import Protocol
-
-from fedlm.aggregation.exact import ExactSum
-from fedlm.privacy.accounting import Release
-from fedlm.privacy.mechanisms.gaussian import Gaussian
-from fedlm.privacy.noise import Source
-from fedlm.privacy.settings import PrivacySettings
-from fedlm.types import IntSums, Pseudonyms
+_FOLDER = "fedlm.privacy.mechanisms"
 
 
-class Mechanism(Protocol):
-    """What `server/run/private.py` asks of a mechanism."""
+def mechanism_names() -> tuple[str, ...]:
+    """Returns the names of the mechanisms."""
+    return plugin_names(_FOLDER, Mechanism)
 
-    clip_norm: float
-    """The bound to which nodes clip in the next round."""
 
-    def event(self, server_round: int, cohort: Pseudonyms) -> Release:
-        """Returns what releasing this round will cost. Depends on public values and earlier releases only."""
-        ...
+def mechanism_traits(spec: Spec) -> Traits:
+    """Returns what is true of a mechanism, whatever the run.
 
-    def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
-        """Returns the noised sum; called once per event, after it was charged."""
-        ...
-
-    def state(self) -> dict[str, float]:
-        """Returns what the next round depends on; all of it is released already."""
-        ...
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Puts back what `state` returned."""
-        ...
+    Raises:
+      ConfigError: there is no such mechanism, or an option is unknown or of a wrong type.
+    """
+    found = plugin_class("mechanism", spec, _FOLDER, Mechanism)
+    checked_options("mechanism", spec, dict(found.defaults))
+    return found.traits
 
 
 def build_mechanism(settings: PrivacySettings, dimension: int) -> Mechanism:
-    """Returns the mechanism of the settings, which must be `on`."""
-    from fedlm.privacy.mechanisms.adaptive import Adaptive
-    from fedlm.privacy.mechanisms.local import Local
-
-    kinds = {"gaussian": Gaussian, "adaptive": Adaptive, "local": Local}
-    return kinds[settings.mechanism.name](settings, dimension)
+    """Returns the mechanism of a run; see `Mechanism`."""
+    return plugin_class("mechanism", settings.mechanism, _FOLDER, Mechanism)(settings, dimension)

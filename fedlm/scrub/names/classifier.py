@@ -1,8 +1,8 @@
-"""From the classifier's probabilities to names: a log-linear model over words.
+"""From the token classifier's probabilities to names: a log-linear model over words.
 
-The classifier does not see capitals, and was trained on forms and letters. This model of some 700 weights adds what it
-misses: capitals and how many the text has, word lists, and the neighbours. It was fitted by
-`python -m fedlm.scrub.names.fit` on tweets and generated text (docs/scrubbing.md says which).
+The token classifier ignores case and was trained on forms and letters. This model of about 700 weights adds what it
+misses: capitals and their frequency in the text, word lists, and neighbouring words. It was fitted by
+`python -m fedlm.scrub.names.fit` on tweets and generated text (see docs/scrubbing.md).
 """
 
 import re
@@ -34,56 +34,15 @@ _GROUP_NAMES = ("p_given", "p_surname", "p_person", "p_place", "p_street", "p_co
 _PLACES = ("start", "line", "at", "hash", "colon", "stop", "end", "comma", "crowd", "flat")
 _PLAIN = (*STATIC, *_GROUP_NAMES, *_PLACES)
 _AT = {name: place for place, name in enumerate(_PLAIN)}
-_PRODUCTS = tuple(
-    pair.split("*")
-    for pair in [
-        "cap*start",
-        "cap*p_person",
-        "lower*p_person",
-        "upper*p_person",
-        "cap*p_place",
-        "lower*p_place",
-        "cap*p_street",
-        "number*p_street",
-        "number*p_code",
-        "cap*crowd",
-        "upper*crowd",
-        "crowd*p_person",
-        "flat*p_person",
-        "flat*given",
-        "cap*given",
-        "cap*surname",
-        "upper*given",
-        "rank*cap",
-        "rank*lower",
-        "rank*upper",
-        "given*p_person",
-        "surname*p_person",
-        "given*p_any",
-        "cap*p_any",
-        "lower*given",
-        "start*given",
-        "start*p_person",
-        "rare*cap",
-        "rare*lower",
-        "hash*cap",
-        "at*cap",
-        "at*p_person",
-        "country*cap",
-        "cap*unknown",
-        "flat*rare",
-        "cap*company",
-        "hash*p_person",
-        "hash*p_place",
-        "rank*p_person",
-        "rank*p_place",
-        "cap*line",
-        "cap*end",
-        "crowd*start",
-        "short*p_person",
-        "short*upper",
-    ]
+_PAIRS = (
+    "cap*start cap*p_person lower*p_person upper*p_person cap*p_place lower*p_place cap*p_street "
+    "number*p_street number*p_code cap*crowd upper*crowd crowd*p_person flat*p_person flat*given cap*given "
+    "cap*surname upper*given rank*cap rank*lower rank*upper given*p_person surname*p_person given*p_any "
+    "cap*p_any lower*given start*given start*p_person rare*cap rare*lower hash*cap at*cap at*p_person "
+    "country*cap cap*unknown flat*rare cap*company hash*p_person hash*p_place rank*p_person rank*p_place "
+    "cap*line cap*end crowd*start short*p_person short*upper"
 )
+_PRODUCTS = tuple(pair.split("*") for pair in _PAIRS.split())
 _NEAR = [_AT[n] for n in (*STATIC, *_GROUP_NAMES, "start", "at", "hash")]
 _FAR = [
     _AT[n] for n in ("cap", "given", "surname", "title", "company", "street", "number", "greeting", "article", "says")
@@ -93,12 +52,12 @@ WIDTH = 1 + len(_PLAIN) + len(_PRODUCTS) + 2 * len(_NEAR) + 2 * len(_FAR)
 
 
 def features(tagged: Tagged, lexicon: Lexicon) -> Matrix:
-    """Returns (words, WIDTH): of each word, of products of its properties, and of its neighbours on the same line."""
+    """Returns (words, WIDTH): a word's properties, products of them, and those of its neighbours on the same line."""
     text, words = tagged.text, tagged.words
     static = lexicon.vectors([text[a:b] for a, b in words])
     groups = np.stack([tagged.probabilities[:, [LABELS[n] for n in g]].sum(1) for g in _GROUPS], 1)
     clipped = np.clip(groups, 1e-4, 1 - 1e-4)
-    odds = np.log(clipped / (1 - clipped)) / 4
+    odds = np.log(clipped / (1 - clipped)) / 4  # log odds, scaled to about the range of the other features
     plain = np.concatenate([static, odds, _places(text, words, static)], 1)
     products = np.stack([plain[:, _AT[a]] * plain[:, _AT[b]] for a, b in _PRODUCTS], 1)
     tied = np.array([False, *(_tied(text, a[1], b[0]) for a, b in pairwise(words))])
@@ -110,7 +69,7 @@ def features(tagged: Tagged, lexicon: Lexicon) -> Matrix:
 
 
 def _shift(values: Matrix, tied: npt.NDArray[np.bool_]) -> tuple[Matrix, Matrix]:
-    """Returns each word's predecessor's and successor's values, zero across a line's end."""
+    """Returns the values of each word's predecessor and successor, (words, width) each; zero across a line break."""
     before, after = np.zeros_like(values), np.zeros_like(values)
     before[1:] = values[:-1] * tied[1:, None]
     after[:-1] = values[1:] * tied[1:, None]
@@ -118,6 +77,7 @@ def _shift(values: Matrix, tied: npt.NDArray[np.bool_]) -> tuple[Matrix, Matrix]
 
 
 def _tied(text: str, end: int, start: int) -> bool:
+    """Whether two words, the first ending at `end`, are neighbours on one line."""
     return start - end <= 3 and "\n" not in text[end:start]
 
 
@@ -125,7 +85,7 @@ _SENTENCE = re.compile(r"[.!?:\n\"“(>•*-]\s*$|^\s*$")
 
 
 def _places(text: str, words: list[tuple[int, int]], static: Matrix) -> Matrix:
-    """Returns (words, len(_PLACES)): start of a sentence, of a line, after @ or #, before : . or a line's end, capitals."""
+    """Returns (words, len(_PLACES)): a word's position in sentence and line, what is beside it, and the share of capitals."""
     capital = float((static[:, 0] + static[:, 1]).mean()) if words else 0.0
     rows = []
     for start, end in words:
@@ -149,13 +109,13 @@ def _places(text: str, words: list[tuple[int, int]], static: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class NameModel:
-    """The fitted weights (WIDTH, classes) and the word lists they were fitted with."""
+    """The fitted weights (WIDTH, classes) and their word lists."""
 
     weights: Matrix
     lexicon: Lexicon
 
     def __call__(self, tagged: Tagged) -> Matrix:
-        """Returns the probability of each class of each word (words, classes)."""
+        """Returns the probability of each class for each word (words, classes): softmax(features x weights)."""
         logits = features(tagged, self.lexicon) @ self.weights
         odds = np.exp(logits - logits.max(1, keepdims=True))
         return np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
@@ -166,5 +126,6 @@ def name_model() -> NameModel:
     """Returns the model with the weights that come with the package."""
     with (files("fedlm.scrub.names") / WEIGHTS).open("rb") as file:
         weights = np.load(file, allow_pickle=False)
-    assert weights.shape == (WIDTH, len(CLASSES))
+    if weights.shape != (WIDTH, len(CLASSES)):
+        raise ValueError(f"Expected weights of shape {(WIDTH, len(CLASSES))}, not {weights.shape}: fit them again.")
     return NameModel(weights.astype(np.float32), lexicon())

@@ -1,8 +1,8 @@
-"""A name that is certain in one place of a text is masked in its other places too.
+"""A name that is certain in one place of a text is masked wherever else it occurs.
 
-"From: Jane Doe" makes sure of "jane said" further down, where nothing else tells. The parts of an e-mail address are such
-names as well, if they stand in a name list. Names that are words first ("will", "hope") are left alone, and what is no
-given name counts with a capital only: surnames are often words ("brown").
+"From: Jane Doe" makes "jane said" further down certain, where nothing else identifies a name. The parts of an e-mail
+address count as names too, if they are in a name list. Names that are usually words ("will", "hope") are ignored, and a
+word that is no given name must be capitalised: many surnames are words ("brown").
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from fedlm.scrub.names.lexicon import Lexicon
 
-SURE = 0.65  # a finding's score from which on its words are looked for elsewhere
-SCORE = 0.5
+SURE = 0.65  # the lowest score of a finding whose words are searched elsewhere
+SCORE = 0.5  # of what is found that way
 _WORD = re.compile(r"[^\W\d_](?:[\w'’-]*[^\W_])?")
 _POSSESSIVE = re.compile(r"['’]s$")
 _SHORTEST = 3
@@ -29,14 +29,14 @@ Span = tuple[int, int]
 def repeated(
     text: str, names: Sequence[Span], addresses: Sequence[Span], taken: Sequence[Span], lexicon: Lexicon
 ) -> list[Span]:
-    """Returns further places of names, outside of what is taken.
+    """Returns further occurrences of names, outside all findings.
 
     Args:
       text: the text.
-      names: spans of names of persons that are certain.
+      names: spans of persons' names that are certain.
       addresses: spans of e-mail addresses.
       taken: spans of all findings.
-      lexicon: says which words are names.
+      lexicon: the name lists.
     """
     words = {w for a, b in names for w in _words(text[a:b]) if w.lower() not in _WORDS_FIRST}
     words |= {w for a, b in addresses for w in _named(text[a:b].partition("@")[0], lexicon)}

@@ -1,9 +1,9 @@
-"""The classifier's network, written anew for speed: 8-bit products, fused operators, findings that no batch changes.
+"""The token classifier's network, rewritten for speed: 8-bit products, fused operators, findings independent of the batch.
 
 The package's ONNX file has 4-bit weights, which ONNX Runtime unpacks to float32 for every product, in 529 nodes. Its
-weights are read here and written into a graph of 72 nodes. Each product's input is rounded to 8 bits on a scale that is
-fixed (`RANGES`); a scale taken from the batch's own largest value, as is usual, would make a text's findings depend on
-the texts beside it. Weights have 7 bits a column: an eighth bit overflows on processors without VNNI, and findings
+weights are read here and written into a graph of 72 nodes. Each product's input is rounded to 8 bits on a fixed scale
+(`RANGES`). The usual scale, the batch's largest value, would make a text's findings depend on the other texts of its
+batch. Weights have 7 bits per column: with an eighth bit, products overflow on processors without VNNI, and findings
 would depend on the processor.
 """
 
@@ -19,8 +19,8 @@ from fedlm.scrub.names.protobuf import Fields, float_field, one, read, text, wri
 LAYERS, HEADS, LABELS = 6, 12, 35
 _LEVELS = 63
 _EPSILON = 1e-12
-# Smallest and largest input of each layer's four products: queries, keys and values; what attention found; the two of the
-# feed-forward part. By `python -m fedlm.scrub.calibrate` over tweets, debates, reports and generated mail.
+# Smallest and largest input of each layer's four products: queries, keys and values; the attention's output; and the two of
+# the feed-forward part. Measured by `python -m fedlm.scrub.calibrate` over tweets, debates, reports and generated mail.
 RANGES: tuple[tuple[float, float], ...] = (
     *((-6.42, 7.52), (-4.43, 2.93), (-7.98, 22.28), (-0.17, 20.07)),  # layer 0
     *((-7.03, 9.04), (-2.92, 3.57), (-8.65, 26.83), (-0.17, 15.91)),  # layer 1
@@ -43,7 +43,7 @@ def fused(model: bytes, ranges: Sequence[tuple[float, float]] | None = RANGES) -
 
     Args:
       model: the package's file.
-      ranges: of the products' inputs; None leaves all in float32 and gives those inputs out too, to calibrate.
+      ranges: of the products' inputs; None keeps everything in float32 and adds those inputs to the outputs, to calibrate.
     """
     source, graph = _Source.read(model), _Graph(ranges)
     states = _embeddings(source, graph)
@@ -114,7 +114,7 @@ class _Source:
 
 
 def _unpack(packed: npt.NDArray[np.generic], scales: npt.NDArray[np.generic]) -> Floats:
-    """Returns float32 weights (in, out) of 4-bit ones: two in a byte, 32 of a column share a scale, zero is 8."""
+    """Returns float32 weights (in, out) from 4-bit weights: two per byte, a scale for 32 of a column, and 8 for zero."""
     columns = packed.shape[0]
     halves = np.stack([packed.astype(np.uint8) & 15, packed.astype(np.uint8) >> 4], -1)
     weights = (halves.reshape(columns, -1, 32).astype(np.float32) - 8) * scales.astype(np.float32).reshape(
@@ -124,13 +124,14 @@ def _unpack(packed: npt.NDArray[np.generic], scales: npt.NDArray[np.generic]) ->
 
 
 def _seven_bits(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Returns weights (in, out) as integers from -63 to 63, and the scale (out,) of each column."""
     scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / _LEVELS
     return np.rint(weights / scale).astype(np.int8), scale.astype(np.float32)
 
 
 @dataclass
 class _Graph:
-    """The graph that is being written."""
+    """The ONNX graph under construction."""
 
     ranges: Sequence[tuple[float, float]] | None
     fields: Fields = field(default_factory=list)
@@ -153,7 +154,7 @@ class _Graph:
         return self.node("SkipLayerNormalization", [*inputs, scale, shift], name, _MICROSOFT, epsilon=_EPSILON)
 
     def attention(self, states: str, weights: Floats, bias: npt.NDArray[np.generic], name: str) -> str:
-        """Attention of every token to its row's first `lengths` tokens; weights (384, 3 x 384) of queries, keys, values."""
+        """Adds attention of every token to its row's first `lengths` tokens; weights (384, 3 x 384) of queries, keys, values."""
         shift = self.constant(f"{name}_bias", bias)
         rounded = self._rounded(states, name)
         if rounded is None:
@@ -166,6 +167,7 @@ class _Graph:
         return self.node("QAttention", inputs, name, _MICROSOFT, num_heads=HEADS)
 
     def product(self, source: str, weights: Floats, bias: npt.NDArray[np.generic], name: str) -> str:
+        """Adds source x weights + bias; weights (in, out)."""
         shift = self.constant(f"{name}_bias", bias)
         rounded = self._rounded(source, name)
         if rounded is None:
@@ -181,7 +183,7 @@ class _Graph:
         return self.node("MatMulIntegerToFloat", [*inputs, rounded[2], "", shift], name, _MICROSOFT)
 
     def _rounded(self, source: str, name: str) -> tuple[str, str, str] | None:
-        """Rounds a product's input to 8 bits; returns it with the names of its scale and zero, or None to leave it."""
+        """Rounds a product's input to 8 bits; returns the names of it, its scale and its zero, or None to keep float32."""
         place = len(self.inputs)
         self.inputs.append(source)
         if self.ranges is None:
@@ -210,6 +212,6 @@ def _attribute(name: str, value: float) -> bytes:
 
 
 def _value(name: str, kind: int, axes: str) -> bytes:
-    """Returns a ValueInfoProto; each letter names an axis, * is one without a name."""
+    """Returns a ValueInfoProto; each letter names an axis, * is an axis without a name."""
     shape = [(1, write([(2, axis.encode())] if axis != "*" else [])) for axis in axes]
     return write([(1, name.encode()), (2, write([(1, write([(1, kind), (2, write(shape))]))]))])

@@ -1,9 +1,9 @@
-"""Fits the weights of `combine.py`: multinomial logistic regression over words, each set of texts with the same say.
+"""Fits the weights of `classifier.py`: multinomial logistic regression over words, each set of texts with equal weight.
 
     python -m fedlm.scrub.names.fit OUT.npy tweets.jsonl ... [--generated office.jsonl ...]
 
-Each file is JSONL with `text` and `spans`; sets given as generated were made from the name lists that the features use,
-so half of each list is hidden while their features are made.
+Each file is JSONL with `text` and `spans`. Generated sets were made from the name lists that the features use, so half of
+each list is hidden while their features are computed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def _class(spans: list[dict[str, object]], start: int, end: int) -> int:
 
 
 def fit(sets: list[tuple[Matrix, list[int]]]) -> Matrix:
-    """Returns the weights (WIDTH, classes)."""
+    """Returns the weights (WIDTH, classes) that minimise the weighted cross-entropy plus L2 times their squared norm."""
     x = np.concatenate([s[0] for s in sets]).astype(np.float64)
     y = np.concatenate([s[1] for s in sets])
     share = np.concatenate([np.full(len(s[1]), 1 / len(s[1])) for s in sets])
@@ -50,7 +50,7 @@ def fit(sets: list[tuple[Matrix, list[int]]]) -> Matrix:
         q = np.exp(logits)
         q /= q.sum(1, keepdims=True)
         value = -(share * np.log(q[place, y] + 1e-12)).sum() + L2 * flat @ flat
-        q[place, y] -= 1
+        q[place, y] -= 1  # the gradient of the cross-entropy by the logits: softmax - one-hot
         return float(value), (x.T @ (q * share[:, None])).ravel() + 2 * L2 * flat
 
     start = np.zeros(WIDTH * len(CLASSES))

@@ -1,7 +1,7 @@
-"""What is known of a word without its context: its shape, whether the classifier knows it whole, and the lists it stands in.
+"""What is known about a word without its context: its shape, whether it is one token, and which lists contain it.
 
-Given names and surnames of some 80 countries come from Faker's lists. A word's place in the classifier's vocabulary
-(`rank`) says little: the vocabulary is in no order of frequency.
+Given names and surnames of about 80 countries come from Faker's lists. A word's position in the classifier's vocabulary
+(`rank`) is a weak feature: the vocabulary is not ordered by frequency.
 """
 
 import zlib
@@ -36,15 +36,15 @@ _WORDS = {
 SHAPES = ("cap", "upper", "lower", "single", "number", "mixed", "rank", "unknown", "given", "surname", "short", "rare")
 STATIC = (*SHAPES, *_WORDS, "country", "possessive")
 _STREET_ENDS = ("straße", "strasse", "straat", "gasse", "allee", "weg", "platz", "laan", "plein", "vej", "gatan")
-_SIZE = 19_730
+_SIZE = 19_730  # tokens in the classifier's vocabulary
 
 
 class Lexicon:
-    """Words to vectors of `STATIC`.
+    """Maps words to vectors of the features `STATIC`.
 
     Args:
-      half: leave a name list's every second name out. The fit needs this where a text's names come from the same lists;
-        otherwise it would learn to trust them wholly.
+      half: hide half of the names in the lists. The fit needs this for texts whose names come from the same lists;
+        otherwise it would trust the lists completely.
     """
 
     def __init__(self, *, half: bool = False) -> None:

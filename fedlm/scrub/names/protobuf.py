@@ -1,4 +1,4 @@
-"""Protobuf messages as lists of fields: enough to read an ONNX file and to write one, without the package onnx."""
+"""Protobuf messages as lists of fields: enough to read and write an ONNX file without the package onnx."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-Fields = list[tuple[int, int | bytes]]  # a fixed-size number has its key negated in place of its field's number
+Fields = list[tuple[int, int | bytes]]  # (field number, value); a fixed-size number has its negated key instead
 
 _TYPES: dict[int, npt.DTypeLike] = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64}
 _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
@@ -32,6 +32,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Returns a number of seven bits per byte, the lowest first, and where it ends."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -84,7 +85,7 @@ def tensor(name: str, values: npt.NDArray[np.generic]) -> bytes:
 
 
 def array(fields: Fields) -> npt.NDArray[np.generic]:
-    """Returns the values of an ONNX TensorProto: bytes, or for few values floats, or numbers of variable length."""
+    """Returns the values of an ONNX TensorProto: raw bytes, or for a few values packed floats or varints."""
     shape = [v for n, v in fields if n == 1 and isinstance(v, int)]
     kind, raw, small = one(fields, 2), one(fields, 9) or one(fields, 4), one(fields, 5)
     assert isinstance(kind, int) and isinstance(raw, bytes)

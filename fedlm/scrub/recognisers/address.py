@@ -1,10 +1,19 @@
-"""Street addresses by their form: "12 Mill Lane", "Hauptstraße 5", "5 rue de la Paix", "PO Box 12"; the names model adds others."""
+"""Street addresses by their form: "12 Mill Lane", "Hauptstraße 5", "5 rue de la Paix", "PO Box 12"; the names model finds others."""
 
 from presidio_analyzer import EntityRecognizer
 
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("we meet at 12 Mill Lane today", "12 Mill Lane"),
+    ("Berlin, Hauptstraße 5, bitte", "Hauptstraße 5"),
+    ("send it to PO Box 12 please", "PO Box 12"),
+)
+NEAR_MISSES = (
+    "12 people walk",
+    "the lane was long",
+)
 
 _NUMBER = r"\d{1,5}[A-Za-z]?(?:[-/]\d{1,4}[A-Za-z]?)?"
 _ENDS = (

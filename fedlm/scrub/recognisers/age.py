@@ -5,6 +5,15 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("she is 37 years old", "37"),
+    ("a man aged 41, alone", "41"),
+    ("my 12-year-old reads", "12"),
+)
+NEAR_MISSES = (
+    "37 years later",
+    "page 37 of 90",
+)
 
 _AGE = r"(?P<it>(?:1[01]\d|[1-9]\d|[1-9]))"
 

@@ -5,6 +5,14 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("at 52.5200, 13.4050 sharp", "52.5200, 13.4050"),
+    ("find us at 52°31'12\"N 13°24'18\"E", "52°31'12\"N 13°24'18\"E"),
+)
+NEAR_MISSES = (
+    "grew by 5.2, 3.4 percent",
+    "it was 30° outside",
+)
 
 
 def build() -> EntityRecognizer:

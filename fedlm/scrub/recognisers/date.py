@@ -1,6 +1,6 @@
-"""Dates in words and figures: "12 March 2020", "March 12th", "Mar 2020", "2020-03-12", "12.3.20".
+"""Dates in words and digits: "12 March 2020", "March 12th", "Mar 2020", "2020-03-12", "12.3.20".
 
-Presidio's recogniser knows figures only. Times of day, weekdays, months and years alone are not findings: they name nobody.
+Presidio's recogniser knows digits only. A time of day, weekday, month or year alone is no finding: it identifies nobody.
 """
 
 from presidio_analyzer import EntityRecognizer
@@ -8,6 +8,15 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("due on 12 March 2020, please", "12 March 2020"),
+    ("signed 2020-03-12", "2020-03-12"),
+    ("born 4.5.1978 in spring", "4.5.1978"),
+)
+NEAR_MISSES = (
+    "in March we march",
+    "version 1.2.3",
+)
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?"

@@ -11,25 +11,33 @@ from presidio_analyzer.predefined_recognizers import EmailRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("mail a.b@example.org", "a.b@example.org"),
+    ("write to jane dot doe at mail dot com now", "jane dot doe at mail dot com"),
+)
+NEAR_MISSES = (
+    "meet me at the com port",
+    "a @ b",
+)
 
-# Presidio's own check asks a server for a newer list; this one never does.
+# Presidio's own check downloads a newer list; this one never does.
 _EXTRACT = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
-_PART = r"[\w+-]{1,64}"  # bounded, and apart from the dots: else a row of dashes takes for ever
+_PART = r"[\w+-]{1,64}"  # bounded, and without dots: otherwise the time for a row of dashes is exponential
 _AT = r"(?:[ ]?[\[({<][ ]?(?:at|@|ät)[ ]?[\])}>][ ]?|[ ]at[ ]|[ ]@[ ]|[ ]?\(a\)[ ]?)"
 _DOT = r"(?:[ ]?[\[({<][ ]?(?:dot|\.|punkt)[ ]?[\])}>][ ]?|[ ]dot[ ]|\.|[ ]\.[ ](?=[a-z]))"
 _ENDS = r"(?:com|org|net|edu|gov|info|io|co|uk|de|fr|es|it|nl|eu|ca|au|in|us|me|biz|ch|at|be|pl|se|no|dk|fi|ie|pt|br|jp|mail)"
 _DISGUISED = Rules(
     "disguised e-mail",
     (
-        # with a spoken or bracketed dot or at: "at" and a full stop alone are a sentence
+        # A spoken or bracketed dot or at is required: "at" and a full stop alone are a sentence.
         rule(
             "EMAIL_ADDRESS",
             rf"(?i)(?<![\w.@+-])(?:{_PART}(?:{_DOT})){{0,3}}{_PART}{_AT}(?:[\w-]{{1,63}}(?:{_DOT})){{1,3}}{_ENDS}(?!\w)",
             0.95,
             accept=lambda text: any(sign in text.lower() for sign in (" dot ", "(", "[", "{", "<", " @ ", "@")),
         ),
-        # an address with stray blanks, as a scanner reads it: jane.doe @mail .com
+        # Stray blanks, as text recognition produces them: jane.doe @mail .com
         rule(
             "EMAIL_ADDRESS",
             rf"(?i)(?<![\w.@+-])[\w.+-]{{1,64}}[ ]?@[ ]?[\w-]{{1,63}}(?:[ ]?\.[ ]?[\w-]{{1,63}}){{0,8}}?[ ]?\.[ ]?{_ENDS}(?!\w)",

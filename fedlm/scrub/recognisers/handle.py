@@ -1,10 +1,19 @@
-"""User names: @handles, u/names, and what follows "username:"."""
+"""User names: @handles, u/names, and what follows "username is"."""
 
 from presidio_analyzer import EntityRecognizer
 
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("hey @jane_doe!", "@jane_doe"),
+    ("ask u/some_body there", "u/some_body"),
+    ("my username is jdoe77", "jdoe77"),
+)
+NEAR_MISSES = (
+    "a @ b",
+    "the login page",
+)
 
 
 def build() -> EntityRecognizer:

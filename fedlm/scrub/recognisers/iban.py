@@ -1,4 +1,4 @@
-"""IBANs in lower case, and with the blanks or hyphens that people type; the checksum decides (ISO 13616). Presidio knows capitals only."""
+"""IBANs in lower case or with blanks and hyphens, by their checksum (ISO 13616); Presidio finds capitals only."""
 
 import re
 
@@ -7,12 +7,17 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("to gb82 west 1234 5698 7654 32", "gb82 west 1234 5698 7654 32"),
+    ("GB82-WEST-1234-5698-7654-32 it is", "GB82-WEST-1234-5698-7654-32"),
+)
+NEAR_MISSES = ("to gb82 west 1234 5698 7654 33",)
 
 _SEPARATORS = re.compile(r"[\s-]")
 
 
 def is_iban(text: str) -> bool:
-    """Whether the checksum holds: the number, rearranged and in base 36, leaves 1 modulo 97.
+    """Whether the checksum is valid: with the first four characters moved to the end and read in base 36, it is 1 modulo 97.
 
     >>> is_iban("gb82 west 1234 5698 7654 32")
     True

@@ -1,10 +1,19 @@
-"""Names where mails put them: headers, greetings, sign-offs and the line that introduces a quotation."""
+"""Names at their usual places in e-mails: headers, greetings, sign-offs, and the line that introduces a quotation."""
 
 from presidio_analyzer import EntityRecognizer
 
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("Hello Jane Doe,\nthe rest", "Jane Doe"),
+    ("From: Jane Doe <x@y.org>\n", "Jane Doe"),
+    ("see you\n\nBest regards,\nJane Doe\n", "Jane Doe"),
+)
+NEAR_MISSES = (
+    "Hello all,\nthe rest",
+    "From: the beginning",
+)
 
 _NAME = r"[A-ZÀ-Þ][\w'’-]+(?:[ ](?:(?:van|von|de|der|den|del|da|di|la|le|bin|al)[ ]){0,2}[A-ZÀ-Þ][\w'’-]*\.?){0,3}"
 _GREETING = r"(?:Dear|Hi|Hello|Hey|Hallo|Hola|Bonjour|Ciao|Liebe[r]?|Cher|Chère|Beste|Dearest|Greetings)"

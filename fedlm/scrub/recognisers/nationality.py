@@ -1,4 +1,4 @@
-"""Nationalities, religions and parties: what Presidio calls NRP, and the GDPR (article 9) special data."""
+"""Nationalities, religions and political parties: Presidio's NRP, special categories under article 9 of the GDPR."""
 
 import re
 
@@ -7,6 +7,14 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("a French citizen", "French"),
+    ("a french citizen", "french"),
+)
+NEAR_MISSES = (
+    "to polish shoes",
+    "french fries",
+)
 
 _NATIONS = (
     "Afghan Albanian Algerian American Andorran Angolan Argentin(?:e|ian) Armenian Australian Austrian Azerbaijani Bahamian "
@@ -28,7 +36,7 @@ _BELIEFS = (
     "Sunni Shia Shiite Jewish Hindu Buddhist Sikh Jain Taoist Atheist Republican Democrat(?:ic)? Conservative Labour Tory "
     "Communist Socialist Liberal"
 )
-# These are ordinary words too, or parts of other names, unless a person is meant.
+# What may follow if a person is meant; beliefs are also ordinary words, or parts of other names.
 _PEOPLE = r"(?:[ ](?:national|citizen|immigrant|refugee|voter|party|senator|church|community|family|man|woman|people))?"
 _OF_A_NATION = re.compile(r"(?:national|citizen|immigrant|refugee)", re.IGNORECASE)
 

@@ -1,6 +1,6 @@
-"""Numbers that name one person or account, whatever they are: nine digits or more, or letters and six digits, in one string.
+"""Numbers that identify a person or an account: at least nine digits, or letters with six digits, in one string.
 
-No checksum or telling word is asked for, so any other finding of the same place comes first.
+They need no checksum and no context word, so their score is low and any other finding at the same place wins.
 """
 
 import re
@@ -10,6 +10,14 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("my ssn is 123-45-6789", "123-45-6789"),
+    ("passport no. C01X00T47 or 123456789", "123456789"),
+)
+NEAR_MISSES = (
+    "order 1,000,000,000 of them",
+    "in 2020 and 2021",
+)
 
 _MONEY = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|0+|\d+\.\d+")
 

@@ -1,10 +1,18 @@
-"""Organisations by the word that ends or begins their name: "Miller & Sons Ltd", "University of Leeds"; the names model adds others."""
+"""Organisations by the word that ends or begins their name: "Miller & Sons Ltd", "University of Leeds"; the names model finds others."""
 
 from presidio_analyzer import EntityRecognizer
 
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("from Miller & Sons Ltd", "Miller & Sons Ltd"),
+    ("at the University of Leeds today", "University of Leeds"),
+)
+NEAR_MISSES = (
+    "a limited offer",
+    "the bank of the river",
+)
 
 _WORD = r"[A-ZÀ-Þ][\w'’&.-]*"
 _LEGAL = (

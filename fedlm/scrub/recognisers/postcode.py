@@ -1,4 +1,4 @@
-"""Postcodes: British and Canadian by their form; five digits (or four, or six) only beside a state, a place or a telling word."""
+"""Postcodes: British and Canadian by their form; five digits (or four, or six) only beside a state, a place or a context word."""
 
 import re
 
@@ -7,6 +7,14 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("Leeds LS1 4AB", "LS1 4AB"),
+    ("Austin, TX 78701", "78701"),
+)
+NEAR_MISSES = (
+    "in 90210 cases",
+    "room 12345",
+)
 
 _STATES = (
     "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC SD TN TX "

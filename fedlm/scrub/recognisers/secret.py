@@ -1,4 +1,4 @@
-"""Passwords, API keys and tokens: known forms, and long random strings after a telling word."""
+"""Passwords, API keys and tokens: known forms, and long random strings."""
 
 import math
 from collections import Counter
@@ -8,10 +8,18 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("password: hunter22x", "hunter22x"),
+    ("key AKIAIOSFODNN7EXAMPLE here", "AKIAIOSFODNN7EXAMPLE"),
+)
+NEAR_MISSES = (
+    "the password is long",
+    "a secret place",
+)
 
 
 def _random(text: str) -> bool:
-    """Whether a string has digits and letters mixed as no word has (3 bits a character or more)."""
+    """Whether a string mixes letters and digits with an entropy of at least 3 bits per character."""
     counts = Counter(text)
     bits = -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())
     return bits >= 3 and any(c.isdigit() for c in text) and any(c.isalpha() for c in text)

@@ -5,6 +5,14 @@ from presidio_analyzer import EntityRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("ask Dr. Brown", "Dr."),
+    ("for Mrs Smith", "Mrs"),
+)
+NEAR_MISSES = (
+    "the drive was long",
+    "a doctor came",
+)
 
 
 def build() -> EntityRecognizer:

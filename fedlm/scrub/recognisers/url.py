@@ -1,4 +1,4 @@
-"""Web addresses: Presidio's patterns without its false domains, the two sentences in `good night.The train`."""
+"""Web addresses: Presidio's patterns without its false domains, such as the two sentences in `good night.The train`."""
 
 import re
 from typing import Any
@@ -9,6 +9,14 @@ from presidio_analyzer.predefined_recognizers import UrlRecognizer
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
+HITS = (
+    ("see https://example.org/a?b=1.", "https://example.org/a?b=1"),
+    ("on www.example.org today", "www.example.org"),
+)
+NEAR_MISSES = (
+    "good night.The train left",
+    "and/or",
+)
 
 _SCHEME = re.compile(r"(?i)(?:https?|ftp)://|www\.")
 _SCREEN = re.compile(r"://|www\.|[\w-]\.[A-Za-z]{2}")
@@ -18,7 +26,7 @@ _WHOLE = Rules(
 
 
 class StrictUrlRecognizer(UrlRecognizer):
-    """Presidio's recogniser; a domain without a scheme has to be written like one."""
+    """Presidio's recogniser; a domain without a scheme must be written like one."""
 
     def analyze(self, text: str, entities: list[str], *args: Any, **kwargs: Any) -> list[RecognizerResult]:
         """Returns the addresses."""
@@ -30,7 +38,7 @@ class StrictUrlRecognizer(UrlRecognizer):
 
 
 def _is_domain(text: str, start: int, end: int) -> bool:
-    """Whether no capital follows a dot, as a new sentence would, and no @ stands before: that is an e-mail address."""
+    """Whether no capital follows a dot, as in a new sentence, and there is no @, as in an e-mail address."""
     span = text[start:end]
     return not re.search(r"[a-z]\.[A-Z][a-z]", span) and text[start - 1 : start] != "@" and "@" not in span
 

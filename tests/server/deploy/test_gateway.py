@@ -1,6 +1,7 @@
-"""The open door, ours, nginx's and Caddy's where they are installed: the fleet API only, written anew, whatever a request looks like."""
+"""The gateway, and nginx and Caddy in its place where they are installed: the fleet API only, whatever a request looks like."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
@@ -19,7 +20,8 @@ import pytest
 from clients.deploy.folder import free_port
 from server.deploy.certificates import create_authority, create_server_certificate
 from server.deploy.coordinator import open_port
-from server.deploy.gateway import Proxy, write_configurations
+from server.deploy.gateway import Gateway, Refusal, parsed_request, rebuilt
+from server.deploy.proxies import write_configurations
 
 LARGEST = 2**20
 IDLE_SECONDS = 0.5
@@ -37,19 +39,40 @@ class SuperLink(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append(self.path)
+        if (frame := self.path.rpartition("/")[2]) in ("chunked", "close", "interim", "empty"):
+            self.framed(frame)
+            return
         answer = f"{self.path} {len(body)} {self.headers['Host']} {self.headers.get('flwr-public-key')}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
 
+    def framed(self, frame: str) -> None:
+        """Answers the same bytes in chunks, up to the end of the connection, after an interim answer, or none."""
+        content = b"a" * 100_000 + b"0\r\n\r\nb"  # what looks like the end of chunks is none
+        if frame == "interim":
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")
+        self.send_response(204 if frame == "empty" else 200)
+        if frame == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        elif frame == "close":
+            self.send_header("Connection", "close")
+        elif frame == "interim":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if frame == "chunked":
+            self.wfile.write(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
+        elif frame != "empty":
+            self.wfile.write(content)
+
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
 
-def own_door(port: int, backend: int, folder: Path) -> Iterator[None]:
+def own_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
     loop = asyncio.new_event_loop()
-    task = loop.create_task(Proxy(backend, folder, LARGEST).serve(open_port("127.0.0.1", port)))
+    task = loop.create_task(Gateway(backend, folder, LARGEST).serve(open_port("127.0.0.1", port)))
     thread = threading.Thread(target=lambda: suppressed(loop, task), daemon=True)
     thread.start()
     yield
@@ -68,7 +91,7 @@ def suppressed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> N
     loop.close()
 
 
-def nginx_door(port: int, backend: int, folder: Path) -> Iterator[None]:
+def nginx_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
     write_configurations(folder, port, backend, LARGEST)
     (folder / "main.conf").write_text(
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
@@ -90,7 +113,7 @@ def nginx_door(port: int, backend: int, folder: Path) -> Iterator[None]:
         process.terminate()
 
 
-def caddy_door(port: int, backend: int, folder: Path) -> Iterator[None]:
+def caddy_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
     write_configurations(folder, port, backend, LARGEST)
     words = [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
@@ -99,16 +122,16 @@ def caddy_door(port: int, backend: int, folder: Path) -> Iterator[None]:
         process.terminate()
 
 
-DOORS = {"own": own_door, "nginx": nginx_door, "caddy": caddy_door}
+GATEWAYS = {"own": own_gateway, "nginx": nginx_gateway, "caddy": caddy_gateway}
 
 
-@pytest.fixture(scope="module", params=list(DOORS))
-def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client in front of a door in front of a SuperLink that says what it got."""
+@pytest.fixture(scope="module", params=list(GATEWAYS))
+def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a gateway before a SuperLink that says what reached it."""
     if PROGRAMS.get(request.param, "") is None:
         assert not os.environ.get("CI"), f"{request.param} is missing; .ci/run installs it"
         pytest.skip(f"{request.param} is not installed")
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("gateway")
     folder.chmod(0o755)  # nginx' workers are another user
     create_authority(folder)
     create_server_certificate(folder, [])
@@ -119,7 +142,7 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     backend.socket = context.wrap_socket(backend.socket, server_side=True)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     port = free_port()
-    running = DOORS[request.param](port, backend.server_port, folder)
+    running = GATEWAYS[request.param](port, backend.server_port, folder)
     next(running)
     verify = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     try:
@@ -138,19 +161,19 @@ def wait_for_port(port: int) -> None:
         try:
             return socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
-            assert time.monotonic() < end, "the door did not open"
+            assert time.monotonic() < end, "the port did not open"
             time.sleep(0.05)
 
 
-def send(door: httpx.Client, target: str, method: str = "POST") -> httpx.Response:
-    """Sends a request whose target is not tidied up on its way."""
-    request = door.build_request(method, "/x", content=b"")
+def send(gateway: httpx.Client, target: str, method: str = "POST") -> httpx.Response:
+    """Sends a request whose target is not normalised on its way."""
+    request = gateway.build_request(method, "/x", content=b"")
     request.extensions["target"] = target.encode()
-    return door.send(request)
+    return gateway.send(request)
 
 
-def test_a_fleet_call_passes_with_its_body_and_headers(door: httpx.Client) -> None:
-    answer = door.post("/v1/fleet/push-object", content=b"x" * 300_000, headers={"flwr-public-key": "k"})
+def test_a_fleet_call_passes_with_its_body_and_headers(gateway: httpx.Client) -> None:
+    answer = gateway.post("/v1/fleet/push-object", content=b"x" * 300_000, headers={"flwr-public-key": "k"})
     assert answer.text.split() == ["/v1/fleet/push-object", "300000", "127.0.0.1", "k"]
 
 
@@ -173,27 +196,209 @@ def test_a_fleet_call_passes_with_its_body_and_headers(door: httpx.Client) -> No
         "/v1/control/start-run#/v1/fleet/x",
     ],
 )
-def test_anything_else_is_refused_and_nothing_reaches_the_superlink(door: httpx.Client, target: str) -> None:
+def test_anything_else_is_refused_and_nothing_reaches_the_superlink(gateway: httpx.Client, target: str) -> None:
     before = len(SuperLink.seen)
-    assert send(door, target).status_code == 403
+    assert send(gateway, target).status_code == 403
     assert len(SuperLink.seen) == before
 
 
-def test_a_path_that_means_a_fleet_call_arrives_as_that_call_or_not_at_all(door: httpx.Client) -> None:
+def test_a_path_that_means_a_fleet_call_arrives_as_that_call_or_not_at_all(gateway: httpx.Client) -> None:
     for target in ("/v1/control/../fleet/x", "/v1//fleet/x", "/v1/fleet/%78", "/v1/fleet/x?/../../control/start-run"):
         before = len(SuperLink.seen)
-        status = send(door, target).status_code
+        status = send(gateway, target).status_code
         assert (status, SuperLink.seen[before:]) in ((403, []), (200, ["/v1/fleet/x"])), target
 
 
-def test_other_methods_and_large_bodies_are_refused(door: httpx.Client) -> None:
+def test_other_methods_and_large_bodies_are_refused(gateway: httpx.Client) -> None:
     for method in ("GET", "PUT", "DELETE"):
-        assert send(door, "/v1/fleet/x", method).status_code == 403
-    assert door.post("/v1/fleet/x", content=b"x" * (LARGEST + 1)).status_code == 413
+        assert send(gateway, "/v1/fleet/x", method).status_code == 403
+    assert gateway.post("/v1/fleet/x", content=b"x" * (LARGEST + 1)).status_code == 413
 
 
-def test_a_connection_that_the_superlink_hung_up_costs_no_request(door: httpx.Client) -> None:
-    for _ in range(2):  # the node's own connection to the door stays open meanwhile
-        assert door.post("/v1/fleet/x", content=b"").status_code == 200
+def test_an_idle_connection_that_the_superlink_closed_costs_no_request(gateway: httpx.Client) -> None:
+    for _ in range(2):  # the node's own connection to the gateway stays open meanwhile
+        assert gateway.post("/v1/fleet/x", content=b"").status_code == 200
         time.sleep(2 * IDLE_SECONDS)
-    assert door.post("/v1/fleet/x", content=b"").status_code == 200
+    assert gateway.post("/v1/fleet/x", content=b"").status_code == 200
+
+
+FLEET = b"POST /v1/fleet/get-run HTTP/1.1"
+HOST = b"Host: h"
+
+
+def refusal(head: bytes, largest: int = 10) -> str:
+    """Returns the status of a refusal; empty for a request that passes."""
+    try:
+        parsed_request(head, largest)
+    except Refusal as refused:
+        return refused.status[:3]
+    return ""
+
+
+def head_of(*lines: bytes) -> bytes:
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([FLEET, HOST, b"Content-Length: 5"], ""),
+        ([FLEET, HOST, b"content-length:\t10 "], ""),
+        ([FLEET, HOST, b"Content-Length: 0"], ""),
+        ([FLEET, HOST, b"Content-Length: 11"], "413"),
+        ([FLEET, HOST, b"Content-Length: 999999999999"], "413"),
+        ([b"POST /v1/control/start-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST /v1/fleet/../control/start-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST /v1/fleet/get-run?x HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST http://h/v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST //h/v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST * HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"CONNECT h:443 HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"post /v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"GET /v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST /v1/fleet/get-run HTTP/1.0", HOST, b"Content-Length: 5"], "403"),
+        ([b"POST /v1/fleet/get-run HTTP/2.0", HOST, b"Content-Length: 5"], "403"),
+        ([b"PRI * HTTP/2.0"], "403"),
+        ([b"POST /v1/fleet/get-run HTTP/1.1 ", HOST, b"Content-Length: 5"], "400"),
+        ([b"POST  /v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "400"),
+        ([b"POST\t/v1/fleet/get-run HTTP/1.1", HOST, b"Content-Length: 5"], "400"),
+        ([b"POST /v1/fleet/get-run http/1.1", HOST, b"Content-Length: 5"], "400"),
+        ([b"POST /v1/fleet/get-run", HOST, b"Content-Length: 5"], "400"),
+        ([b"", FLEET, HOST, b"Content-Length: 5"], "400"),
+        ([b" ", FLEET, HOST, b"Content-Length: 5"], "400"),
+        ([FLEET, b"Content-Length: 5"], "400"),  # no host
+        ([FLEET, HOST, HOST, b"Content-Length: 5"], "400"),
+        ([FLEET, HOST], "400"),
+        ([FLEET, HOST, b"Content-Length: 5", b"Content-Length: 6"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5", b"content-length: 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5, 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5,6"], "400"),
+        ([FLEET, HOST, b"Content-Length: +5"], "400"),
+        ([FLEET, HOST, b"Content-Length: -5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 0x5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5.0"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5 5"], "400"),
+        ([FLEET, HOST, b"Content-Length:"], "400"),
+        ([FLEET, HOST, "Content-Length: \u0665".encode()], "400"),  # a digit that Python's int would take
+        ([FLEET, HOST, b"Content-Length: " + b"0" * 13], "400"),
+        ([FLEET, HOST, b"Content-Length : 5"], "400"),
+        ([FLEET, HOST, b" Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5", b"Transfer-Encoding: chunked"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding: chunked"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding: CHUNKED", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding: identity", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding: x, chunked", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding:", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding : chunked", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Transfer-Encoding\x00: chunked", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5", b" folded: x"], "400"),
+        ([FLEET, HOST, b"X: a", b"\tb", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5\nTransfer-Encoding: chunked"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5\rX: y"], "400"),
+        ([FLEET, HOST, b"Content-Length: 5\n\nPOST /v1/control/start-run HTTP/1.1"], "400"),
+        ([FLEET + b"\n" + HOST + b"\nContent-Length: 5"], "400"),
+        ([FLEET, HOST, b"no colon", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b": no name", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"X: \x00", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"X: \x7f", b"Content-Length: 5"], "400"),
+        ([FLEET, HOST, b"X: \xe4", b"Content-Length: 5"], "400"),
+    ],
+)
+def test_one_plain_request_passes_and_nothing_that_reads_in_two_ways(lines: list[bytes], status: str) -> None:
+    assert refusal(head_of(*lines)) == status
+
+
+def test_no_single_byte_put_anywhere_changes_what_is_asked_or_where_the_body_ends() -> None:
+    """Each byte value at each place of a head: refused, or the same call with one length of digits in the head itself."""
+    whole = head_of(FLEET, HOST, b"Content-Length: 5")
+    for place, value in itertools.product(range(len(whole) - 4), range(256)):
+        for changed in (
+            whole[:place] + bytes([value]) + whole[place + 1 :],
+            whole[:place] + bytes([value]) + whole[place:],
+        ):
+            try:
+                request = parsed_request(changed, 10**9)
+            except Refusal:
+                continue
+            sent = rebuilt(request.head)
+            assert sent.method == b"POST" and sent.target.startswith(b"/v1/fleet/") and b"/" not in sent.target[10:]
+            lengths = [value for name, value in sent.headers if name == b"content-length"]
+            assert lengths == [str(request.length).encode()] or lengths[0].lstrip(b"0") == str(request.length).encode()
+            assert b"transfer-encoding" not in dict(sent.headers) and b"\r" not in changed.replace(b"\r\n", b"")
+
+
+def test_headers_about_one_connection_do_not_pass() -> None:
+    lines = [
+        b"Connection: flwr-public-key",
+        b"TE: trailers",
+        b"Upgrade: h2c",
+        b"Expect: 100-continue",
+        b"Flwr-Public-Key: k",
+    ]
+    request = parsed_request(head_of(FLEET, HOST, b"Content-Length: 5", *lines), 10)
+    expected = [(b"host", b"127.0.0.1"), (b"content-length", b"5"), (b"flwr-public-key", b"k")]
+    assert list(rebuilt(request.head).headers) == expected
+
+
+def raw(gateway: httpx.Client, content: bytes) -> bytes:
+    """Sends bytes over TLS; returns all that comes back until the connection ends or is silent."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    found = bytearray()
+    plain = socket.create_connection(("127.0.0.1", gateway.base_url.port or 0), timeout=5)
+    with context.wrap_socket(plain) as channel, suppress(OSError):
+        channel.sendall(content)
+        channel.settimeout(1)
+        while part := channel.recv(65536):
+            found += part
+    return bytes(found)
+
+
+def test_what_follows_a_body_is_a_request_of_its_own(gateway: httpx.Client) -> None:
+    """Two calls that pass in one piece are two calls; a control call behind a fleet call is refused, and so is one inside it."""
+    call = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: 2") + b"ab"
+    control = head_of(b"POST /v1/control/start-run HTTP/1.1", HOST, b"Content-Length: 0")
+    before = len(SuperLink.seen)
+    assert raw(gateway, call + call).count(b"HTTP/1.1 200") == 2
+    assert raw(gateway, call + control).count(b"HTTP/1.1 403") == 1
+    inside = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: %d" % len(control)) + control
+    assert raw(gateway, inside).count(b"HTTP/1.1 200") == 1
+    assert SuperLink.seen[before:] == ["/v1/fleet/x"] * 4
+
+
+@pytest.mark.parametrize("gateway", ["own"], indirect=True)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"\x16\x03\x01",
+        b"GET",
+        FLEET + b"\n\n",
+        FLEET + b"\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        head_of(FLEET, HOST, b"Content-Length: 2", b"Transfer-Encoding: chunked")
+        + b"0\r\n\r\nPOST /v1/control/x HTTP/1.1\r\n\r\n",
+        head_of(FLEET, HOST, b"Content-Length: 5", b"Content-Length: 0") + b"abcde",
+    ],
+)
+def test_bytes_that_are_no_request_reach_nobody(gateway: httpx.Client, content: bytes) -> None:
+    before = len(SuperLink.seen)
+    assert b" 200 " not in raw(gateway, content)
+    assert len(SuperLink.seen) == before
+    assert gateway.post("/v1/fleet/x", content=b"").status_code == 200  # others are served on
+
+
+@pytest.mark.parametrize("gateway", ["own"], indirect=True)
+def test_a_body_that_stops_halfway_costs_its_own_connection_only(gateway: httpx.Client) -> None:
+    assert raw(gateway, head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: 100") + b"half") == b""
+    assert gateway.post("/v1/fleet/x", content=b"").status_code == 200
+
+
+@pytest.mark.parametrize("gateway", ["own"], indirect=True)
+@pytest.mark.parametrize("target", ["chunked", "close", "interim", "empty"])
+def test_a_response_arrives_whole_however_the_superlink_frames_it(gateway: httpx.Client, target: str) -> None:
+    for _ in range(2):  # and the node's connection goes on
+        answer = gateway.post(f"/v1/fleet/{target}", content=b"12")
+        assert answer.status_code == (204 if target == "empty" else 200)
+        assert answer.content == (b"" if target == "empty" else b"a" * 100_000 + b"0\r\n\r\nb")

@@ -10,11 +10,12 @@ from flwr.app import Message
 
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError
-from fedlm.messages import wire
-from fedlm.prepare.vault import prepare
+from fedlm.messages.fields import weights_record
+from fedlm.messages.training import TrainRequest
+from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
-from server.engines.local import LocalGrid, take_identity
+from server.engines.local import LocalEngine, take_identity
 from server.engines.workers import Idle, KeptWorkers, WorkerCommand
 from server.run.federation import Federation
 from server.store.checkpoint import weights_sha256
@@ -30,8 +31,8 @@ def train(tmp_path: Path, name: str, idle: Idle | None, **more: Any) -> str:
     config = RunConfig.checked({**values, "pseudonym_key": "seed", "eval_every": 9, **more})
     vault, key = tmp_path / f"{name}.db", KeySource(tmp_path / f"{name}.key")
     prepare("shakespeare", vault, key, config, lambda done, total: None)
-    with LocalGrid(WorkerCommand(vault, key.file), 1, idle) as grid:
-        run = Federation(grid, config, RunFolder.create(tmp_path / name, config), lambda line: None)
+    with LocalEngine(WorkerCommand(vault, key.file), 1, idle) as engine:
+        run = Federation(engine, config, RunFolder.create(tmp_path / name, config), lambda line: None)
         run.start()
         return weights_sha256(run.run())
 
@@ -59,11 +60,11 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
     line = RunFolder(tmp_path / "with").metrics()[-1]
     assert -1 <= line["drift"]["cosine"] <= 1 and line["drift"]["norm"] > 0
     settings = RunConfig(drift=True, model="lstm(units=8, layers=1)").to_settings()
-    content = wire.request(wire.weights_record(()), np.ones(2, np.uint64), settings, 1, 2)
+    request = TrainRequest(settings, 1, np.ones(2, np.uint64), 2, weights_record(()))
     take_identity()
     vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
     with closing(vault), pytest.raises(CohortError, match="two sums"):
-        Node(vault, tells_counts=False).train(Message(content, 2, "train"))
+        Node(vault, tells_counts=False).answer(Message(request.content(), 2, request.kind))
     with pytest.raises(ConfigError, match="drift is a figure that no noise covers"):
         RunConfig.checked(
             {

@@ -8,7 +8,9 @@ import pytest
 from fedlm.config import RunConfig
 from fedlm.vault.keys import KeySource
 from server import simulation
-from server.engines.workers import WorkerCommand
+from server.engines import local
+from server.engines.base import Tell
+from server.engines.workers import Idle, WorkerCommand
 from server.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.flower
@@ -27,15 +29,16 @@ def test_a_lost_worker_is_told_unless_the_run_is_private(
 ) -> None:
     said: list[str] = []
 
-    def lose(command: WorkerCommand, workers: int, *, tell: Any) -> NoReturn:
+    def lose(command: WorkerCommand, workers: int, idle: Idle | None, tell: Tell) -> NoReturn:
         tell("lost")
         raise InterruptedError
 
-    monkeypatch.setattr(simulation, "LocalGrid", lose)
+    monkeypatch.setattr(local, "LocalEngine", lose)
     config, source = RunConfig.checked(settings), KeySource(tmp_path / "k")
     run = simulation.Simulation(
         "shakespeare", tmp_path / "run", None, [], False, None, False, lambda _: source, lambda *_: None, said.append
     )
     with pytest.raises(InterruptedError):
-        run._train(RunFolder.create(tmp_path / "run", config), config, WorkerCommand(tmp_path / "v.db"), None)
+        asked = simulation._Asked(config, tmp_path / "v.db", None)
+        run._train(RunFolder.create(tmp_path / "run", config), asked, WorkerCommand(tmp_path / "v.db"))
     assert said == told

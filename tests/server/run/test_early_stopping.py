@@ -1,13 +1,12 @@
 """Early stopping by hand: what is best, when it is over, and that metrics alone bring it back."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from server.run.early_stopping import Best, part_way
+from server.run.early_stopping import Best
 
 
 def test_gains_must_be_larger_than_the_smallest_one() -> None:
@@ -30,9 +29,3 @@ def test_metrics_bring_it_back(losses: list[float], crash: int) -> None:
 def test_needs_held_out_text() -> None:
     with pytest.raises(ConfigError, match="held-out"):
         Best(1, 0.0).add(0, float("nan"))
-
-
-def test_part_way() -> None:
-    start, end = (np.array([1.0], np.float32),), (np.array([3.0], np.float32),)
-    assert part_way(start, end, 1.0) is end
-    assert part_way(start, end, 0.25)[0] == 1.5 and part_way(start, end, 0.0)[0] == 1.0

@@ -1,39 +1,43 @@
-"""A census or an evaluation that is not laid out as one ends in a sentence that names the node."""
+"""A reply that is not laid out as one ends in a sentence that names the node."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Array, ArrayRecord, Error, RecordDict
 
-from fedlm.aggregation.exact import ExactSum
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError
-from fedlm.messages import wire
-from fedlm.messages.replies import checked_census, checked_evaluation, checked_initial
+from fedlm.errors import CohortError, ConfigError, FedLMError, VaultError
+from fedlm.messages.discovery import DiscoveryReply
+from fedlm.messages.evaluation import ClientFigures, GroupFigures
+from fedlm.messages.fields import pseudonym_bytes, weights_record
 from fedlm.types import TextMetrics
 from server.engines.local import take_identity
-from server.run import vocabulary
+from server.run.discovery import discover
+from server.run.evaluation import evaluate_clients
 from server.run.federation import Federation
 from server.run.population import Population
-from server.run.round import CohortStrategy
-from server.run.strategies import build_strategy
 from server.store.run_folder import RunFolder
+from tests.support.nodes import Answer, Nodes
 
 pytestmark = pytest.mark.flower
 NODE, CLIENTS = 7, np.array([3, 5], np.uint64)
 WEIGHTS = (np.zeros(3, np.float32),)
 
 
+@pytest.fixture(autouse=True)
+def identity() -> None:
+    take_identity()
+
+
 def told() -> RecordDict:
-    return wire.evaluation_content(CLIENTS, [TextMetrics(1.5, 1, 3, 3), TextMetrics(float("nan"), 0, 3, 3)])
+    metrics = [TextMetrics(1.5, 1, 3, 3), TextMetrics(float("nan"), 0, 3, 3)]
+    return ClientFigures(CLIENTS, metrics).content()
 
 
 def group() -> RecordDict:
-    return wire.group_content([TextMetrics(1.5, 1, 3, 3)] * 2, 1)
+    return GroupFigures.of([TextMetrics(1.5, 1, 3, 3)] * 2, 1).content()
 
 
 def no_figures(content: RecordDict) -> None:
@@ -41,75 +45,66 @@ def no_figures(content: RecordDict) -> None:
 
 
 def no_tokens(content: RecordDict) -> None:
-    del content.metric_records["metrics"]["tokens"]
+    del content["metrics"]["tokens"]
 
 
 def negative(content: RecordDict) -> None:
-    of_clients = isinstance(content.metric_records["metrics"]["tokens"], list)
-    content.metric_records["metrics"]["tokens"] = [3, -3] if of_clients else -3
+    of_clients = isinstance(content["metrics"]["tokens"], list)
+    content["metrics"]["tokens"] = [3, -3] if of_clients else -3
 
 
 def one_figure(content: RecordDict) -> None:
-    content.metric_records["metrics"]["tokens"] = [3]
+    content["metrics"]["tokens"] = [3]
 
 
 def other_client(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = wire.pseudonym_bytes(np.array([3, 6], np.uint64))
+    content["config"]["clients"] = pseudonym_bytes(np.array([3, 6], np.uint64))
 
 
 def half_a_client(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = b"\x00" * 15
+    content["config"]["clients"] = b"\x00" * 15
 
 
 def words(content: RecordDict) -> None:
-    content.config_records["config"]["clients"] = "3, 5"
+    content["config"]["clients"] = "3, 5"
+
+
+def no_count_of_losses(content: RecordDict) -> None:
+    content["metrics"]["histogram"] = [float("inf")]
 
 
 OF_CLIENTS = [no_figures, no_tokens, negative, one_figure, other_client, half_a_client, words]
+OF_GROUP = [no_figures, no_tokens, negative, no_count_of_losses]
+
+
+def evaluated(answer: Answer) -> dict[int, TextMetrics]:
+    population = Population.merge([(CLIENTS, {})], [(b"vault", NODE)])
+    return evaluate_clients(Nodes(answer), population, "{}", 4, WEIGHTS, CLIENTS, 9.0)
 
 
 def test_an_honest_evaluation_is_taken() -> None:
-    assert set(checked_evaluation(told(), NODE, CLIENTS)) == {3, 5}
-    assert checked_evaluation(group(), NODE, CLIENTS) == {NODE: TextMetrics(3.0, 2, 6, 6)}
+    assert set(evaluated(lambda message: told())) == {3, 5}
+    assert evaluated(lambda message: group()) == {NODE: TextMetrics(3.0, 2, 6, 6)}
 
 
-class OneNode(Grid):
-    """A node that answers each request with a content of a test's."""
-
-    def __init__(self, answer: Callable[[Message], RecordDict]) -> None:
-        self._answer = answer
-
-    def get_node_ids(self) -> Iterable[int]:
-        return [NODE]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return [Message(self._answer(message), reply_to=message) for message in messages]
-
-    def set_run(self, run: Any) -> None: ...
-
-    run: Any = None
-    create_message: Any = None
-    push_messages: Any = None
-    pull_messages: Any = None
-
-
-@pytest.mark.parametrize(
-    ("make", "damage"), [(told, d) for d in OF_CLIENTS] + [(group, d) for d in (no_figures, no_tokens, negative)]
-)
+@pytest.mark.parametrize(("make", "damage"), [(told, d) for d in OF_CLIENTS] + [(group, d) for d in OF_GROUP])
 def test_a_damaged_evaluation_is_one_sentence_that_names_the_node(
     make: Callable[[], RecordDict], damage: Callable[[RecordDict], None]
 ) -> None:
     content = make()
     damage(content)
-    take_identity()
-    people = Population.merge([(CLIENTS, {})], [(b"vault", NODE)])
-    strategy = CohortStrategy(build_strategy("FedAvg"), "{}", people)
     with pytest.raises(CohortError, match=rf"Evaluation after round 4 failed: the reply of node {NODE} was refused"):
-        strategy.evaluate(OneNode(lambda message: content), 4, WEIGHTS, CLIENTS, 9.0)
+        evaluated(lambda message: content)
 
 
-def census() -> RecordDict:
-    return wire.census_content(b"vault", CLIENTS, {"train": np.array([5, 6], np.uint32)})
+@pytest.mark.parametrize(("code", "kind"), [(2, ConfigError), (3, VaultError), (4, CohortError), (1, FedLMError)])
+def test_an_evaluation_that_fails_has_the_code_that_it_has_at_the_node(code: int, kind: type[FedLMError]) -> None:
+    with pytest.raises(kind, match=r"Evaluation after round 4 failed: it does not open\."):
+        evaluated(lambda message: Error(code, "it does not open."))
+
+
+def clients() -> RecordDict:
+    return DiscoveryReply(b"vault", CLIENTS, {"train": np.array([5, 6], np.uint32)}).content()
 
 
 def no_vault(content: RecordDict) -> None:
@@ -117,78 +112,53 @@ def no_vault(content: RecordDict) -> None:
 
 
 def no_pseudonyms(content: RecordDict) -> None:
-    del content.array_records["clients"]["pseudonyms"]
+    del content["clients"]["pseudonyms"]
 
 
 def floats(content: RecordDict) -> None:
-    content.array_records["clients"]["pseudonyms"] = Array(np.array([3.0, 5.0]))
+    content["clients"]["pseudonyms"] = Array(np.array([3.0, 5.0]))
 
 
 def one_count(content: RecordDict) -> None:
-    content.array_records["clients"]["train"] = Array(np.array([5], np.uint32))
+    content["clients"]["train"] = Array(np.array([5], np.uint32))
 
 
 def negative_count(content: RecordDict) -> None:
-    content.array_records["clients"]["documents"] = Array(np.array([5, -1]))
+    content["clients"]["documents"] = Array(np.array([5, -1]))
 
 
 def huge_count(content: RecordDict) -> None:
-    content.array_records["clients"]["train"] = Array(np.array([2**62, 1]))
+    content["clients"]["train"] = Array(np.array([2**62, 1]))
 
 
-@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count, negative_count, huge_count])
-def test_a_damaged_census_is_refused(damage: Callable[[RecordDict], None]) -> None:
-    content = census()
-    checked_census(content)
+def no_weights(content: RecordDict) -> None:
+    content["arrays"] = ArrayRecord({"0": Array("float32", (3,), "numpy.ndarray", b"no array")})
+
+
+@pytest.mark.parametrize("damage", [no_vault, no_pseudonyms, floats, one_count, negative_count, huge_count, no_weights])
+@pytest.mark.parametrize("wants_weights", [True, False])
+def test_a_damaged_discovery_is_refused(damage: Callable[[RecordDict], None], wants_weights: bool) -> None:
+    content = clients()
+    content["arrays"] = weights_record(WEIGHTS)
+    discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=wants_weights)
     damage(content)
-    with pytest.raises(ValueError, match=r"wrong|not"):
-        checked_census(content)
     with pytest.raises(CohortError, match=f"node {NODE} about its clients was refused"):
-        vocabulary._census(NODE, content)
+        discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=wants_weights)
 
 
 def test_initial_weights_are_read_if_they_are_there() -> None:
-    content = census()
-    assert checked_initial(content) is None
-    content["arrays"] = wire.weights_record(WEIGHTS)
-    assert checked_initial(content) is not None
-    content["arrays"] = ArrayRecord({"0": Array("float32", (3,), "numpy.ndarray", b"no array")})
-    with pytest.raises(ValueError, match="do not read"):
-        checked_initial(content)
-
-
-@pytest.mark.parametrize("rule", ["QFedAvg(client_learning_rate=1.0)", "FedTrimmedAvg(beta=0.1)"])
-def test_rules_over_single_clients_have_the_same_bits_however_the_clients_are_split(rule: str) -> None:
-    """Floats are added in the replies' order: it may follow neither the chunks nor the nodes."""
-    take_identity()
-    people = np.arange(1, 8, dtype=np.uint64)
-    rng = np.random.default_rng(0)
-    updates = {int(c): rng.normal(size=3).astype(np.float32) * 10.0 ** rng.integers(-3, 3) for c in people}
-
-    def answer(message: Message) -> RecordDict:
-        (client,) = wire.bytes_pseudonyms(message.content.config_records["config"]["clients"])
-        total = ExactSum.zeros_like(WEIGHTS)
-        total.add((updates[int(client)],), 3, 1)
-        return wire.sum_content(total, TextMetrics(float(client) / 3, 1, 3, 3))
-
-    class Mixing(OneNode):
-        def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-            replies = list(super().send_and_receive(messages, timeout=timeout))
-            return [replies[i] for i in rng.permutation(len(replies))]
-
-    found = set()
-    for _ in range(12):
-        population = Population.merge([(people, {})], [(b"vault", NODE)])
-        strategy = CohortStrategy(build_strategy(rule), "{}", population)
-        weights, _, _ = strategy.train_round(Mixing(answer), 1, WEIGHTS, people, 9.0)
-        found.add(weights[0].tobytes())
-    assert len(found) == 1
+    content = clients()
+    assert discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=False).initial == ()
+    with pytest.raises(CohortError, match="No node gave the initial weights"):
+        discover(Nodes(lambda message: content), "{}", 9.0)
+    content["arrays"] = weights_record(WEIGHTS)
+    (found,) = discover(Nodes(lambda message: content), "{}", 9.0).initial
+    assert found.tolist() == [0, 0, 0]
 
 
 def test_a_run_whose_node_tells_nonsense_about_its_clients_ends_in_a_sentence(tmp_path: Path) -> None:
-    take_identity()
-    content, config = census(), RunConfig()
+    content, config = clients(), RunConfig()
     floats(content)
     folder = RunFolder.create(tmp_path / "run", config)
     with pytest.raises(CohortError, match=f"node {NODE} about its clients was refused"):
-        Federation(OneNode(lambda message: content), config, folder, lambda line: None)
+        Federation(Nodes(lambda message: content), config, folder, lambda line: None)

@@ -6,21 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord
 from flwr.serverapp.strategy import FedAvg, Strategy
 
+from fedlm.aggregation.base import ClientResult, RoundPlan
 from fedlm.errors import ConfigError
-from fedlm.messages import wire
+from fedlm.messages.fields import record_weights, weights_record
+from fedlm.messages.training import TrainRequest
 from fedlm.types import TextMetrics, Weights
 from server.engines.local import take_identity
 from server.run.strategies import (
+    _HAND_BACK,
     ACCEPT_MEAN,
     PER_CLIENT,
+    ServerOptimizer,
     accepts_mean,
     as_reply,
     build_strategy,
-    hands_back,
-    told_to_clients,
+    part_way,
 )
 from server.run.strategy_state import StrategyState
 from server.store.checkpoint import Checkpoint
@@ -34,10 +36,18 @@ def identity() -> None:
 
 
 def aggregate(strategy: Strategy, server_round: int, weights: Weights, mean: Weights) -> Weights:
-    told_to_clients(strategy, server_round, wire.weights_record(weights))
+    """Returns what a strategy itself makes of one reply, the mean."""
+    ServerOptimizer(strategy).begin(server_round, weights_record(weights))
     arrays, _ = strategy.aggregate_train(server_round, [as_reply(mean, 1, TextMetrics(1.0, 0, 1, 1))])
     assert arrays is not None
-    return wire.record_weights(arrays)
+    return record_weights(arrays)
+
+
+def stepped(optimizer: ServerOptimizer, server_round: int, weights: Weights, mean: Weights) -> Weights:
+    """Returns the next weights of a round, as the round loop asks for them."""
+    optimizer.begin(server_round, weights_record(weights))
+    plan = RoundPlan(server_round, weights, np.zeros(0, np.uint64))
+    return optimizer.step(plan, mean, (), TextMetrics(1.0, 0, 1, 1))
 
 
 SPECS = [
@@ -60,7 +70,7 @@ def test_state_goes_through_a_checkpoint(spec: str, tmp_path: Path) -> None:
         strategy, now = build_strategy(spec), weights
         state = StrategyState(strategy)
         for place, mean in enumerate(means, 1):
-            now = aggregate(strategy, place, now, mean)
+            now = stepped(ServerOptimizer(strategy), place, now, mean)
             if place == restart_after:
                 Checkpoint(place, now, *state.capture()).write(tmp_path / "c")
                 read = Checkpoint.read(tmp_path / "c")
@@ -115,8 +125,10 @@ def test_state_of_another_kind_says_so() -> None:
 
 
 def test_request_carries_what_the_strategy_tells() -> None:
-    content = wire.request(None, np.zeros(0, np.uint64), "{}", 3, 5, ConfigRecord({"proximal-mu": 0.5}))
-    assert content.config_records["config"]["proximal-mu"] == 0.5
+    weights = weights_record((np.zeros(2, np.float32),))
+    told = ServerOptimizer(build_strategy("FedProx(proximal_mu=0.5)")).begin(3, weights)
+    content = TrainRequest("{}", 3, np.zeros(0, np.uint64), 5, weights, told).content()
+    assert TrainRequest.read(content).strategy["proximal-mu"] == 0.5
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -125,11 +137,45 @@ def test_a_strategy_that_hands_the_mean_back_hands_back_its_very_bits(spec: str)
     state = StrategyState(strategy)
     start = (np.zeros((3, 4), np.float32), np.ones(2, np.float32))
     mean = (np.float32([[-0.0, 1e-42, 3.4e38, 1 / 3]] * 3), np.float32([7.0, -1e-7]))
-    if hands_back(strategy):
+    hands_back = type(strategy) in _HAND_BACK
+    if hands_back:
         found = aggregate(strategy, 1, start, mean)
         assert [w.tobytes() for w in found] == [w.tobytes() for w in mean]
         assert state.capture() == ({}, {})
-    assert hands_back(strategy) == (spec == "FedAvg" or spec.startswith("FedProx"))
+        assert stepped(ServerOptimizer(strategy), 1, start, mean) is mean
+    assert hands_back == (spec == "FedAvg" or spec.startswith("FedProx"))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_round_steps_to_what_the_strategy_makes_of_the_mean(spec: str) -> None:
+    start, mean = (np.zeros((3, 2), np.float32),), (np.float32([[1.5, -2], [0.25, 3], [0, -1]]),)
+    asked, through = build_strategy(spec), ServerOptimizer(build_strategy(spec))
+    for server_round in (1, 2, 3):
+        expected = aggregate(asked, server_round, start, mean)
+        assert stepped(through, server_round, start, mean)[0].tobytes() == expected[0].tobytes()
+        start, mean = expected, tuple(m + np.float32(0.5) for m in mean)
+
+
+def test_a_rule_over_single_clients_sees_each_with_its_weight() -> None:
+    """A median of three clients is the middle one, and not the mean, whatever the weights."""
+    singles = [ClientResult((np.float32([value]),), 1, TextMetrics(1.0, 0, 1, 1)) for value in (1.0, 2.0, 9.0)]
+    plan = RoundPlan(1, (np.zeros(1, np.float32),), np.arange(3, dtype=np.uint64))
+    optimizer = ServerOptimizer(build_strategy("FedMedian"))
+    optimizer.begin(1, weights_record(plan.weights))
+    assert optimizer.step(plan, (np.float32([4.0]),), singles, TextMetrics())[0].tolist() == [2.0]
+
+
+def test_the_schedule_takes_a_share_of_the_step() -> None:
+    """`exponential(factor=0.5)` takes the whole step in round 1 and half of it in round 2."""
+    optimizer = ServerOptimizer(build_strategy("FedAvg"), "exponential(factor=0.5)")
+    start, mean = (np.float32([1.0]),), (np.float32([3.0]),)
+    assert [stepped(optimizer, r, start, mean)[0][0] for r in (1, 2, 3)] == [3.0, 2.0, 1.5]
+
+
+def test_part_way() -> None:
+    start, end = (np.array([1.0], np.float32),), (np.array([3.0], np.float32),)
+    assert part_way(start, end, 1.0) is end
+    assert part_way(start, end, 0.25)[0] == 1.5 and part_way(start, end, 0.0)[0] == 1.0
 
 
 class Remembering(FedAvg):

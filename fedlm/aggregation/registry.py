@@ -1,0 +1,32 @@
+"""The aggregation of a configuration."""
+
+from fedlm.aggregation.base import Aggregation
+from fedlm.errors import ConfigError
+from fedlm.plugins import plugin_class, plugin_names
+from fedlm.spec import Spec
+
+_FOLDER = "fedlm.aggregation"
+_SINGLES = Spec("per_client", {})
+
+
+def aggregation_names() -> tuple[str, ...]:
+    """Returns the names of the aggregations."""
+    return plugin_names(_FOLDER, Aggregation)
+
+
+def build_aggregation(spec: Spec, *, accepts_mean: bool = True) -> Aggregation:
+    """Returns an aggregation by its spec.
+
+    Args:
+      spec: its name and options.
+      accepts_mean: whether the server's rule takes the cohort's mean; otherwise clients are handed over one by one.
+
+    Raises:
+      ConfigError: there is no such aggregation, or the rule needs single clients and it does not give them.
+    """
+    default = spec.name == "open" and not spec.options
+    chosen = _SINGLES if default and not accepts_mean else spec
+    made = plugin_class("aggregation", chosen, _FOLDER, Aggregation)(chosen.options)
+    if not (accepts_mean or made.gives_singles):
+        raise ConfigError(f"The strategy compares single clients, which aggregation={spec} does not show.")
+    return made

@@ -1,0 +1,11 @@
+"""Federated averaging: local gradient descent from the global weights, and the mean of the updates.
+
+McMahan, Moore, Ramage, Hampson, Aguera y Arcas, Communication-Efficient Learning of Deep Networks from Decentralized Data,
+AISTATS 2017, algorithm 1. https://arxiv.org/abs/1602.05629
+"""
+
+from fedlm.algorithms.base import Algorithm
+
+
+class FedAvg(Algorithm):
+    """The base class as it stands; clients minimise their own loss f_i(w)."""

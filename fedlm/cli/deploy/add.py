@@ -1,0 +1,41 @@
+"""`fedlm deploy add`."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedlm.cli.deploy.options import DeploymentFolder
+from fedlm.errors import ConfigError
+
+
+def add(
+    folder: DeploymentFolder,
+    pubkey: Annotated[Path, typer.Argument(help="The node's public key, node.key.pub.")],
+    expel: Annotated[bool, typer.Option("--expel", help="Withdraw the admission.")] = False,
+) -> None:
+    """Admits the node with a public key, or expels it."""
+    from clients.deploy.keys import load_public_key
+    from server.deploy.folder import ServerFolder
+
+    found, key = ServerFolder(folder / "server"), load_public_key(pubkey)
+    kept = found.admits()
+    if expel:
+        if not found.control.expel(key) and key not in kept:
+            raise ConfigError(f"The node with {pubkey} is not admitted: there is nothing to take back.")
+        (found.path / "nodes" / f"{kept.get(key, '')}.pub").unlink(missing_ok=True)
+        typer.echo("expelled")
+        return
+    found.control.register(key)
+    if key not in kept:
+        shutil.copy(pubkey, found.path / "nodes" / f"{_free_name(pubkey, set(kept.values()))}.pub")
+    typer.echo("admitted")
+
+
+def _free_name(pubkey: Path, taken: set[str]) -> str:
+    """Returns what `status` calls a node: the file's name (hospital-a.pub), or a part of the key if that says nothing."""
+    name = pubkey.name.removesuffix(".pub")
+    if name == "node.key" or name in taken:
+        name = pubkey.read_text().split()[1][-12:].replace("/", "_")
+    return name

@@ -1,0 +1,84 @@
+"""`fedlm deploy node`: an owner's node, on a machine of its own."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedlm.cli.deploy.options import SMALLEST_COHORT, DeploymentFolder, check_unchanged
+from fedlm.cli.options import Settings
+from fedlm.errors import ConfigError
+
+
+def node(
+    folder: DeploymentFolder,
+    corpus: Annotated[str, typer.Option(help="The owner's text; sealed the first time.")] = "",
+    superlink: Annotated[str, typer.Option(help="The coordinator's address, HOST:PORT.")] = "",
+    ca: Annotated[Path | None, typer.Option(help="The coordinator's ca.pem.")] = None,
+    pseudonym_key: Annotated[Path | None, typer.Option(help="The federation's pseudonym key.")] = None,
+    settings: Settings = None,
+    smallest_cohort: Annotated[int | None, typer.Option(help=f"{SMALLEST_COHORT} (1)")] = None,
+    prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Make keys and vault, and stop.")] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make a new node key after an expulsion, and stop.")
+    ] = False,
+) -> None:
+    """Runs an owner's node in the foreground; the first time, makes its keys and vault, which never leave it."""
+    from clients.deploy.folder import NodeFolder
+    from clients.deploy.supervisor import NodeProcess, say
+
+    if new_key:
+        _make_key(folder)
+        return
+    is_new = not folder.exists()
+    if is_new:
+        key = [f"pseudonym_key={pseudonym_key}"] if pseudonym_key else []
+        rules = {} if smallest_cohort is None else {"smallest_cohort": smallest_cohort}
+        _make(folder, corpus, superlink, ca, [*(settings or []), *key], rules)
+    elif corpus or ca or pseudonym_key or settings:
+        raise ConfigError(
+            f"{folder} exists already, with its vault: leave --corpus, --ca, --pseudonym-key and --set out."
+        )
+    found = NodeFolder(folder)
+    check_unchanged({"--superlink": superlink or None}, {"--superlink": found.superlink}, folder / "node.toml")
+    has = {"--smallest-cohort": found.policy().smallest_cohort}
+    check_unchanged({"--smallest-cohort": smallest_cohort}, has, folder / "policy.toml")
+    if not prepare_only:
+        NodeProcess(found, say).run()
+    elif not is_new:
+        typer.echo(f"{folder} exists already, with its vault: nothing to prepare")
+
+
+def _make_key(folder: Path) -> None:
+    from clients.deploy.folder import NodeFolder
+    from clients.deploy.keys import create_node_key
+
+    made = create_node_key(NodeFolder(folder).path)
+    typer.echo(f"made {made}; give it to the coordinator and restart the node")
+
+
+def _make(
+    folder: Path, corpus: str, superlink: str, ca: Path | None, settings: list[str], rules: Mapping[str, object]
+) -> None:
+    """Makes a node's folder with its keys and its vault: whole, or not at all."""
+    from clients.deploy.folder import make_node
+    from clients.policy import Policy
+    from fedlm.config import RunConfig
+    from fedlm.preparation.vault import prepare
+    from fedlm.system.terminal import ClientProgress
+    from fedlm.vault.keys import KeySource
+
+    if not (corpus and superlink and ca):
+        raise ConfigError("A new node needs --corpus, --superlink HOST:PORT and --ca FILE.")
+    config = RunConfig.load(None, settings)
+    make_node(folder, superlink, ca, Policy.checked(rules))
+    try:
+        source = KeySource(folder / "vault.db.key")
+        with ClientProgress("scrubbing and sealing") as progress:
+            prepare(corpus, folder / "vault.db", source, config, progress.update, keep=lambda name: True)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    typer.echo(f"made {folder}; give {folder / 'node.key.pub'} to the coordinator")

@@ -1,0 +1,15 @@
+"""`fedlm deploy up`."""
+
+import typer
+
+from fedlm.cli.deploy.options import DeploymentFolder
+
+
+def up(folder: DeploymentFolder) -> None:
+    """Starts the SuperLink, nodes and workers that are not running, and waits until all are connected."""
+    from server.deploy.processes import Deployment
+
+    deployment = Deployment(folder)
+    away = deployment.up(lambda sentence: typer.echo(sentence, err=True))
+    online, port = len(deployment.members()) - len(away), deployment.server.port
+    typer.echo(f"{online} nodes are connected to port {port}" + (f"; not connected: {', '.join(away)}" if away else ""))

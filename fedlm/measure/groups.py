@@ -1,0 +1,56 @@
+"""Loss by group of clients: each group's figure, the gap between them, and the minority's figure."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fedlm.measure.metric import Better, Metric, RunEvidence, Values
+
+_BITS = "bits per character"
+METRICS = (
+    Metric("group_gap", "loss gap between the worst and the best group", _BITS, Better.LOWER),
+    Metric("worst_group", "loss of the worst group", _BITS, Better.LOWER),
+    Metric("minority", "loss of the minority", _BITS, Better.LOWER),
+    Metric("group:", "loss of group {}", _BITS, Better.LOWER),
+)
+
+
+def figures(run: RunEvidence) -> dict[str, float]:
+    """Returns the figures of a run whose clients have groups; nothing for another."""
+    if not run.minority:
+        return {}
+    losses = group_losses(run.loss_bits, run.characters, run.groups)
+    gap, worst = group_gap(losses)
+    found = {"group_gap": gap, "worst_group": losses[worst], "minority": losses.get(run.minority, math.nan)}
+    return found | {f"group:{name}": loss for name, loss in losses.items()}
+
+
+def group_losses(loss_sums: Values, tokens: Values, groups: Sequence[str]) -> dict[str, float]:
+    """Returns each group's loss per token: sums over its clients first, the ratio last.
+
+    Args:
+      loss_sums, tokens: of each client, (clients,).
+      groups: of the clients.
+
+    Raises:
+      ValueError: a group has one client; its figure would be that client's.
+    """
+    names = np.array(groups)
+    for name in sorted(set(groups)):
+        if np.sum(names == name) < 2:
+            raise ValueError(f"the group {name!r} has one client only; a group's figure needs two or more")
+    pairs = ((name, names == name) for name in sorted(set(groups)))
+    return {name: float(loss_sums[of].sum() / max(tokens[of].sum(), 1)) for name, of in pairs}
+
+
+def group_gap(losses: Mapping[str, float]) -> tuple[float, str]:
+    """Returns the worst group's loss minus the best one's, and the worst group's name; NaN for no group.
+
+    >>> group_gap({"a": 1.5, "b": 2.0})
+    (0.5, 'b')
+    """
+    if not losses:
+        return math.nan, ""
+    worst = max(losses, key=lambda name: losses[name])
+    return losses[worst] - min(losses.values()), worst

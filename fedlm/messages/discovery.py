@@ -1,0 +1,149 @@
+"""`query`: who can take part at a node, and `query.export`: the global model as a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from fedlm.messages.fields import (
+    Malformed,
+    arrays_in,
+    config_in,
+    head,
+    read_head,
+    record_weights,
+    value_in,
+    weights_record,
+)
+from fedlm.messages.records import arrays_of, as_array, records_in
+from fedlm.types import Pseudonyms, Weights
+
+COUNTS = ("train", "held_out", "documents")
+"""What a node may tell of each client: training targets, held-out targets, training documents."""
+
+
+@dataclass(frozen=True)
+class DiscoveryRequest:
+    """Who is here?
+
+    Attributes:
+      settings: the run's configuration as JSON.
+      wants_weights: whether the reply shall bring the initial weights of the run's seed.
+    """
+
+    kind: ClassVar[str] = "query"
+    settings: str
+    wants_weights: bool = False
+
+    def content(self) -> RecordDict:
+        """Returns the content of the message."""
+        return RecordDict({"config": head(self.settings, 0, clients=b"", weights=self.wants_weights)})
+
+    @classmethod
+    def read(cls, content: RecordDict) -> Self:
+        """Reads a request; raises `Malformed`."""
+        config, settings, _ = read_head(content)
+        return cls(settings, value_in(config, "weights", bool))
+
+
+@dataclass(frozen=True)
+class DiscoveryReply:
+    """The clients of a node's vault.
+
+    Attributes:
+      vault: the vault's id; nodes with the same id open the same vault.
+      pseudonyms: of its clients, (clients,).
+      counts: some of `COUNTS`, (clients,) each, where the owner allows them.
+      initial: the initial weights, where they were asked for.
+      kernels: how this node computes recurrent layers, for the run's summary; empty if it did not say.
+    """
+
+    vault: bytes
+    pseudonyms: Pseudonyms
+    counts: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    initial: Weights | None = None
+    kernels: str = ""
+
+    def content(self) -> RecordDict:
+        """Returns the content of the reply."""
+        clients = ArrayRecord({"pseudonyms": as_array(self.pseudonyms)})
+        for name, counts in self.counts.items():
+            clients[name] = as_array(counts)
+        config = ConfigRecord({"vault": self.vault, "kernels": self.kernels})
+        content = RecordDict({"config": config, "clients": clients})
+        if self.initial is not None:
+            content["arrays"] = weights_record(self.initial)
+        return content
+
+    @classmethod
+    def read(cls, content: RecordDict) -> Self:
+        """Reads a reply; the arrays are read-only.
+
+        Raises:
+          Malformed: it is not laid out as one, or a count is not one for each client.
+        """
+        config, record = config_in(content), arrays_in(content, "clients")
+        try:
+            counts = dict(zip(record, arrays_of(record), strict=True))
+        except ValueError:
+            raise Malformed("the arrays of its clients are wrong: they do not read") from None
+        pseudonyms = counts.pop("pseudonyms", np.zeros((), np.float64))
+        if pseudonyms.dtype != np.uint64 or pseudonyms.ndim != 1:
+            raise Malformed("the pseudonyms are not a list of them")
+        if any(c.shape != pseudonyms.shape or c.dtype.kind not in "iu" for c in counts.values()):
+            raise Malformed("the counts are not one for each client")
+        if any(c.size and not 0 <= int(c.min()) <= int(c.max()) < 2**32 for c in counts.values()):
+            raise Malformed("the counts are not counts")
+        has_weights = "arrays" in records_in(content, ArrayRecord)
+        initial = record_weights(arrays_in(content)) if has_weights else None
+        return cls(value_in(config, "vault", bytes), pseudonyms, counts, initial, value_in(config, "kernels", str))
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """The model with these weights as a `.keras` file: the server itself never loads TensorFlow."""
+
+    kind: ClassVar[str] = "query.export"
+    settings: str
+    arrays: ArrayRecord
+
+    @property
+    def weights(self) -> Weights:
+        """The weights, float32, read-only."""
+        return record_weights(self.arrays)
+
+    def content(self) -> RecordDict:
+        """Returns the content of the message."""
+        return RecordDict({"config": head(self.settings, 0, clients=b""), "arrays": self.arrays})
+
+    @classmethod
+    def read(cls, content: RecordDict) -> Self:
+        """Reads a request; raises `Malformed`."""
+        _, settings, _ = read_head(content)
+        return cls(settings, arrays_in(content))
+
+
+@dataclass(frozen=True)
+class ExportReply:
+    """A model.
+
+    Attributes:
+      keras: the content of a `.keras` file.
+      sample: text of the model.
+    """
+
+    keras: bytes
+    sample: str
+
+    def content(self) -> RecordDict:
+        """Returns the content of the reply."""
+        return RecordDict({"config": ConfigRecord({"keras": self.keras, "sample": self.sample})})
+
+    @classmethod
+    def read(cls, content: RecordDict) -> Self:
+        """Reads a reply; raises `Malformed`."""
+        config = config_in(content)
+        return cls(value_in(config, "keras", bytes), value_in(config, "sample", str))

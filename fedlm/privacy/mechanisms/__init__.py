@@ -1,0 +1,1 @@
+"""What makes a release differentially private: one mechanism a file."""

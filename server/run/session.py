@@ -1,0 +1,90 @@
+"""A run over an engine from its first or next round to its exported model, with progress on a terminal."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fedlm.config import RunConfig
+from fedlm.system.terminal import ClientProgress
+from fedlm.types import Weights
+from server.engines.base import Engine
+from server.run.federation import Federation
+from server.run.summary import EventLog
+from server.run.vocabulary import settle_vocabulary
+from server.store.run_folder import RunFolder
+
+Echo = Callable[[str], object]
+
+
+def train_and_export(
+    engine: Engine,
+    config: RunConfig,
+    folder: RunFolder,
+    initial: Weights | None,
+    *,
+    resume: bool,
+    echo: Echo | None,
+    listener: Callable[[dict[str, Any]], object] | None = None,
+) -> Weights:
+    """Trains all rounds that are left and writes `model.keras` and `sample.txt`; returns the final weights.
+
+    Args:
+      engine: the nodes.
+      config, folder: of the run.
+      initial: other first weights than the seed's.
+      resume: continue from the folder's checkpoint, if there is one.
+      echo: prints a line; None shows no progress either.
+      listener: gets what may be shown of each round's line of metrics.
+    """
+    config = settle_vocabulary(engine, config, folder)
+    with ClientProgress("training", quiet=echo is None) as progress:
+        display = _Display(config, progress)
+
+        def show(line: dict[str, Any]) -> None:
+            display.show(line)
+            if listener is not None:
+                listener(folder.public(line))
+
+        run = Federation(engine, config, folder, show)
+        before = run.start(resume=resume)
+        if echo and before and before[-1]["round"] >= config.rounds:
+            echo(f"Nothing is left to train: the run has {before[-1]['round']} rounds, and rounds={config.rounds}.")
+        with EventLog(folder.figures, before) as display.events:
+            weights = run.run(initial=initial)
+        if echo and run.private is not None:
+            _tell_privacy(run, echo)
+        model, sample = run.export(weights)
+    folder.write_bytes("model.keras", model)
+    folder.write_text("sample.txt", sample)
+    return weights
+
+
+class _Display:
+    """Shows each round: in the event log, and beside the progress bar what may be shown of it."""
+
+    events: EventLog
+
+    def __init__(self, config: RunConfig, progress: ClientProgress) -> None:
+        self._config, self._progress, self._note = config, progress, ""
+
+    def show(self, line: Mapping[str, Any]) -> None:
+        self.events.add(line)
+        self._note = self._noted(line)
+        self._progress.update(line["round"], self._config.rounds, self._note)
+
+    def _noted(self, line: Mapping[str, Any]) -> str:
+        if self._config.privacy.on:
+            return "epsilon unbounded" if line["epsilon"] is None else f"epsilon {line['epsilon']:.4g}"
+        if "eval" not in line:
+            return self._note
+        figures = line["eval"]
+        accuracy, bits = figures["accuracy"], figures["bits_per_char"]
+        return f"held-out accuracy {accuracy:.4f}, {bits:.3f} bits/char (round {line['round']})"
+
+
+def _tell_privacy(run: Federation, echo: Echo) -> None:
+    """Says where the privacy budget ended the run, if it did, and what the run guarantees."""
+    config, done = run.config, run.folder.metrics()[-1]["round"]
+    if config.epsilon_budget and done < config.rounds:
+        echo(f"Stopped after round {done}: another round would exceed epsilon_budget={config.epsilon_budget:g}.")
+    if run.private is not None:
+        echo(run.private.ledger.statement())
