@@ -15,6 +15,7 @@ from fedlm.algorithms.base import ClientStates
 from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, VaultError
+from fedlm.layers.device import status
 from fedlm.messages.discovery import DiscoveryReply, DiscoveryRequest, ExportReply, ExportRequest
 from fedlm.messages.evaluation import (
     ClientFigures,
@@ -96,12 +97,12 @@ class Node:
         index = self._vault.by_pseudonym()
         told = ("train", "held_out", "documents") if self._tells_counts else ()
         counts = {part: np.ascontiguousarray(index[part]) for part in told}
-        initial = None
+        initial, kernels = None, ""
         if request.wants_weights:
             self._ready(request.settings)
-            initial = self._initial
+            initial, kernels = self._initial, status()
         pseudonyms = np.ascontiguousarray(index["pseudonym"])
-        return DiscoveryReply(self._vault.vault_id, pseudonyms, counts, initial).content()
+        return DiscoveryReply(self._vault.vault_id, pseudonyms, counts, initial, kernels).content()
 
     def train(self, request: TrainRequest) -> RecordDict:
         """Trains each client of the chunk from the global weights."""

@@ -61,8 +61,7 @@ def model_about(name: str) -> ModelAbout:
       name: of a file of this folder, or an import path `package.module:function`.
 
     Raises:
-      ConfigError: there is no such model, its function has another signature, or this machine does
-        not build it.
+      ConfigError: there is no such model, or its function has another signature.
     """
     file, function = _located(name)
     tree = _parsed(file)

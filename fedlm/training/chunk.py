@@ -2,9 +2,9 @@
 
 Clients whose local rule is fixed steps go through the compiled program together, up to BLOCK
 batches a call (`program.py`). Two kinds of clients are trained one by one instead, with
-`LocalTrainer.train` and `ExactSum.add`: all of them, where a client may stop early;
-and those whose update the program's check refused, since `ExactSum.add` looks
-closer. Sums are the same bits either way.
+`LocalTrainer.train` and `ExactSum.add`: all of them, where a client may stop early; and those whose
+update the program's check refused, since `ExactSum.add` looks closer. Sums are the same bits either
+way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

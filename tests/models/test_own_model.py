@@ -8,14 +8,7 @@ import pytest
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.models.catalog import (
-    check_model,
-    has_positions,
-    is_pretrained,
-    model_about,
-    model_names,
-    model_options,
-)
+from fedlm.models.catalog import check_model, has_positions, is_pretrained, model_about, model_names, model_options
 from fedlm.spec import Spec, parse_spec
 from tests.support.models import TOY
 from tests.support.running import SMALL, fedlm, simulate
