@@ -1,6 +1,5 @@
 """A vocabulary that a run learns from its own clients, under differential privacy, before its first round."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -44,13 +43,11 @@ def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> R
             f"No word was used by enough clients (threshold {plan.threshold}); raise epsilon, or name candidates."
         )
     folder.write_text(VOCABULARY_FILE, words_content(words, options["size"], privacy=_about(plan, config)))
-    folder.write_text("config.toml", config.to_toml().replace(json.dumps(config.vocabulary), _FILE_SPEC))
+    learned = config.model_copy(update={"vocabulary": f"words(file={VOCABULARY_FILE!r})"})
+    folder.write_text("config.toml", learned.to_toml())
     settled = folder.config  # with the file's hash
     folder.write_text("config.toml", settled.to_toml())
     return settled
-
-
-_FILE_SPEC = json.dumps(f"words(file='{VOCABULARY_FILE}')")
 
 
 def _about(plan: WordRelease, config: RunConfig) -> dict[str, object]:
