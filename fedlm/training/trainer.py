@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from fedlm.schedules import rate_factor
 from fedlm.text.packing import PACK, RowSums, sums_by_owner
 from fedlm.training import blocks
 from fedlm.training.batches import Batching, Orders, PreparedClient
-from fedlm.training.blocks import GlobalWeights, Piece, RunBlock
+from fedlm.training.blocks import BlockResult, GlobalWeights, Piece, RunBlock
 from fedlm.training.decoding import Reader, steps_of
 from fedlm.training.optimizers import ClientOptimizer
 from fedlm.training.program import TrainingProgram
@@ -155,7 +154,11 @@ class LocalTrainer:
         self._reader = None
         mu = self.config.proximal_mu if proximal_mu is None else proximal_mu
         rate = self._learning_rate * rate_factor(self.config.client_schedule, server_round)
-        return partial(self._program.run, start.tensors, rate=rate, mu=mu)
+
+        def run_block(pieces: Sequence[Piece], *, first: bool = False) -> BlockResult:
+            return self._program.run(start.tensors, pieces, rate=rate, mu=mu, first=first)
+
+        return run_block
 
     @property
     def update_sums(self) -> IntSums:

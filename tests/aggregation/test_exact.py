@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedlm.aggregation.exact import _BLOCK, SCALE, ExactSum, NamedSum, client_weight
+from fedlm.aggregation.exact import _BLOCK, SCALE, ExactSum, NamedSum
 from fedlm.types import Weights
 
 
@@ -61,10 +61,6 @@ def test_largest_allowed_contributions_do_not_overflow() -> None:
 def test_no_client_leaves_the_weights_as_they_are() -> None:
     start = weights(3.0)
     assert ExactSum.zeros_like(start).mean(start) is start
-
-
-def test_client_weight() -> None:
-    assert [client_weight(w, 100, 250) for w in ("tokens", "uniform", "capped")] == [250, 1, 100]
 
 
 def further(*values: int, **numbers: int) -> NamedSum:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.layers import dense, device, fused
+from fedlm.spec import Spec
 from fedlm.training.blocks import BLOCK
-from fedlm.training.chunk import Shard, _blocks, train_chunk
+from fedlm.training.chunk import Shard, _blocks, client_weight, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
 
@@ -148,3 +149,8 @@ def test_a_gpus_graph_computes_the_same(tiny_config: Any, monkeypatch: pytest.Mo
     for ours, other in zip(found[0][0].sums, found[1][0].sums, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-3, atol=1e-4 * np.abs(ours).max())
     assert found[0][0].weight == found[1][0].weight
+
+
+def test_client_weight() -> None:
+    rules = (Spec("tokens", {}), Spec("uniform", {}), Spec("capped", {"tokens": 100}))
+    assert [client_weight(rule, 250) for rule in rules] == [250, 1, 100]
