@@ -31,15 +31,14 @@ from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
-from fedlm.training.cohort import SHUFFLE, CohortClient, CohortTask, train_cohort
+from fedlm.rng import Purpose, Stream, stream
+from fedlm.training.cohort import CohortClient, CohortTask, train_cohort
 from fedlm.training.evaluate import scorer, train_centrally
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import Pseudonyms, Weights
 from fedlm.vault.format import Part
 from fedlm.vault.reader import Vault
-
-SAMPLE, NOISE = 2, 4  # the purpose, in default_rng([seed, purpose, round, pseudonym])
 
 
 class Node:
@@ -119,7 +118,9 @@ class Node:
             request.mechanism,
             algorithm.proximal_mu(request.strategy),
             {name: record_weights(record) for name, record in request.vectors.items()},
-            lambda client: noise_source(config.reproducible, NOISE, config.seed, request.server_round, client),
+            lambda client: noise_source(
+                config.reproducible, Stream(config.seed, Purpose.NODE_NOISE, request.server_round, client)
+            ),
         )
         clients = self._clients(request.clients)
         total, metrics = train_cohort(trainer, algorithm, mechanism, task, clients, self._states)
@@ -153,12 +154,12 @@ class Node:
         trainer, weights = self._ready(request.settings), request.weights
         shards = [self._vault.documents(c) for c in map(int, request.clients)]
         if request.centralised:
-            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, 0])
+            rng = stream(trainer.config.seed, Purpose.REFERENCE)
             together = [d for shard in shards for d in shard]
             weights = train_centrally(trainer, weights, together, request.passes, rng)
         figures = []
         for client, shard in zip(map(int, request.clients), shards, strict=True):
-            rng = np.random.default_rng([trainer.config.seed, SHUFFLE, 0, client])
+            rng = stream(trainer.config.seed, Purpose.REFERENCE, 1, client)
             own = weights if request.centralised else train_centrally(trainer, weights, shard, request.passes, rng)
             figures.append(trainer.evaluate(own, self._vault.documents(client, Part.HELD_OUT)))
         return ClientFigures(request.clients, figures, weights if request.centralised else None).content()
@@ -174,7 +175,7 @@ class Node:
         """Returns the global model as a `.keras` file, and a seeded sample of its text."""
         trainer = self._ready(request.settings)
         trainer.assign(request.weights)
-        rng = np.random.default_rng([trainer.config.seed, SAMPLE])
+        rng = stream(trainer.config.seed, Purpose.SAMPLE)
         sample = "" if trainer.is_masked else "".join(generate(trainer.next_logits, trainer.vocab, "", rng))
         with TemporaryDirectory() as folder:
             file = Path(folder) / "model.keras"
@@ -192,7 +193,7 @@ class Node:
             with contextlib.suppress(VaultError):
                 contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
         place = int.from_bytes(self._vault.vault_id[:8], "little")
-        source = noise_source(run.reproducible, run.seed, NOISE, 0, place)
+        source = noise_source(run.reproducible, Stream(run.seed, Purpose.VOCABULARY_NOISE, 0, place))
         return VocabularyReply(noised_counts(contributions, plan, source, candidates)).content()
 
     def _ready(self, settings: str) -> LocalTrainer:

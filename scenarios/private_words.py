@@ -13,6 +13,7 @@ import numpy as np
 
 from fedlm.data.corpus import open_corpus
 from fedlm.privacy.vocabulary import contribution, merged, noised_counts, plan_words
+from fedlm.rng import Purpose, stream
 from fedlm.text.learned import words_of
 
 DELTA = 1e-6
@@ -21,7 +22,7 @@ DELTA = 1e-6
 def population(clients: int, words: int, length: int, seed: int) -> Iterator[list[str]]:
     """Yields each client's text: `length` words sampled from Zipf's law over `words` words."""
     chances = 1 / np.arange(1, words + 1)
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, Purpose.STUDY_TEXT)
     names = np.array([f"w{i}" for i in range(words)])
     for row in rng.choice(words, (clients, length), p=chances / chances.sum()):
         yield [" ".join(names[row])]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 TOPS = ("fedlm", "clients", "server", "scenarios")
 # From bottom to top. A module imports modules of its own layer and of those below it.
 LAYERS = [
-    {"fedlm", "fedlm.types", "fedlm.errors", "fedlm.spec", "fedlm.plugins", "fedlm.schedules"},
+    {"fedlm", "fedlm.types", "fedlm.errors", "fedlm.rng", "fedlm.spec", "fedlm.plugins", "fedlm.schedules"},
     {"fedlm.system", "fedlm.text", "fedlm.data"},
     {
         "fedlm.scrub",
@@ -169,6 +169,19 @@ def test_remote_input_is_not_checked_with_assert() -> None:
             found += [
                 f"{relative}:{n.lineno}" for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Assert)
             ]
+    assert found == []
+
+
+def test_random_streams_are_begun_in_one_place() -> None:
+    """Every seeded stream has its purpose in `fedlm.rng`; nothing draws from NumPy's or Python's global state."""
+    found = []
+    for file in MODULES:
+        relative = str(file.relative_to(ROOT))
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            own = relative == "fedlm/rng.py"
+            if not own and (name.endswith("default_rng") or name.startswith(("np.random.", "random."))):
+                found.append(f"{relative}:{node.lineno} {name}")  # type: ignore[attr-defined]
     assert found == []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from fedlm.api.inputs import PathLike
 from fedlm.api.run import Run, opened
 from fedlm.errors import ConfigError
+from fedlm.rng import Purpose, stream
 
 
 def evaluate(run: Run | PathLike, corpus: PathLike | None = None) -> dict[str, float]:
@@ -62,12 +63,11 @@ def generate(
 
 def continuation(run: Run, prompt: str, seed: int, options: Mapping[str, Any]) -> Iterator[str]:
     """Yields what `generate` adds to the prompt, symbol by symbol."""
-    import numpy as np
 
     from fedlm.scrub.kinds import readable
     from fedlm.training.generate import generate as symbols
 
-    trainer, rng = _continuing(run), np.random.default_rng([seed, 3])
+    trainer, rng = _continuing(run), stream(seed, Purpose.GENERATION)
     try:
         yield from map(readable, symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options))
     except ValueError as error:

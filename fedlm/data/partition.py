@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fedlm.data.skew import OWN
 from fedlm.errors import ConfigError
+from fedlm.rng import Purpose, stream
 from fedlm.spec import Spec, parse_spec
 
 
@@ -31,7 +32,7 @@ def partition(spec: str, labels: Iterable[Mapping[str, str]], seed: int) -> npt.
     rows = list(labels)
     columns = {k: [r.get(k, "") for r in rows] for k in sorted({k for r in rows for k in r})}
     make = _partitioner(parsed.name)
-    order = np.random.default_rng([seed, 4]).permutation(len(rows))
+    order = stream(seed, Purpose.PARTITION).permutation(len(rows))
     try:
         parts = _parts(make(**_options(make, parsed.options, columns, seed)), columns, order)
     except (TypeError, ValueError, KeyError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.errors import ConfigError
+from fedlm.rng import Purpose, stream
 from fedlm.text.vocabulary import CHARACTERS
 from fedlm.types import Document
 
@@ -80,7 +81,7 @@ def read_biased(
         raise ConfigError(
             f"biased(clients={clients}, dose={dose}, strength={strength}, heavy={heavy}) is out of range."
         )
-    rng = np.random.default_rng([seed, 7])
+    rng = stream(seed, Purpose.STEREOTYPES)
     pool = [document.text for document in open_corpus(corpus)]
     texts = iter([pool[i] for i in rng.permutation(len(pool))])
     for client in range(clients):
@@ -106,7 +107,7 @@ def planted_secrets(count: int, seed: int, candidates: int = CANDIDATES) -> list
 
     The same seed and number of candidates give the same secrets.
     """
-    rng = np.random.default_rng([seed, 8])
+    rng = stream(seed, Purpose.SECRETS)
 
     def mail() -> str:
         return f"{_FIRST[rng.integers(len(_FIRST))].lower()}{rng.integers(1000, 10_000)}@example.org"
@@ -148,7 +149,7 @@ COIN_CANARIES = tuple(c for c in CHARACTERS if not c.isspace())
 
 def coins(seed: int) -> npt.NDArray[np.bool_]:
     """Returns which of `COIN_CANARIES` a seed includes, each by its own fair coin, (canaries,)."""
-    return np.random.default_rng([seed, 9]).random(len(COIN_CANARIES)) < 0.5
+    return stream(seed, Purpose.CANARY_COINS).random(len(COIN_CANARIES)) < 0.5
 
 
 def read_coins(open_corpus: Open, *, documents: int = 5, length: int = 80, seed: int = 0) -> Iterator[Document]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.errors import ConfigError
+from fedlm.rng import Purpose, stream
 
 Parts = npt.NDArray[np.int64]
 LEAST = 2  # documents of a client: one for training, one held out
@@ -62,7 +63,7 @@ def quantity(rows: Sequence[Mapping[str, str]], seed: int, *, gini: float, clien
     """Assigns `documents` of the rows at random to clients whose sizes have the Gini coefficient `gini`; -1 for the rest."""
     if documents > len(rows):
         raise ConfigError(f"The corpus has {len(rows)} documents, fewer than documents={documents}.")
-    rng = np.random.default_rng([seed, 5])
+    rng = stream(seed, Purpose.QUANTITY_SKEW)
     sizes = lognormal_sizes(gini, clients, documents)
     found = np.full(len(rows), -1, np.int64)
     found[rng.permutation(len(rows))[:documents]] = np.repeat(rng.permutation(clients), sizes)
@@ -87,7 +88,7 @@ def topics(
     names = sorted(label_values(rows, by))
     if not (alpha > 0 and clients >= 2 and documents >= LEAST):
         raise ConfigError(f"topics(alpha={alpha}, clients={clients}, documents={documents}) is out of range.")
-    rng = np.random.default_rng([seed, 9])
+    rng = stream(seed, Purpose.LABEL_SKEW)
     held = {name: [i for i, row in enumerate(rows) if row.get(by) == name] for name in names}
     left = [[places[i] for i in rng.permutation(len(places))] for places in held.values()]
     share = np.array([len(places) for places in left], np.float64)
@@ -134,7 +135,7 @@ def minority(
         raise ConfigError(
             f"A share of {share:g} of {clients} clients leaves a group with one client; use more clients."
         )
-    rng = np.random.default_rng([seed, 6])
+    rng = stream(seed, Purpose.MINORITY_SKEW)
     found = np.full(len(rows), -1, np.int64)
     for inside, first, count in ((True, 0, few), (False, few, clients - few)):
         places = [i for i, row in enumerate(rows) if (row.get(by, "") == group) == inside and row.get(by)]

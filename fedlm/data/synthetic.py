@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedlm.errors import ConfigError
+from fedlm.rng import Purpose, stream
 from fedlm.types import Document
 
 _LOCALES = ("en_US", "en_GB", "en_IN", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "tr_TR")
@@ -74,7 +75,7 @@ def synthetic_messages(*, clients: int = 50, messages: int = 40, mail: float = 0
     ):
         raise ConfigError(f"synthetic(clients={clients}, messages={messages}, mail={mail}) is out of range.")
     for client in range(clients):
-        rng = np.random.default_rng([seed, client])
+        rng = stream(seed, Purpose.SYNTHETIC_TEXT, 0, client)
         fake, locale = _faker(rng)
         count = max(1, round(messages * float(rng.lognormal(-0.32, 0.8))))
         for _ in range(count):

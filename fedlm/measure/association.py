@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from fedlm.errors import CorpusError
 from fedlm.measure.bias import Continue, Gap
+from fedlm.rng import Purpose, stream
 
 Values = npt.NDArray[np.float64]
 _EXACT, _RANDOM = 20_000, 10_000  # permutation test: all divisions of the beginnings up to here, else so many at random
@@ -140,7 +141,7 @@ def _p_value(values: Values, first: int) -> float:
     if exact:
         chosen = np.array(list(itertools.combinations(range(number), first)))
     else:
-        rng = np.random.default_rng([number, first])
+        rng = stream(number, Purpose.PERMUTATION, 0, first)
         chosen = np.argsort(rng.random((_RANDOM, number)), axis=1)[:, :first]
     sums = values[chosen].sum(axis=1)
     others = np.abs(sums / first - (values.sum() - sums) / (number - first))

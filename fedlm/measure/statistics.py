@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedlm.rng import Purpose, stream
+
 Values = npt.NDArray[np.float64]
 RESAMPLES = 2000
 _SEED = 20_260
@@ -63,7 +65,7 @@ class Difference:
 
 def _resampled(count: int, resamples: int) -> npt.NDArray[np.int64]:
     """Places of the values in each resample, (resamples, count): the same for the same count, so that reports repeat."""
-    return np.random.default_rng([_SEED, count]).integers(0, count, (resamples, count))
+    return stream(_SEED, Purpose.BOOTSTRAP, 0, count).integers(0, count, (resamples, count))
 
 
 def bootstrap_mean(values: Sequence[float] | Values, resamples: int = RESAMPLES) -> Interval:

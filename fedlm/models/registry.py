@@ -10,6 +10,7 @@ import keras
 from fedlm.errors import ConfigError
 from fedlm.layers.pretrained import pretrained_part
 from fedlm.models.catalog import check_model
+from fedlm.rng import Purpose, stream
 from fedlm.spec import parse_spec
 
 
@@ -30,7 +31,7 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
     """
     parsed = check_model(spec)
     build = getattr(_module(parsed.name), parsed.name.partition(":")[2] or "build")
-    keras.utils.set_random_seed(seed % 2**32)
+    keras.utils.set_random_seed(int(stream(seed, Purpose.INITIAL_WEIGHTS).integers(2**32)))  # Keras takes 32 bits
     try:
         return build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
     except ConfigError:

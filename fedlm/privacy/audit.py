@@ -18,6 +18,7 @@ from fedlm.aggregation.exact import ExactSum
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import Source, noise_source
 from fedlm.privacy.settings import PrivacySettings
+from fedlm.rng import Purpose, Stream
 
 CONFIDENCE = 0.95
 _LARGEST = 30.0
@@ -93,7 +94,10 @@ def released_canaries(
       noise: factor on the noise (below 1: a broken mechanism, for the audit of the audit).
       source: noise bits; by default those of the settings.
     """
-    mechanism, source = build_mechanism(settings, len(inside)), source or noise_source(settings.reproducible)
+    mechanism, source = (
+        build_mechanism(settings, len(inside)),
+        source or noise_source(settings.reproducible, Stream(0, Purpose.SERVER_NOISE)),
+    )
     event = mechanism.event(1, np.zeros(0, np.uint64))
     one = ExactSum((np.zeros(1, np.int64),))  # one coordinate is all that a canary touches
     mechanism.contribute(one, (np.full(1, 1e3, np.float32),), 1, source)

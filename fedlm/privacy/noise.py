@@ -12,7 +12,6 @@ Bits are AES-256-CTR under a key that is drawn anew from the operating system fo
 """
 
 import decimal
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fedlm.rng import Stream
 from fedlm.types import IntSums
 
 Integers = npt.NDArray[np.int64]
@@ -149,9 +149,20 @@ def with_noise(sums: IntSums, std: int, source: Source) -> IntSums:
     return tuple(out)
 
 
-def noise_source(reproducible: bool, *seed: int) -> Source:
-    """Returns where noise bits come from: the operating system, or in a run marked reproducible the seed."""
+def noise_source(reproducible: bool, stream: Stream) -> Source:
+    """Returns where noise bits come from: the operating system, or in a run marked reproducible the seed.
+
+    Args:
+      reproducible: as the run is marked. Its noise then hides nothing from whoever knows the seed.
+      stream: what the bytes follow from in such a run; each call returns the next ones.
+    """
     if not reproducible:
         return os.urandom
-    start = b"fedlm noise " + b",".join(str(s).encode() for s in seed)
-    return lambda count: hashlib.shake_256(start).digest(count)
+    place = 0
+
+    def read(count: int) -> bytes:
+        nonlocal place
+        place += count
+        return stream.read(count, place - count)
+
+    return read

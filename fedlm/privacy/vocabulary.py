@@ -24,6 +24,7 @@ import numpy as np
 from fedlm.errors import ConfigError
 from fedlm.privacy.accounting import ORDERS, Release
 from fedlm.privacy.noise import Source, discrete_gaussian
+from fedlm.rng import Purpose, stream
 from fedlm.spec import Spec, parse_spec
 from fedlm.text.learned import words_of
 
@@ -195,7 +196,7 @@ def contribution(documents: Iterable[str], words: int, candidates: frozenset[str
     """
     counts = Counter(w for d in documents for w in words_of(d) if not candidates or w in candidates)
     names = sorted(counts)
-    order = np.random.default_rng(zlib.crc32("\n".join(names).encode("utf-8", "replace"))).permutation(len(names))
+    order = stream(zlib.crc32("\n".join(names).encode("utf-8", "replace")), Purpose.WORD_ORDER).permutation(len(names))
     return [names[i] for i in sorted(order, key=lambda i: -counts[names[i]])[:words]]
 
 

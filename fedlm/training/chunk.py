@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
+from fedlm.rng import Stream
 from fedlm.spec import Spec
 from fedlm.training import blocks
 from fedlm.training.batches import PreparedClient
@@ -28,24 +29,24 @@ class Shard:
 
     Attributes:
       client: its training text, prepared by the trainer.
-      seed: of its random generator, (seed, purpose, round, client).
+      stream: of its training in this round.
       weight: its whole-number weight in the sum.
     """
 
     client: PreparedClient
-    seed: Sequence[int]
+    stream: Stream
     weight: int
 
     @classmethod
-    def of(cls, trainer: LocalTrainer, documents: list[str], seed: Sequence[int]) -> Self:
+    def of(cls, trainer: LocalTrainer, documents: list[str], stream: Stream) -> Self:
         """Prepares a client's text for training, and weighs the client as the run's configuration says."""
         prepared = trainer.prepare(documents)
-        return cls(prepared, seed, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
+        return cls(prepared, stream, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
 
     @property
     def rng(self) -> np.random.Generator:
-        """A new generator of the client's seed."""
-        return np.random.default_rng(self.seed)
+        """The client's stream, from its beginning."""
+        return self.stream.generator()
 
 
 def client_weight(weighting: Spec, num_tokens: int) -> int:

@@ -13,11 +13,10 @@ from fedlm.algorithms.base import Algorithm, Arrays, ClientStates, LocalResult, 
 from fedlm.errors import ConfigError
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
+from fedlm.rng import Purpose, Stream
 from fedlm.training.chunk import Shard, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
-
-SHUFFLE = 1  # the purpose of a client's stream in a round: order of rows, dropout
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def _shard(trainer: LocalTrainer, task: CohortTask, client: CohortClient) -> Sha
     """Returns a client prepared for training; None if its text did not open."""
     if client.documents is None:
         return None
-    seed = [trainer.config.seed, SHUFFLE, task.server_round, client.pseudonym]
-    return Shard.of(trainer, client.documents, seed)
+    stream = Stream(trainer.config.seed, Purpose.TRAINING, task.server_round, client.pseudonym)
+    return Shard.of(trainer, client.documents, stream)
 
 
 def _plain(trainer: LocalTrainer, task: CohortTask, clients: Iterable[CohortClient]) -> tuple[ExactSum, TextMetrics]:

@@ -13,6 +13,7 @@ from fedlm.config import CLIENT_OPTIMIZERS, RunConfig
 from fedlm.layers.device import compiled
 from fedlm.models.catalog import model_about
 from fedlm.models.registry import build_model, save_model
+from fedlm.rng import Purpose, Stream
 from fedlm.schedules import rate_factor
 from fedlm.text.packing import PACK, RowSums, sums_by_owner
 from fedlm.training import blocks
@@ -36,7 +37,6 @@ _COMPILED = (
     "label_smoothing",
 )
 """The configuration keys that the compiled graphs depend on; the others are read at each call."""
-MASKS = 5  # the purpose of evaluation's masks, in default_rng([seed, purpose]): the same in every round
 EVAL_ROWS = 32  # rows evaluated at once; fixed, so that figures have the same bits everywhere
 
 
@@ -235,7 +235,8 @@ class LocalTrainer:
 
     def _evaluated(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
         """Returns each owner's sums over rows of `prepare`, with the same masks in every round."""
-        masked = (self._batching.with_masks(i, t, np.random.default_rng([self.config.seed, MASKS])) for i, t in owners)
+        hidden = Stream(self.config.seed, Purpose.EVALUATION_MASKS)  # begun anew for each client, in every round
+        masked = (self._batching.with_masks(i, t, hidden.generator()) for i, t in owners)
         return self.sums(masked)
 
     def _row_sums(self, inputs: Ids, targets: Ids) -> RowSums:

@@ -21,10 +21,10 @@ from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.sampling import cohort_key
 from fedlm.privacy.vocabulary import charged_before, ledger_release
+from fedlm.rng import Purpose, Stream
 from fedlm.system.files import write_atomic
 from fedlm.types import Pseudonyms, Weights
 
-_NOISE = 4  # the purpose, where noise is seeded
 _KEY_BYTES = 32
 
 
@@ -203,7 +203,7 @@ class PrivateRelease:
         """Returns the next weights before the optimizer: noise is drawn here, once per event; the denominator is public."""
         if event is None:
             raise FedLMError("A private round was not charged, so nothing of it may be released.")
-        source = noise_source(self.settings.reproducible, self._seed, _NOISE, event.round)
+        source = noise_source(self.settings.reproducible, Stream(self._seed, Purpose.SERVER_NOISE, event.round))
         noised = ExactSum(self._mechanism.release(event, total, source))
         return noised.mean(weights, self.settings.denominator)
 

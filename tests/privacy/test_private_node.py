@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from clients.node import NOISE, Node
+from clients.node import Node
 from fedlm.aggregation.base import RoundPlan
 from fedlm.aggregation.open import read_sum
 from fedlm.config import RunConfig
@@ -16,6 +16,7 @@ from fedlm.messages.fields import weights_record
 from fedlm.messages.training import TrainRequest, read_payload
 from fedlm.preparation.vault import prepare
 from fedlm.privacy.noise import noise_source, with_noise
+from fedlm.rng import Purpose, Stream
 from fedlm.training.trainer import LocalTrainer
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
@@ -87,7 +88,7 @@ def test_local_noise_is_drawn_for_each_client_and_round_and_added_to_what_centra
     std = RunConfig.checked({**PRIVATE, **local}).privacy.noise_std(0.5, sum(z.size for z in zeros))
     expected = np.frombuffer(summed(vault, **{**local, "mechanism": "gaussian"})[0], np.int64).copy()
     for client in map(int, vault.by_pseudonym()["pseudonym"]):
-        noise = with_noise(zeros, std, noise_source(True, NOISE, 3, 4, client))
+        noise = with_noise(zeros, std, noise_source(True, Stream(3, Purpose.NODE_NOISE, 4, client)))
         expected += np.concatenate([n.ravel() for n in noise])
     assert summed(vault, **local)[0] == expected.tobytes()
     assert summed(vault, 5, **local)[0] != expected.tobytes()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.layers import dense, device, fused
+from fedlm.rng import Purpose, Stream
 from fedlm.spec import Spec
 from fedlm.training.blocks import BLOCK
 from fedlm.training.chunk import Shard, _blocks, client_weight, train_chunk
@@ -26,7 +27,10 @@ SIZES = [1, 0, 40, 3, 0, 0, 9, 1, 25]  # documents of a client; most end within 
 
 
 def shards(trainer: LocalTrainer, sizes: Sequence[int] = SIZES) -> list[Shard]:
-    return [Shard(trainer.prepare([LINE[c:]] * size), [7, c], 100 * c) for c, size in enumerate(sizes)]
+    return [
+        Shard(trainer.prepare([LINE[c:]] * size), Stream(7, Purpose.TRAINING, 1, c), 100 * c)
+        for c, size in enumerate(sizes)
+    ]
 
 
 def one_by_one(
@@ -96,7 +100,10 @@ def test_blocks_hold_all_batches_of_all_clients_in_order(sizes: list[int]) -> No
     """Pieces and batches of a block are at most BLOCK, even of many clients without text; the last piece has the scale."""
     trainer = KEPT[0] if KEPT else LocalTrainer(RunConfig.checked({"model": "rnn(units=2)", "seq_len": 5}))
     KEPT[:] = [trainer]
-    clients = [Shard(trainer.prepare(["abcd"] * size), [c], c + 1) for c, size in enumerate(sizes)]
+    clients = [
+        Shard(trainer.prepare(["abcd"] * size), Stream(0, Purpose.TRAINING, 1, c), c + 1)
+        for c, size in enumerate(sizes)
+    ]
     blocks = list(_blocks(trainer, clients, 1.0))
     for block in blocks[:-1]:
         assert BLOCK in (len(block), sum(len(p.piece.inputs) for p in block))
