@@ -133,12 +133,12 @@ def test_a_listener_gets_each_round_and_a_run_goes_on(place: Path, tmp_path: Pat
 def test_prepare_tells_what_it_did(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     done = prepare(
-        "synthetic(clients=4, messages=6)", tmp_path / "v.db", scrub="patterns", progress=lambda *n: told.append(n)
+        "synthetic(clients=4, messages=20)", tmp_path / "v.db", scrub="patterns", progress=lambda *n: told.append(n)
     )
     assert (done.clients, told[-1], done.vault) == (4, (4, 4), tmp_path / "v.db")
     assert done.key_file is not None and done.key_file.stat().st_mode & 0o777 == 0o600
     assert sum(done.findings.values()) > 0 and 0 <= done.size_gini < 1 <= done.size_effective_number
-    again = prepare("synthetic(clients=4, messages=6)", tmp_path / "w.db", key=tmp_path / "k", scrub="patterns")
+    again = prepare("synthetic(clients=4, messages=20)", tmp_path / "w.db", key=tmp_path / "k", scrub="patterns")
     assert again.key_file == tmp_path / "k" and again.findings == done.findings
     with pytest.raises(VaultError, match="exists already"):
         prepare("shakespeare", tmp_path / "v.db")

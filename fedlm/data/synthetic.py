@@ -100,7 +100,7 @@ def _value(kind: str, fake: Any) -> str:
         "PERSON": lambda: fake.name() if fake.random_int(0, 1) else fake.first_name(),
         "EMAIL": fake.email,
         "PHONE": fake.phone_number,
-        "ADDRESS": lambda: fake.street_address().replace("\n", ", "),
+        "ADDRESS": lambda: fake.street_address().strip().replace("\n", ", "),
         "LOCATION": fake.city,
         "DATE": lambda: fake.date(fake.random_element(("%d %B %Y", "%Y-%m-%d", "%d/%m/%Y", "%B %d")), _UNTIL),
         "IBAN": fake.iban,

@@ -34,8 +34,8 @@ def test_options_are_read_from_the_source() -> None:
         ("os:system", r"There is no module 'os'|is no function system"),
         ("subprocess:run(args='true')", "is no function run"),
         ("tests.support.toys.toy_model", "There is no model 'tests.support.toys.toy_model'"),
-        (":build", "is no name with options"),
-        ("a:b:c", "is no name with options"),
+        (":build", "is not a name with options"),
+        ("a:b:c", "is not a name with options"),
     ],
 )
 def test_wrong_paths_are_one_sentence(spec: str, says: str) -> None:

@@ -85,7 +85,7 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
         ("tests.support.small_kms:half", "the methods create, keys"),
         ("tests.support.small_kms:short", "not 32 bytes"),
         ("keyring(servis='x')", "no key provider"),
-        ("kms(", "no name with options"),
+        ("kms(", "not a name with options"),
         ("vault", "no key provider"),
         ("env()", "does not hold a key"),
     ],
