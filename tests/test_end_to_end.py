@@ -134,7 +134,7 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 2, "is not a run's folder"),
         (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
         (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "the models are:"),
-        (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "an import path"),
+        (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "the import path"),
         (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "Invalid value for rounds"),
         (["simulate", "shakespeare", "--set", "max_clients=2", "--set", "model=lstm(units=0)"], 2, "units=0"),
         (["simulate", "shakespeare", "--init", "."], 2, "is not a run's folder"),

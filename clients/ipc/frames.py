@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from clients.ipc.shared_memory import Segment
 from fedlm.errors import VaultError
-from fedlm.messages.records import LaidArray, records_in
+from fedlm.messages.records import SharedArray, records_in
 
 _LENGTH = struct.Struct("<Q")
 _CONNECT_SECONDS = 120.0
@@ -73,7 +73,7 @@ def receive_message(
 ) -> Message | None:
     """Reads one message; None when the other side is gone, or the frame is malformed or longer than `max_bytes`.
 
-    Arrays that lie in shared memory are `LaidArray`s in the segment, under one lease.
+    Arrays that lie in shared memory are `SharedArray`s in the segment, under one lease.
     """
     # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in
     # place.
@@ -125,7 +125,7 @@ def _read_message(frame: _Frame, segment: Segment | None) -> Message:
     for array in (a for record in records for a in record.values() if not a.data):
         array.data = frame.part()
     for (record, key, array), block in zip(referred, blocks, strict=True):
-        record[key] = LaidArray(array.dtype, array.shape, array.stype, block)
+        record[key] = SharedArray(array.dtype, array.shape, array.stype, block)
     return message
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import Array
 
-from fedlm.messages.records import LaidArray
+from fedlm.messages.records import SharedArray
 
 _ALIGNMENT = 64  # bytes of a cache line; the first line holds the flags
 _REFERENCE = struct.Struct("<QQ")  # start, size
@@ -122,7 +122,7 @@ class Segment:
 
     def reference(self, array: Array) -> bytes:
         """Returns the reference of an array that lies in this segment; empty if it lies elsewhere."""
-        block = array.space if isinstance(array, LaidArray) else None
+        block = array.block if isinstance(array, SharedArray) else None
         return block.reference if isinstance(block, Block) and block.segment is self else b""
 
     # The reader's side.

@@ -261,5 +261,5 @@ def test_a_rule_that_compares_clients_gets_them_one_by_one_or_is_refused() -> No
     assert build_aggregation(Spec("open", {}), accepts_mean=False).gives_singles
     assert not build_aggregation(Spec("open", {})).gives_singles
     assert build_aggregation(Spec("per_client", {})).gives_singles
-    with pytest.raises(ConfigError, match="no aggregation 'nothing'; there are open, per_client"):
+    with pytest.raises(ConfigError, match="no aggregation 'nothing': use open, per_client"):
         build_aggregation(Spec("nothing", {}))
