@@ -1,8 +1,8 @@
-"""Takes a task's message from the SuperNode, and gives up when its content does not come.
+"""Pulls a task's message from the SuperNode, and gives up if its content does not arrive.
 
-A SuperNode that learns that a run has ended after it made the task keeps the task without the
-message's content. It does one task at a time, and Flower's own function waits minutes for content:
-the node's next run would wait behind it.
+If a run ends just after the SuperNode has created a task, the task stays without the message's
+content. The SuperNode processes one task at a time, and Flower's own function waits minutes for
+content, which would delay the node's next run.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def take_task(client: RuntimeHttpClient) -> tuple[Message, Context, str, bool]:
             content = fetch(object_id)
         except ObjectUnavailableError:
             if time.monotonic() - last > _STALLED_SECONDS:
-                raise ObjectPullError(object_id, "nothing came") from None
+                raise ObjectPullError(object_id, "no data arrived") from None
             raise
         last = time.monotonic()
         return content

@@ -1,6 +1,6 @@
 """Client sampling of a study, in place of the run's own. Every choice is by hash, as the server's is: no generator has state.
 
-A rule is a function `(population, round, size) -> pseudonyms`; its options stand in the spec string.
+A rule is a function `(population, round, size) -> pseudonyms`; its options are given in the spec string.
 """
 
 import math
@@ -50,8 +50,8 @@ Sampling = Callable[[Population, int, int], Pseudonyms]
 
 
 def available(population: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
-    """Clients of a group are available in a share of the rounds only, the others in all; the cohort comes from the available."""
-    # Each client has a probability of its own a round, independent of the sampling below: the purposes differ.
+    """Samples from the available clients: those of a group are available in a share of the rounds, all others always."""
+    # Availability and the sampling below use independent streams, because their purposes differ.
     there = (population.chance("available", server_round) < share) | ~population.of_group(group)
     return sample_cohort(population.key, server_round, population.clients[there], size)
 

@@ -90,7 +90,7 @@ def test_a_payload_that_no_chunk_can_have_sent_is_refused(spec: str) -> None:
     for name in payload.vectors:
         with pytest.raises(ValueError, match=r"wrong|no mask"):
             aggregation.check(plan(2), chunk, _without(payload, "vectors", name))
-    with pytest.raises(ValueError, match="figure is missing or invalid|figures are out of range|not a whole number"):
+    with pytest.raises(ValueError, match=r"invalid|out of range|not a whole number"):
         aggregation.check(plan(2), chunk, type(payload)(payload.vectors, {**payload.numbers, "clients": 3}))
     with pytest.raises(ValueError, match="names of its vectors"):
         aggregation.check(plan(2), chunk, type(payload)({**payload.vectors, "x": WEIGHTS}, payload.numbers))

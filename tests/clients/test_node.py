@@ -58,6 +58,6 @@ def test_weights_that_do_not_read_are_refused_with_a_sentence(
     monkeypatch.setattr(Node, "_ready", lambda self, settings: trainer)
     request = requests(ArrayRecord({"0": array}))[place]
     with pytest.raises(
-        ConfigError, match="message is malformed: the arrays (cannot be read|are not arrays of numbers)"
+        ConfigError, match=r"message is malformed: the arrays (cannot be read|are not arrays of numbers)"
     ):
         NODE.answer(Message(request.content(), 2, request.kind))

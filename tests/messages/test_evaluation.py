@@ -131,10 +131,10 @@ def test_a_wrong_field_is_malformed(kind: type[ClientFigures], content: RecordDi
 def test_weights_that_do_not_read_are_malformed(what: str, array: Array) -> None:
     for kind, whole, _ in TABLE[:3]:
         request = kind.read(m.changed(whole, "arrays", "0", array))
-        with pytest.raises(Malformed, match="cannot be read|not arrays of numbers"):
+        with pytest.raises(Malformed, match=r"cannot be read|not arrays of numbers"):
             assert request.weights
     told = ClientFigures(CLIENTS, METRICS, WEIGHTS).content()
-    with pytest.raises(Malformed, match="cannot be read|not arrays of numbers"):
+    with pytest.raises(Malformed, match=r"cannot be read|not arrays of numbers"):
         ClientFigures.read(m.changed(told, "arrays", "0", array))
     for other in (ConfigRecord(), MetricRecord()):
         with pytest.raises(Malformed, match="wrong type"):

@@ -77,7 +77,7 @@ def test_ledger_that_is_gone_is_refused_where_only_round_0_has_a_checkpoint(tmp_
     (tmp_path / "checkpoint" / "latest.safetensors").touch()
     rounds(tmp_path)
     (tmp_path / "ledger.json").unlink()
-    with pytest.raises(FedLMError, match="is gone"):
+    with pytest.raises(FedLMError, match="is missing"):
         rounds(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_cohort_key_that_is_gone_is_refused_once_a_round_was_charged(tmp_path: P
     run = rounds(tmp_path, mechanism=mechanism)  # nothing was drawn with it
     run.charge(1, run.sample(1))
     (tmp_path / "checkpoint" / "cohort.key").unlink()
-    with pytest.raises(FedLMError, match="is gone"):
+    with pytest.raises(FedLMError, match="is missing"):
         rounds(tmp_path, mechanism=mechanism)
 
 
