@@ -127,11 +127,29 @@ class PrivacySettings:
           ConfigError: one sentence that says what to change.
         """
         if not self.on:
-            names = ("clip_norm", "noise_multiplier", "sampling_rate", "epsilon_budget", "noise_cohort_size")
-            unused = [n for n in names if getattr(self, n)]
-            what = f"without a mechanism, {', '.join(unused)} would have no effect: set mechanism (docs/differential-privacy.md)"
-            _refuse(bool(unused), what)
+            self._check_unused()
             return
+        self._check_numbers()
+        self._check_weighting()
+        _refuse(
+            not accepts_mean,
+            "differential privacy needs a strategy that uses only the cohort's mean, such as FedAvg or FedAdam",
+        )
+        smaller = 0 < self.noise_cohort_size < self.cohort_size
+        _refuse(smaller, "noise_cohort_size must be at least cohort_size")
+        local = self.simulated and self.traits.node_noise  # nodes add the noise of one client, whatever the cohort
+        _refuse(local, f"noise_cohort_size has no effect with mechanism={self.mechanism.name}: leave it 0")
+
+    def _check_unused(self) -> None:
+        names = ("clip_norm", "noise_multiplier", "sampling_rate", "epsilon_budget", "noise_cohort_size")
+        unused = [n for n in names if getattr(self, n)]
+        what = ", ".join(unused)
+        _refuse(
+            bool(unused),
+            f"without a mechanism, {what} would have no effect: set mechanism (docs/differential-privacy.md)",
+        )
+
+    def _check_numbers(self) -> None:
         name = self.mechanism.name
         numbers = all(type(v) in (int, float) and math.isfinite(v) for v in self.mechanism.options.values())
         _refuse(not numbers, f"the options of mechanism {name!r} must be finite numbers")
@@ -141,24 +159,16 @@ class PrivacySettings:
         finite = all(map(math.isfinite, (self.clip_norm, self.noise_multiplier, self.population_weight)))
         _refuse(not finite, "clip_norm, noise_multiplier and population_weight must be finite")
         _refuse(self.noise_multiplier > MAX_MULTIPLIER, f"noise_multiplier must be at most {MAX_MULTIPLIER:g}")
-        plain = self.weighting.name == "tokens"
+
+    def _check_weighting(self) -> None:
+        # The sensitivity is proportional to the largest weight, so weights must have a public bound.
         _refuse(
-            plain, "token weights are unbounded: with differential privacy, use weighting=uniform or capped(tokens=N)"
+            self.weighting.name == "tokens",
+            "token weights are unbounded: with differential privacy, use weighting=uniform or capped(tokens=N)",
         )
-        weighted = self.weighting.name == "capped" and self.population_weight <= 0
         _refuse(
-            weighted,
+            self.weighting.name == "capped" and self.population_weight <= 0,
             "with differential privacy, capped weights need population_weight, a public estimate of their total",
-        )
-        _refuse(
-            not accepts_mean,
-            "differential privacy needs a strategy that uses only the cohort's mean, such as FedAvg or FedAdam",
-        )
-        smaller = 0 < self.noise_cohort_size < self.cohort_size
-        _refuse(smaller, "noise_cohort_size must be at least cohort_size")
-        _refuse(
-            self.simulated and self.traits.node_noise,
-            f"noise_cohort_size has no effect with mechanism={name}: leave it 0",
         )
 
     def check_clip_norm(self, clip_norm: float) -> None:
