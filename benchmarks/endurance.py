@@ -2,7 +2,7 @@
 
     python -m benchmarks.endurance [--rounds 500] [--workers 2]
 
-Prints megabytes a round, by least squares after the first 50 rounds.
+Prints megabytes per round, by least squares after the first 50 rounds.
 """
 
 import argparse

@@ -51,7 +51,7 @@ def round_report(system: str, seconds: Sequence[float], clients: int, tokens: in
 
 
 def gemm_rate(size: int = 1024, seconds: float = 1.0) -> float:
-    """Returns the best rate of float32 matrix products in this process, in operations a second."""
+    """Returns the best rate of float32 matrix products in this process, in operations per second."""
     a = np.random.default_rng(0).random((size, size), np.float32)
     out, best, end = np.empty_like(a), float("inf"), time.monotonic() + seconds
     while time.monotonic() < end:
@@ -62,7 +62,7 @@ def gemm_rate(size: int = 1024, seconds: float = 1.0) -> float:
 
 
 def machine_rate(processes: int) -> float:
-    """Returns the rate of so many processes of one thread together, in operations a second."""
+    """Returns the rate of so many processes of one thread together, in operations per second."""
     command = [sys.executable, "-c", "from benchmarks.measure import gemm_rate; print(gemm_rate())"]
     env = {**os.environ, **ONE_THREAD}
     running = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(processes)]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.population [--clients 1000 1000000] [--rounds 30]
 
-Writes a .jsonl with two short messages a client, prepares it (peak memory is reported), and trains rounds of 10 clients.
+Writes a .jsonl with two short messages per client, prepares it (peak memory is reported), and trains rounds of 10 clients.
 """
 
 import argparse

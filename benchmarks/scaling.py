@@ -33,7 +33,7 @@ class Run:
 
     @property
     def rate(self) -> float:
-        """Tokens a second."""
+        """Tokens per second."""
         return statistics.median(n / s for n, s in zip(self.tokens, self.seconds, strict=True))
 
 

@@ -11,7 +11,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-"
 VOCAB, EMBEDDING, UNITS, LAYERS = 90, 8, 256, 2
 LEARNING_RATE = 0.1
 ROUNDS = {1: 22, 10: 6}
-"""Rounds by batches a client; the first two are warm-up and not counted."""
+"""The number of rounds, by batches per client; the first two are warm-up and not counted."""
 WARM_UP = 2
 TEXT_LEN = SEQ_LEN - 1  # with the end symbol it fills one row
 

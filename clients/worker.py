@@ -1,7 +1,7 @@
 """The long-lived process that trains: it keeps the compiled model, the key, the open vault and the node's policy.
 
     --channel FD...   local engine: one vault, over an inherited socket, until the server closes it      serve
-    --control FD      study: one vault after another, each over a channel of its own                    serve_in_turn
+    --control FD      study: one vault after another, each over its own channel                         serve_in_turn
     --socket PATH     deployment: one message per connection to a Unix socket, under the owner's policy  listen
 
 Vault, key and policy come from the process's own arguments; the server never names a path on a node.
@@ -38,7 +38,7 @@ def serve(channel: "WorkerChannel", args: argparse.Namespace) -> None:
     from clients.node import Node
 
     def reply() -> "Message | None":
-        # A function of its own: the request must go out of scope before the reply is sent, or its lease stays held.
+        # A separate function: the request must go out of scope before the reply is sent, or its lease stays held.
         message = channel.receive()
         return None if message is None else _run_app(message)
 

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line. The imports take a quarter of a second, in which Ctrl-C must end in a sentence too."""
+    """Runs the command line. The imports take a quarter of a second, during which Ctrl-C must also produce a sentence."""
     try:
         from fedlm.cli.main import main as run
     except KeyboardInterrupt:

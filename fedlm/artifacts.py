@@ -38,10 +38,12 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         content = (folder / name).read_bytes()
         decoded = content.decode()
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"There is no vocabulary file {folder / name}; make one with `fedlm vocabulary`.") from None
+        raise ConfigError(f"There is no vocabulary file {folder / name}: make one with `fedlm vocabulary`.") from None
     digest = hashlib.sha256(content).hexdigest()
     if spec.options.get("sha256", digest) != digest:
-        raise ConfigError(f"The vocabulary file {folder / name} is not the one that this run was made with.")
+        raise ConfigError(
+            f"The vocabulary file {folder / name} is not the one that this run was made with: restore it."
+        )
     kept = f"{spec.name}(file={VOCABULARY_FILE!r}, sha256={digest!r})"  # as in the run's folder
     vocabulary(kept, decoded)
     return {**values, "vocabulary_text": decoded, "vocabulary": kept}
@@ -50,7 +52,7 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Returns a configuration's values with the hash of its model's preset, if it is a pretrained one.
 
-    Where the values give the hash already, a coordinator needs no preset of its own: nodes check
+    If the values contain the hash, a coordinator needs no copy of the preset: nodes check
     theirs.
 
     Args:

@@ -39,7 +39,7 @@ def check_optimizer(text: str) -> None:
     """
     spec = parse_spec(text)
     if spec.name not in CLIENT_OPTIMIZERS:
-        raise ConfigError(f"There is no client optimizer {spec.name!r}; use {', '.join(CLIENT_OPTIMIZERS)}.")
+        raise ConfigError(f"There is no client optimizer {spec.name!r}: use {', '.join(CLIENT_OPTIMIZERS)}.")
     known = CLIENT_OPTIMIZERS[spec.name]
     for name, number in spec.options.items():
         if name not in known:
@@ -88,8 +88,8 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if new in found:
             raise ConfigError(f"{old} is the old name of {new}: give {new} only.")
         found[new] = found.pop(old)
-        told = f"The configuration key {old} is now called {new}; the next version will not accept {old}."
-        warnings.warn(told, FedLMWarning, stacklevel=2)
+        sentence = f"The configuration key {old} is now called {new}; the next version will not accept {old}."
+        warnings.warn(sentence, FedLMWarning, stacklevel=2)
     return found
 
 

@@ -57,7 +57,7 @@ def _parsed(spec: str) -> tuple[str, dict[str, float]]:
     """Returns a schedule's name and all its options."""
     parsed = parse_spec(spec)
     if parsed.name not in _DEFAULTS:
-        raise ConfigError(f"There is no schedule {parsed.name!r}; the schedules are: {', '.join(_DEFAULTS)}.")
+        raise ConfigError(f"There is no schedule {parsed.name!r}: use {', '.join(_DEFAULTS)}.")
     known = {**_DEFAULTS[parsed.name], "warmup": 0}
     for name, value in parsed.options.items():
         if name not in known:

@@ -41,7 +41,7 @@ def study(options: Options) -> Study:
         settings={
             "scrub": "full" if options.corpus else "none",
             **SMALL,
-            "drift": True,  # a second exact sum a round, for the cosine of updates to their mean
+            "drift": True,  # a second exact sum per round, for the cosine of the updates to their mean
             "rounds": rounds,
             "eval_every": rounds,
         },

@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
 def run_deployed(engine: NetworkEngine, out: Path, run_id: int) -> None:
     """Runs or resumes a deployment's run, under a lock that allows one process per folder.
 
-    The last file that it writes tells the result: `model.keras`, or `error.json` with an exit code and a sentence.
+    The last file that it writes is the result: `model.keras`, or `error.json` with an exit code and a sentence.
     """
     folder = RunFolder.open(out)
     problem = f"Another ServerApp is running in {out}: stop it first."

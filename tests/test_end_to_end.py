@@ -130,7 +130,7 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["simulate", "nouser.jsonl"], 3, "'user'"),
         (["simulate", "one.jsonl"], 3, "one client only"),
         (["simulate", "shakespeare", "--set", "roundz=3"], 2, "roundz"),
-        (["simulate", "shakespeare", "--out", "."], 2, "is there already"),
+        (["simulate", "shakespeare", "--out", "."], 2, "exists already"),
         (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 2, "is not a run's folder"),
         (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
         (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "There is no model"),

@@ -50,7 +50,7 @@ class NodeFolder:
         host_and_port(self.superlink)
         for name in _FILES:
             if not (path / name).is_file():
-                raise ConfigError(f"The node's folder {path} is incomplete: restore {name}.")
+                raise ConfigError(f"The node's folder {path} is incomplete: {name} is missing; restore it.")
         if not is_private(path / "node.key"):
             raise VaultError(f"Other users may read the node's key {path / 'node.key'}: run chmod 600 on it.")
         self._check_keys()

@@ -92,7 +92,7 @@ class Run:
 
     @property
     def metrics(self) -> "pandas.DataFrame":
-        """A row a round; empty cells in rounds without an evaluation.
+        """One row per round; empty cells in rounds without an evaluation.
 
         Columns: `round`, `cohort` (clients), `failed` (clients), `tokens` (training targets), `seconds`, `train_loss`
         (nats per token); of the held-out text `loss` (nats per token), `accuracy`, `perplexity`, `bits_per_char`,

@@ -37,12 +37,12 @@ class Metric:
     """A figure of a run.
 
     Attributes:
-      name: its key in study.json and results.parquet. A name that ends with a colon stands for a family: `group:` has one
+      name: its key in study.json and results.parquet. A name that ends with a colon denotes a family: `group:` has one
         metric for each group, and `{}` in the label is replaced by the group's name.
       label: what tables and axes call it.
       unit: of its values; empty for a pure number.
       better: which values are better.
-      describes_data: it is known before training, so it stands in the table of the data.
+      describes_data: it is known before training, so it is in the table of the data.
     """
 
     name: str
@@ -88,7 +88,7 @@ def bits_per_character(sums: TextMetrics) -> float:
 
 
 def no_model(texts: Sequence[str]) -> Sequence[TextMetrics]:
-    """Stands for the model of a run whose measures score no text.
+    """Takes the place of the model in a run whose measures score no text.
 
     Raises:
       ValueError: always.
@@ -102,7 +102,7 @@ class RunEvidence:
 
     Attributes:
       clients: those with held-out text, in the order of their pseudonyms.
-      minority: the group whose figures stand by themselves; empty without groups.
+      minority: the group that is also reported separately; empty without groups.
       rounds: the lines of metrics.jsonl.
       weights: of the final model.
       seed: of the run.

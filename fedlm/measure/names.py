@@ -99,7 +99,7 @@ def name_swap(names: NameSet, score: Continue) -> NameSwap:
 
     Args:
       names: templates and couples.
-      score: sums over each rest after what stands before it.
+      score: sums over each rest, given the text before it.
     """
     texts = [_parted(t, name) for couple in names.couples for name in couple for t in names.templates]
     figures = score(texts)

@@ -152,7 +152,7 @@ def _located(name: str) -> tuple[Path, str]:
         found = None
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise ConfigError(
-            f"There is no module {module!r} for the model {name!r}; Python must find it where fedlm runs."
+            f"There is no module {module!r} for the model {name!r}: install it where fedlm runs, or add it to PYTHONPATH."
         )
     return Path(found.origin), function
 

@@ -88,7 +88,7 @@ class Analyzer:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether a finding is no part of a longer word or number: half an IBAN may pass another country's checksum."""
+    """Whether a finding is not part of a longer word or number: half an IBAN may pass another country's checksum."""
     return not (text[start - 1 : start].isalnum() and text[start].isalnum()) and not (
         text[end : end + 1].isalnum() and text[end - 1].isalnum()
     )

@@ -20,7 +20,7 @@ PRIVATE = 0o600
 
 def is_private(file: Path | int) -> bool:
     """Returns whether only its owner may read or write a file, named by its path or an open descriptor."""
-    return not stat.S_IMODE(os.stat(file).st_mode) & 0o077  # noqa: PTH116 - a descriptor is no Path
+    return not stat.S_IMODE(os.stat(file).st_mode) & 0o077  # noqa: PTH116 - a descriptor is not a Path
 
 
 def create_private(path: Path, content: str | bytes = b"") -> None:

@@ -12,7 +12,7 @@ def keep_memory() -> None:
 
     By default glibc returns arrays of a few megabytes to the system, and each of their pages costs
     a fault when the next round takes them again: 5,000 a round and process. Other C libraries have
-    their own ways and are left alone.
+    their own ways and are not changed.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -48,7 +48,7 @@ def start(
     piped: bool = False,
     dies_with_parent: bool = False,
 ) -> Process:
-    """Starts a process in a session of its own, so that Ctrl-C at a terminal reaches its parent only.
+    """Starts a process in a new session, so that Ctrl-C at a terminal reaches its parent only.
 
     Args:
       command: its words, see `module_command`.
@@ -74,7 +74,7 @@ def start(
 
 
 def end(process: Process, seconds: float) -> int | None:
-    """Waits for a process that was told to end; returns its exit code, or None if it took longer and was killed."""
+    """Waits for a process that was asked to stop; returns its exit code, or None if it took longer and was killed."""
     try:
         return process.wait(max(seconds, 0.0))
     except subprocess.TimeoutExpired:
@@ -125,7 +125,7 @@ class Child:
             return log.read().decode("utf-8", "replace")
 
     def watch(self) -> None:
-        """Starts it if it does not run; at most once a second."""
+        """Starts the process if it is not running; at most once per second."""
         if self.alive or time.monotonic() - self._started < _RESTART_SECONDS:
             return
         if self._before is not None:

@@ -32,7 +32,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
 
 
 def in_groups(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
-    """Yields the items in order, in lists whose sizes add up to at most `limit`; a larger item stands alone.
+    """Yields the items in order, in lists whose sizes add up to at most `limit`; a larger item forms a list by itself.
 
     >>> list(in_groups(["a", "bb", "cccc", "d"], len, 3))
     [['a', 'bb'], ['cccc'], ['d']]

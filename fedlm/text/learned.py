@@ -44,7 +44,7 @@ class WordVocabulary(Vocabulary):
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters each id stands for, as a target (size,)."""
+        """The number of characters per id when it is a target, (size,)."""
         lengths = np.array([len(s) for s in self.symbols], np.int64)
         lengths[UNKNOWN] = 1
         return lengths
@@ -99,7 +99,7 @@ def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
       text: content of the file.
 
     Raises:
-      ConfigError: the content is no vocabulary of that kind.
+      ConfigError: the content is not a vocabulary of that kind.
     """
     wrong = ConfigError(f"The vocabulary {name!r} is not a file that `fedlm vocabulary --kind {kind}` has written.")
     try:

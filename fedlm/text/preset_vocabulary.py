@@ -123,7 +123,7 @@ class WordPieces(PieceVocabulary):
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters each id stands for, (size,) int64; spaces count as none, unknown words as one."""
+        """The number of characters per id, (size,) int64; spaces count as none, unknown words as one."""
         lengths = np.array([len(s.removeprefix("##")) for s in self.symbols], np.int64)
         lengths[UNKNOWN] = 1
         return lengths

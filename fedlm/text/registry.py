@@ -15,7 +15,7 @@ def vocabulary(spec: str, text: str = "") -> Vocabulary:
       text: content of the file of a learned one; this function opens no file.
 
     Raises:
-      ConfigError: there is no such vocabulary, or the content is no vocabulary.
+      ConfigError: there is no such vocabulary, or the content is not a vocabulary.
 
     >>> vocabulary("chars").size, vocabulary("chars(placeholders=0)").size, vocabulary("bytes").size
     (128, 90, 260)

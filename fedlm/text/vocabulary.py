@@ -80,7 +80,7 @@ _TABLES: dict[tuple[str, ...], Ids] = {}
 
 
 def _lookup(symbols: tuple[str, ...]) -> Ids:
-    """Returns the id of each code point up to the last placeholder; one place more stands for all others."""
+    """Returns the id of each code point up to the last placeholder; one more entry is for all other code points."""
     if symbols not in _TABLES:
         table = np.full(PLACEHOLDER_BASE + PLACEHOLDERS + 1, UNKNOWN, np.int32)
         for index, symbol in enumerate(symbols):

@@ -3,7 +3,7 @@
   documents -> ids -> rows (rows, seq_len) -> [an epoch's order, masks] -> batches (batches, batch,
   seq_len)
 
-Rows are cut once a message and client (`Batching.prepare`); order and masks are drawn anew in every
+Rows are cut once a message and client (`Batching.prepare`); order and masks are sampled again in every
 epoch.
 """
 

@@ -95,7 +95,7 @@ class Block(NamedTuple):
     scales: tf.Tensor  # (BLOCK,) float64
     squared_limits: tf.Tensor  # (BLOCK,) float64
     seeds: tf.Tensor  # (BLOCK, generators, 2) int32
-    first: tf.Tensor  # () bool, the sum begins anew
+    first: tf.Tensor  # () bool, the sum starts from zero
     rate: tf.Tensor  # () float32, learning rate
     mu: tf.Tensor  # () float32, FedProx' mu
 

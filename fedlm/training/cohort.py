@@ -26,7 +26,7 @@ class CohortTask:
     Attributes:
       server_round: the round, from 1.
       weights: the global weights.
-      cohort: clients drawn in the whole round; it bounds each contribution.
+      cohort: the number of clients sampled in the round; it bounds each contribution.
       broadcast: the public numbers that the mechanism's server half sent to all nodes.
       proximal_mu: FedProx' mu, if not the configuration's.
       vectors: what the algorithm's server half sent beside the weights.

@@ -68,7 +68,7 @@ class TrainingProgram:
         Args:
           start: the global weights w, in Keras order.
           pieces: at most BLOCK, with at most BLOCK batches together.
-          first: the sum begins anew.
+          first: the sum starts from zero.
           rate: learning rate.
           mu: FedProx' mu; 0 leaves its term out.
         """
@@ -93,7 +93,7 @@ class TrainingProgram:
             weights = [tf.TensorSpec(v.shape, v.dtype) for v in self._step.variables]
             signature = Block.signature(self._step.shape, len(self._step.seeds))
             graph = compiled(train, [weights, signature])
-            self._graphs[proximal] = graph.get_concrete_function()  # looking it up anew costs 0.7 ms a call
+            self._graphs[proximal] = graph.get_concrete_function()  # looking it up costs 0.7 ms per call
         found: Callable[..., tuple[list[tf.Tensor], Figures]] = self._graphs[proximal]
         return found
 

@@ -74,7 +74,7 @@ class LocalTrainer:
         self._eval_graph = compiled(self._eval_rows, [rows, rows])
 
     def take_over(self, config: RunConfig) -> bool:
-        """Takes another configuration without compiling anew; False if its graphs would be others.
+        """Adopts another configuration without compiling again; False if its graphs would differ.
 
         The weights become the initial ones of its seed, as in a new trainer.
         """
@@ -235,7 +235,7 @@ class LocalTrainer:
 
     def _evaluated(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:
         """Returns each owner's sums over rows of `prepare`, with the same masks in every round."""
-        hidden = Stream(self.config.seed, Purpose.EVALUATION_MASKS)  # begun anew for each client, in every round
+        hidden = Stream(self.config.seed, Purpose.EVALUATION_MASKS)  # restarted for each client, in every round
         masked = (self._batching.with_masks(i, t, hidden.generator()) for i, t in owners)
         return self.sums(masked)
 

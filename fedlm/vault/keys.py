@@ -63,7 +63,7 @@ class KeySource:
         """Returns the provider.
 
         Raises:
-          ConfigError: none is named, or what is named is no provider.
+          ConfigError: no provider is named, or the named object is not one.
         """
         if self.provider is not None:
             return _named_provider(self.provider)
@@ -101,7 +101,7 @@ def _own_provider(spec: str) -> KeyProvider:
     made = make() if callable(make) else None
     if not isinstance(made, KeyProvider):
         raise ConfigError(
-            f"{spec!r} is no key provider: it has to be callable without arguments and return an object with the methods "
+            f"{spec!r} is not a key provider: it must be callable without arguments and return an object with the methods "
             "create, keys, propose, settle and epoch."
         )
     return made

@@ -106,7 +106,7 @@ def pseudonym(key: bytes, name: str) -> int:
     return int.from_bytes(hmac.digest(key, name.encode("utf-8", "replace"), "sha256")[:8], "little")
 
 
-_WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so in a large vault each client touches pages of its own
+_WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so in a large vault each client touches different pages
 
 
 def connect(path: Path, *, writing: bool = False) -> sqlite3.Connection:
@@ -183,7 +183,7 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
     """Opens the root and the inner keys with one of the provider's keys.
 
     Raises:
-      VaultError: this is no vault, it has a newer format, another key, or damage, or it is an older
+      VaultError: this is not a vault, it has a newer format, another key, or damage, or it is an older
         copy put back.
     """
     try:

@@ -32,7 +32,7 @@ def load_scenario(name: str) -> ModuleType:
         return _load_file(Path(name))
     if name not in scenario_names():
         known = ", ".join(scenario_names())
-        raise ConfigError(f"There is no study {name!r}; name a FILE.py of your own, or one of: {known}.")
+        raise ConfigError(f"There is no study {name!r}: name your own FILE.py, or one of: {known}.")
     return import_module(f"scenarios.{name}")
 
 

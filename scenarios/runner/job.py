@@ -60,7 +60,7 @@ def make_job(study: Design, case: Case, seed: int, workers: int) -> Job:
 def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict[str, object]:
     """Returns what makes a run this one. The key names stay, so that results of earlier versions are recognised.
 
-    Defaults are left out: a configuration key that a later version adds does not make a finished run another one.
+    Defaults are omitted, so that a configuration key of a later version does not invalidate finished runs.
     """
     settings = config.model_dump(exclude_defaults=True)
     own = [source for measure in study.measures if (source := _own_source(measure))]

@@ -51,7 +51,7 @@ class RunRecord:
         """Returns what `to_json` was given, also that of the version before.
 
         Raises:
-          KeyError, TypeError: the content is no result of a run.
+          KeyError, TypeError: the content is not the result of a run.
         """
         rows = content["clients"]
         if any(old in row for row in rows for old in _RENAMED):

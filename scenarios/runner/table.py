@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The metrics of a case; metrics that none of its runs has are left out.
+    """The metrics of a case; metrics that none of its runs has are omitted.
 
     Attributes:
       control: it is what others are compared with.

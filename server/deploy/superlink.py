@@ -18,7 +18,7 @@ def patient_pragmas() -> tuple[tuple[str, str], ...]:
 
 def main() -> None:
     """Runs the SuperLink that the command line describes."""
-    setattr(sql_mixin, "SQLITE_PRAGMAS", patient_pragmas())  # noqa: B010 - private to Flower, with a type of its own
+    setattr(sql_mixin, "SQLITE_PRAGMAS", patient_pragmas())  # noqa: B010 - private to Flower, with its own type
     flower_superlink()
 
 

@@ -52,7 +52,7 @@ class RunFolder:
         """Opens the folder of an earlier run; `forgetting` also opens a run whose deletion was interrupted.
 
         Raises:
-          ConfigError: this is no run's folder, or files of it still depend on a client that is
+          ConfigError: this is not a run's folder, or files of it still depend on a client that is
             being forgotten.
         """
         if not (path / "config.toml").is_file():

@@ -82,10 +82,10 @@ def test_a_payload_that_no_chunk_can_have_sent_is_refused(spec: str) -> None:
     assert payload is not None
     aggregation.check(plan(2), chunk, payload)
     for name in payload.numbers:
-        with pytest.raises(ValueError, match="wrong"):
+        with pytest.raises(ValueError, match=r"wrong|invalid|out of range|not a whole number"):
             aggregation.check(plan(2), chunk, _without(payload, "numbers", name))
         for bad in (-1, float("nan"), float("inf"), 0.5) if name != "loss-sum" else (float("nan"), float("-inf")):
-            with pytest.raises(ValueError, match="wrong"):
+            with pytest.raises(ValueError, match=r"wrong|invalid|out of range|not a whole number"):
                 aggregation.check(plan(2), chunk, type(payload)(payload.vectors, {**payload.numbers, name: bad}))
     for name in payload.vectors:
         with pytest.raises(ValueError, match=r"wrong|no mask"):

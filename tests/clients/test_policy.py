@@ -118,7 +118,7 @@ def test_the_norm_has_the_owners_bound_whoever_moves_it() -> None:
     policy, settings = Policy(largest_norm=0.02), {**PRIVATE, "mechanism": "adaptive"}
     policy.check(message("train", told={"clip-norm": 0.02}, **settings))
     for told in (0.03, float("inf"), float("nan")):
-        with pytest.raises(ConfigError, match=r"clipping to 0\.02 at most"):
+        with pytest.raises(ConfigError, match=r"clip norm of at most 0\.02"):
             policy.check(message("train", told={"clip-norm": told}, **settings))
 
 
@@ -132,7 +132,7 @@ def test_the_nodes_own_noise_has_the_owners_floor() -> None:
 
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
 def test_a_small_cohort_is_refused(kind: str) -> None:
-    with pytest.raises(ConfigError, match="at least 3 different clients"):
+    with pytest.raises(ConfigError, match="at least 3 clients per message"):
         Policy(smallest_cohort=3).check(message(kind))
 
 

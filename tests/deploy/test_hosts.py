@@ -118,7 +118,7 @@ def test_a_damaged_key_or_certificate_is_named(node: Path, name: str) -> None:
 
 def test_a_damaged_coordinator_is_named(folder: Path) -> None:
     (folder / "server" / "server.pem").write_text("garbage")
-    assert "server.pem is no certificate" in refused("server", folder)
+    assert "server.pem is not a certificate" in refused("server", folder)
     (folder / "server" / "ca.key").write_text("garbage")
     assert "damaged" in refused("server", folder, "--renew", "--host", "a.example.org")
 
@@ -176,7 +176,7 @@ def test_a_node_of_version_0_1_still_opens(node: Path) -> None:
 def test_a_new_node_is_checked_before_anything_is_made(folder: Path, tmp_path: Path) -> None:
     words = ["node", tmp_path / "n", "--corpus", "shakespeare", "--prepare-only"]
     assert "HOST:PORT" in refused(*words, "--superlink", "localhost", "--ca", folder / "server" / "ca.pem")
-    assert "is no certificate" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
+    assert "is not a certificate" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
     assert "Invalid value for smallest_cohort: 0 is below 1" in refused(
         *words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.pem", "--smallest-cohort", 0
     )
@@ -187,8 +187,8 @@ def test_a_coordinator_that_is_there_keeps_what_it_was_made_with(folder: Path) -
     assert "server.toml" in refused("server", folder, "--port", 1)
     assert "server.toml" in refused("server", folder, "--bind", "0.0.0.1")
     assert "not for other.example.org" in refused("server", folder, "--host", "other.example.org")
-    assert "is no deployment" in refused("add", folder / "server", folder / "x.pub")
-    assert "is no deployment" in refused("status", folder / "nothing")
+    assert "is not a deployment" in refused("add", folder / "server", folder / "x.pub")
+    assert "is not a deployment" in refused("status", folder / "nothing")
     (folder / "server" / "server.key").chmod(0o644)
     assert "chmod 600" in refused("status", folder)
     (folder / "server" / "server.key").unlink()

@@ -145,7 +145,7 @@ def test_the_worker_refuses_what_its_policy_does_not_allow_and_says_why(place: P
     greedy = call_worker(path, request([1], local_epochs=9))
     assert (greedy.error.code, "allows 5 local epochs" in greedy.error.reason) == (2, True)
     nobody = call_worker(path, request([]))
-    assert "at least 1 different clients" in nobody.error.reason
+    assert "at least 1 clients per message" in nobody.error.reason
     with socket.socket(socket.AF_UNIX) as channel:
         with unix_path(path) as name:
             channel.connect(name)

@@ -32,7 +32,7 @@ def run(
 
 
 def _show(line: dict[str, Any]) -> None:
-    """Shows a round; under differential privacy nothing but epsilon may be shown."""
+    """Prints a round; under differential privacy, only epsilon may be shown."""
     if line.get("epsilon", False) is not False:  # None is an epsilon without bound
         typer.echo(f"round {line['round']}: epsilon {'unbounded' if line['epsilon'] is None else line['epsilon']}")
         return

@@ -13,7 +13,7 @@ class PrivacyGroup(TyperGroup):
     """`fedlm privacy RUN` is `fedlm privacy show RUN`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Takes a first word that is no command for a run's folder."""
+        """Treats a first word that is not a command as a run's folder."""
         if args and args[0] not in self.commands:
             args = ["show", *args]
         return super().resolve_command(ctx, args)

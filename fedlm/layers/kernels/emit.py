@@ -113,7 +113,7 @@ class Emitter:
         self.build.call(self._intrinsic(name, ir.VoidType(), kinds), [value, place, INT32(4), mask])
 
     def prefetch(self, place: Value, *, write: bool = False) -> None:
-        """Asks for the cache line of a place that is soon read or written; a place outside of an array does no harm."""
+        """Prefetches the cache line of an address that is soon read or written; addresses outside an array are harmless."""
         # the last two arguments: keep it in all caches (3), data and not code (1)
         fetch = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, INT32, INT32, INT32])
         self.build.call(fetch, [place, INT32(int(write)), INT32(3), INT32(1)])
@@ -147,7 +147,7 @@ class Emitter:
 
 
 def kernel(width: int, outputs: int, inputs: int) -> tuple[Emitter, list[Value]]:
-    """Begins a kernel, in a module of its own.
+    """Begins a kernel, in a separate module.
 
     XLA calls `kernel(out, in, opaque, opaque_size, status)`: `in` is a list of the inputs'
     addresses, `out` likewise of the outputs', but the address itself where there is one output. The

@@ -29,7 +29,7 @@ _LOW, _HIGH = -87.0, 18.0
 # ln 2 in two parts, of which the first has 9 bits: n times it is exact, so that r loses no digits.
 _LN2_HIGH = 0.693359375
 _LN2_LOW = math.log(2) - _LN2_HIGH
-# y + 1.5 * 2**23 rounds y to a whole number, which then stands in the lowest bits of the sum:
+# y + 1.5 * 2**23 rounds y to a whole number, which is then in the lowest bits of the sum:
 # float32's numbers in [2**23, 2**24) are the whole ones.
 _WHOLE = 1.5 * 2.0**23
 _EXPONENT = 23  # bits of a float32's fraction; its exponent lies above them

@@ -2,7 +2,7 @@
 
 "From: Jane Doe" makes "jane said" further down certain, where nothing else identifies a name. The parts of an e-mail
 address count as names too, if they are in a name list. Names that are usually words ("will", "hope") are ignored, and a
-word that is no given name must be capitalised: many surnames are words ("brown").
+word that is not a given name must be capitalised: many surnames are words ("brown").
 """
 
 import re

@@ -63,7 +63,7 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
     request = TrainRequest(settings, 1, np.ones(2, np.uint64), 2, weights_record(()))
     take_identity()
     vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
-    with closing(vault), pytest.raises(CohortError, match="two sums"):
+    with closing(vault), pytest.raises(CohortError, match="second sum"):
         Node(vault, tells_counts=False).answer(Message(request.content(), 2, request.kind))
     with pytest.raises(ConfigError, match="drift is not covered by noise"):
         RunConfig.checked(
