@@ -136,7 +136,7 @@ def test_forgotten_clients_row_put_back_is_not_read_and_is_named(tmp_path: Path)
     opened = Vault(vault, source)
     assert opened.strangers() == 1 and opened.verify() == []
     assert opened.pseudonym("b") not in set(map(int, opened.pseudonyms))
-    with pytest.raises(VaultError, match="replaced by an older copy"):
+    with pytest.raises(VaultError, match="was restored"):
         forget(vault, source, "b")
 
 

@@ -77,13 +77,13 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("tests.support.small_kms:nothing", "does not load"),
-        ("no_such_module:service", "does not load"),
-        (":service", "does not load"),
-        ("tests.support.small_kms:", "does not load"),
+        ("tests.support.small_kms:nothing", "cannot be loaded"),
+        ("no_such_module:service", "cannot be loaded"),
+        (":service", "cannot be loaded"),
+        ("tests.support.small_kms:", "cannot be loaded"),
         ("tests.support.small_kms:NOT_CALLABLE", "callable without arguments"),
         ("tests.support.small_kms:half", "the methods create, keys"),
-        ("tests.support.small_kms:short", "not 32 bytes"),
+        ("tests.support.small_kms:short", "does not have 32 bytes"),
         ("keyring(servis='x')", "no key provider"),
         ("kms(", "not a name with options"),
         ("vault", "no key provider"),
@@ -115,7 +115,7 @@ def test_no_key_named_and_no_key_file(tmp_path: Path) -> None:
             file.write_text(json.dumps({"fedlm-key": 1, "vaults": {"00": json.loads(text)}}) if "{" in text else text)
         with pytest.raises(VaultError, match="is missing" if text is None else "is not a key file"):
             Vault(vault, KeySource(file))
-    with pytest.raises(VaultError, match="does not open: Is a directory"):
+    with pytest.raises(VaultError, match="cannot be opened: Is a directory"):
         Vault(vault, KeySource(tmp_path))
     with pytest.raises(VaultError, match="never overwritten"):
         create_key_file(tmp_path / "v.key")
