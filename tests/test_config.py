@@ -52,7 +52,7 @@ def test_numbers_that_are_none_are_refused(value: str) -> None:
         ("delta=1", "Invalid value for delta: '1' is not below 1.0."),
         ("weighting=mine", "Invalid value for weighting: 'mine' is none of tokens, uniform and capped(tokens=N)."),
         ("weighting=capped(tokens=3, x=1)", "Invalid value for weighting"),
-        ("client_optimizer=rmsprop", "There is no client optimizer 'rmsprop'; use sgd, adam, adagrad."),
+        ("client_optimizer=rmsprop", "There is no client optimizer 'rmsprop': use sgd, adam, adagrad."),
         ("client_optimizer=sgd(rate=1)", "sgd has no option 'rate'"),
         ("client_optimizer=sgd(momentum='x')", "'x' is not a number >= 0."),
         ("roundz=3", "There is no configuration key 'roundz'; did you mean rounds? fedlm config lists all keys."),
