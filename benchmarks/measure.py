@@ -1,4 +1,4 @@
-"""What benchmarks share: running a script as a process of its own, medians, tables, the machine's own rate."""
+"""Shared by benchmarks: running a script in a separate process, medians, tables, the machine's own rate."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def run_json(
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"{' '.join(command)} took longer than {seconds:.0f} s") from None
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.population [--clients 1000 1000000] [--rounds 30]
 
-Writes a .jsonl with two short messages a client, prepares it (its peak memory is told), and trains rounds of 10 clients.
+Writes a .jsonl with two short messages a client, prepares it (peak memory is reported), and trains rounds of 10 clients.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def _in_process(step: str, folder: Path, number: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures each population in processes of its own and prints the table."""
+    """Measures each population in separate processes and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=30)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.rounds [--batches 1 10] [--repeats 3] [--others .venv-others/bin/python] [--only fedlm pfl]
 
-pfl-research, PyTorch and FedJAX live in an environment of their own (`make others`); what is not installed is left out
+pfl-research, PyTorch and FedJAX need a separate environment (`make others`); systems that are not installed are skipped
 with a word. Evaluation is off everywhere. The last column is the share of the machine's float32 GEMM rate, two processes of
 one thread, at 6 operations per matrix weight and token.
 """
@@ -34,7 +34,7 @@ def commands(batches: int, others: str) -> dict[str, list[str]]:
     }
 
 
-PATIENCE = 900.0  # seconds; FedJAX' first round alone compiles for minutes
+PATIENCE = 900.0  # seconds; FedJAX compiles for minutes in its first round
 NEEDS = {"pfl": "pfl", "pfl-threads": "pfl", "fedjax": "fedjax"}
 
 
@@ -50,7 +50,7 @@ def measure(batches: int, repeats: int, others: str, only: list[str]) -> list[di
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     machine: list[float] = []
     for name in (n for n, needed in NEEDS.items() if n in only and not is_there(others, needed)):
-        print(f"{name} is left out: {NEEDS[name]} is not installed ({others}); see make others", file=sys.stderr)
+        print(f"{name} is skipped: {NEEDS[name]} is not installed ({others}); see make others", file=sys.stderr)
     asked = {n: c for n, c in commands(batches, others).items() if n in only}
     for _ in range(repeats):
         machine.append(machine_rate(2))
@@ -60,7 +60,7 @@ def measure(batches: int, repeats: int, others: str, only: list[str]) -> list[di
             try:
                 found[name].append(run_json(command, ONE_THREAD if name == "pfl" else None, PATIENCE))
             except RuntimeError as error:
-                print(f"{name} is left out this time: {error}", file=sys.stderr)
+                print(f"{name} failed and is skipped: {error}", file=sys.stderr)
     return [_middle(name, lines, batches, statistics.median(machine)) for name, lines in found.items()]
 
 

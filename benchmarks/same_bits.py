@@ -1,11 +1,11 @@
-"""The hash of the final weights of twelve small runs, to compare two checkouts: a change of structure moves none.
+"""The hash of the final weights of twelve small runs, to compare two checkouts: a change of structure changes none.
 
     python -m benchmarks.same_bits FOLDER                          # this checkout
     python -m benchmarks.same_bits FOLDER --python OTHER/.venv/bin/python
     python -m benchmarks.same_bits FOLDER --only local,dp --vault KEPT/plays.db
 
 Every run starts the command line of the checkout that the interpreter belongs to. Both sides need the same vault, which the first
-call seals: `--vault` names one that is there. About six minutes on two cores.
+call seals: `--vault` names an existing one. About six minutes on two cores.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The ClientApp: train, evaluate and query. An error leaves as a code and a sentence of ours, never as an exception's text.
+"""The ClientApp: train, evaluate and query. An error is sent as a code and one of our sentences, never as an exception's text.
 
-Where the work is done is the node's own affair. Its owner says so by the environment that the node starts with, never the
-server: `FEDLM_SOCKET` names a long-lived worker (a deployment), `FEDLM_VAULT` a vault that this process opens (Ray).
+The node's owner decides where the work is done, by environment variables; the server cannot. `FEDLM_SOCKET` names the
+socket of a long-lived worker (a deployment), `FEDLM_VAULT` a vault that this process opens itself (Ray).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = ClientApp()
 _NODE: list["Node"] = []
-_HELD = contextlib.ExitStack()  # what this process keeps open until it ends
+_HELD = contextlib.ExitStack()  # stays open until this process exits
 
 UNEXPECTED = 1
 SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_KEY_FILE", "FEDLM_PASSPHRASE_ENV"
@@ -32,17 +32,17 @@ def use_node(node: "Node") -> None:
 
 
 def own_node() -> "Node | None":
-    """Returns the node that this process serves, if it was set."""
+    """Returns the node that this process serves; None if it was not set."""
     return _NODE[0] if _NODE else None
 
 
 def _own_node() -> "Node":
-    """Returns this process' node; the first call opens the vault that the environment names."""
+    """Returns the node of this process; the first call opens the vault that the environment names."""
     if not _NODE:
         names = (VAULT, KEY_FILE, PASSPHRASE_ENV, KEY_PROVIDER)
         vault, key, passphrase, provider = (os.environ.get(name) for name in names)
         if vault is None:
-            raise ConfigError(f"This node has no vault: its owner starts it with {SOCKET} or {VAULT} set.")
+            raise ConfigError(f"This node has no vault: its owner must set {SOCKET} or {VAULT}.")
         from fedlm.training.tensorflow import load_tensorflow
 
         load_tensorflow()
@@ -65,16 +65,17 @@ def _answer(message: Message) -> Message:
             return call_worker(Path(os.environ[SOCKET]), message)
         return Message(_own_node().answer(message), reply_to=message)
     except FedLMError as error:
-        return Message(Error(error.exit_code, str(error)), reply_to=message)  # our own sentence
-    except Exception as error:  # noqa: BLE001 - the border: Flower would send the exception's text
+        return Message(Error(error.exit_code, str(error)), reply_to=message)  # our own sentence, free of private text
+    except Exception as error:  # noqa: BLE001 - the ClientApp's border: Flower would send the exception's text
         return Message(
-            Error(UNEXPECTED, f"The node failed with a {type(error).__name__}; see its own log."), reply_to=message
+            Error(UNEXPECTED, f"The node failed with an unexpected {type(error).__name__}; see the node's log."),
+            reply_to=message,
         )
 
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Answers which clients are here."""
+    """Reports which clients this node has."""
     return _answer(message)
 
 
@@ -98,7 +99,7 @@ def vocabulary(message: Message, context: Context) -> Message:
 
 @app.evaluate("reference")
 def reference(message: Message, context: Context) -> Message:
-    """Evaluates clients under local-only models, or under a centralised one."""
+    """Evaluates clients under local-only models or a centralised model."""
     return _answer(message)
 
 

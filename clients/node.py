@@ -1,4 +1,4 @@
-"""What a node does with a request: it opens its vault's shards in memory, trains them, and replies with one exact sum."""
+"""A node answers requests: it opens its vault's shards in memory, trains on them, and replies with one exact sum."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ from fedlm.messages.evaluation import (
     ScoreRequest,
 )
 from fedlm.messages.fields import Malformed, record_weights
-from fedlm.messages.records import Allocate
+from fedlm.messages.records import Allocator
 from fedlm.messages.training import TrainRequest, payload_content
 from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from fedlm.privacy.mechanisms.registry import build_mechanism
@@ -47,10 +47,10 @@ class Node:
     Args:
       vault: open, with its key.
       tells_counts: whether counts and held-out sums per client may leave (a simulation: yes; a deployment: no).
-      min_group: clients that a histogram must cover, where sums per client may not leave.
-      allocate: where the sums of a reply shall lie.
-      states: where clients keep what an algorithm remembers between rounds.
-      before: the node that this process served before, whose compiled model is used again if it fits.
+      min_group: the smallest number of clients in a histogram, where sums per client may not leave.
+      allocate: returns the memory for the sums of a reply.
+      states: stores the clients' state between rounds, for algorithms that keep any.
+      before: the node that this process served before; its compiled model is reused if it fits.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Node:
         *,
         tells_counts: bool = True,
         min_group: int = 5,
-        allocate: Allocate | None = None,
+        allocate: Allocator | None = None,
         states: ClientStates | None = None,
         before: "Node | None" = None,
     ) -> None:
@@ -67,35 +67,35 @@ class Node:
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
         self._settings = ""
-        self._initial: Weights = ()  # of the seed: the trainer's own are those of whatever it did last
-        self._traces = 0  # of the trainers before this one
+        self._initial: Weights = ()  # of the run's seed; the trainer's weights change with every task
+        self._traces = 0  # of earlier trainers
 
     @property
     def traces(self) -> int:
-        """How often this process compiled a training step; once a run, whatever the clients and rounds."""
+        """How many times this process compiled a training step: once per run, for any number of clients and rounds."""
         return self._traces + (0 if self._trainer is None else self._trainer.traces)
 
     def answer(self, message: Message) -> RecordDict:
         """Returns the content of the reply to a message.
 
         Raises:
-          ConfigError: the message is not laid out as one of its kind, or there is no such kind.
-          FedLMError: the request cannot be met, in one sentence that names no text.
+          ConfigError: the message is malformed, or its kind is unknown.
+          FedLMError: the request cannot be met; the sentence quotes no private text.
         """
         kind = message.metadata.message_type
         if kind not in _HANDLERS:
-            raise ConfigError(f"A node of fedlm answers no message of type {kind}.")
+            raise ConfigError(f"A node of fedlm does not answer messages of type {kind}.")
         request, handle = _HANDLERS[kind]
         try:
             return handle(self, request.read(message.content))
-        except Malformed as error:  # arrays are read where they are used
-            raise ConfigError(f"The message is not laid out as one of fedlm: {error}.") from None
+        except Malformed as error:  # also from the handler, which reads the arrays
+            raise ConfigError(f"The message is malformed: {error}.") from None
 
     def discovery(self, request: DiscoveryRequest) -> RecordDict:
-        """Answers the vault's id, pseudonyms, counts of tokens and documents where allowed, and the initial weights."""
+        """Returns the vault's id, pseudonyms, counts of tokens and documents where allowed, and the initial weights."""
         index = self._vault.by_pseudonym()
-        told = ("train", "held_out", "documents") if self._tells_counts else ()
-        counts = {part: np.ascontiguousarray(index[part]) for part in told}
+        shared = ("train", "held_out", "documents") if self._tells_counts else ()
+        counts = {part: np.ascontiguousarray(index[part]) for part in shared}  # (clients,) each
         initial, kernels = None, ""
         if request.wants_weights:
             self._ready(request.settings)
@@ -108,9 +108,12 @@ class Node:
         trainer, weights = self._ready(request.settings), request.weights
         config = trainer.config
         if config.drift and not self._tells_counts:
-            raise CohortError("This node measures no drift: two sums of one cohort say more about a client than one.")
+            raise CohortError(
+                "This node does not measure drift, since a second sum over a cohort reveals more about its clients: set drift=false."
+            )
         algorithm = build_algorithm(config.spec("algorithm"), measures_drift=config.drift)
         mechanism = build_mechanism(config.privacy, sum(w.size for w in weights))
+        # Per client: unseal -> train -> update u_i -> mechanism bounds it -> exact sum. Only the sum leaves this method.
         task = CohortTask(
             request.server_round,
             weights,
@@ -128,15 +131,15 @@ class Node:
         return payload_content(payload, self._allocate)
 
     def _clients(self, clients: Pseudonyms) -> Iterator[CohortClient]:
-        """Yields the clients of a chunk, each opened when it is its turn; None for text that does not open."""
+        """Yields the clients of a chunk, each opened only when it is reached; `documents` is None for text that does not open."""
         for client in map(int, clients):
             documents = None
-            with contextlib.suppress(VaultError):  # what fails in one client touches no other
+            with contextlib.suppress(VaultError):  # one client's failure must not affect the others
                 documents = self._vault.documents(client)
             yield CohortClient(client, documents)
 
     def evaluate(self, request: EvaluateRequest) -> RecordDict:
-        """Returns held-out sums: per client of the chunk where allowed (zeros without held-out text), else over all."""
+        """Returns held-out sums: per client where allowed (zeros without held-out text), otherwise over the chunk."""
         trainer = self._ready(request.settings)
         shards = (self._vault.documents(c, Part.HELD_OUT) for c in map(int, request.clients))
         figures = trainer.evaluate_each(request.weights, shards)
@@ -145,12 +148,12 @@ class Node:
         return ClientFigures(request.clients, figures).content()
 
     def reference(self, request: ReferenceRequest) -> RecordDict:
-        """Returns each client's held-out sums under a local-only model, or under one of all clients' text together.
+        """Returns each client's held-out sums under its local-only model, or under one centralised model.
 
-        A simulation's floor and ceiling: a node that tells no counts refuses.
+        These are the lower and upper reference of a simulation; a node that reports no counts refuses.
         """
         if not self._tells_counts:
-            raise CohortError("This node trains no model outside the federation.")
+            raise CohortError("This node trains no local-only or centralised models.")
         trainer, weights = self._ready(request.settings), request.weights
         shards = [self._vault.documents(c) for c in map(int, request.clients)]
         if request.centralised:
@@ -165,14 +168,14 @@ class Node:
         return ClientFigures(request.clients, figures, weights if request.centralised else None).content()
 
     def score(self, request: ScoreRequest) -> RecordDict:
-        """Returns the sums of each text that the request brings, under its weights."""
+        """Returns the sums of each text of the request under its weights."""
         trainer = self._ready(request.settings)
         trainer.assign(request.weights)
         figures = scorer(trainer)(list(request.texts))
         return ClientFigures(np.arange(len(request.texts), dtype=np.uint64), figures).content()
 
     def export(self, request: ExportRequest) -> RecordDict:
-        """Returns the global model as a `.keras` file, and a seeded sample of its text."""
+        """Returns the global model as a `.keras` file, and a seeded sample of generated text."""
         trainer = self._ready(request.settings)
         trainer.assign(request.weights)
         rng = stream(trainer.config.seed, Purpose.SAMPLE)
@@ -183,13 +186,15 @@ class Node:
             return ExportReply(file.read_bytes(), sample).content()
 
     def vocabulary(self, request: VocabularyRequest) -> RecordDict:
-        """Returns noised counts of the words of the clients' training text; what is below the threshold stays here."""
+        """Returns noised counts of the words in the clients' training text; counts below the threshold stay on the node."""
         run = RunConfig.checked(json.loads(request.settings))
         options = check_private(run.vocabulary).options
         candidates = sorted(set(request.candidates))
         plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
         allowed, contributions = frozenset(candidates), []
-        for client in set(map(int, request.clients)):  # each once: the noise covers no more
+        for client in set(
+            map(int, request.clients)
+        ):  # without duplicates: the noise covers one contribution per client
             with contextlib.suppress(VaultError):
                 contributions.append(contribution(self._vault.documents(client), plan.words, allowed))
         place = int.from_bytes(self._vault.vault_id[:8], "little")
@@ -197,7 +202,7 @@ class Node:
         return VocabularyReply(noised_counts(contributions, plan, source, candidates)).content()
 
     def _ready(self, settings: str) -> LocalTrainer:
-        """Returns the trainer of a configuration; its model is compiled once a process."""
+        """Returns the trainer of a configuration; the model is compiled once per process."""
         if self._trainer is None or settings != self._settings:
             config = RunConfig.checked(json.loads(settings))
             if self._trainer is None or not self._trainer.take_over(config):
@@ -216,4 +221,4 @@ _HANDLERS: dict[str, tuple[Any, Callable[[Node, Any], RecordDict]]] = {
     ScoreRequest.kind: (ScoreRequest, Node.score),
     VocabularyRequest.kind: (VocabularyRequest, Node.vocabulary),
 }
-"""Each kind of message, how it is read, and who answers it."""
+"""The request type and the method for each kind of message."""

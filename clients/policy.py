@@ -1,4 +1,4 @@
-"""What a node allows, whatever the server asks: its owner's own file, checked by the worker for every message."""
+"""The policy of a node's owner, a file on the owner's machine; the worker checks every message against it."""
 
 import json
 import math
@@ -22,32 +22,32 @@ from fedlm.messages.vocabulary import VocabularyRequest
 from fedlm.types import Pseudonyms
 
 REFUSED = ConfigError.exit_code
-# Whole names: Flower takes `train.default` for `train`. Reference models are a simulation's, which has no policy.
+# Complete names: Flower treats `train.default` as `train`. Reference models exist in simulations only, without a policy.
 REQUESTS = {
     request.kind: request
     for request in (TrainRequest, EvaluateRequest, DiscoveryRequest, ExportRequest, ScoreRequest, VocabularyRequest)
 }
 ANSWERED = tuple(REQUESTS)
 PLUGINS = ("model", "algorithm", "aggregation", "mechanism")
-"""The keys of a configuration that may name code outside of fedlm, as `package.module:Class`."""
+"""The configuration keys that may name code outside fedlm, as `package.module:Class`."""
 
 
 class Policy(BaseModel):
     """A node's rules.
 
     Attributes:
-      smallest_cohort: clients that a message must name at least, so that a sum is not one person's update; above 1 the
+      smallest_cohort: the smallest number of clients in a message, so that a sum is not one client's update; above 1, the
         node takes part in no run with differential privacy.
-      max_local_epochs: passes over a client's text in one round.
+      max_local_epochs: the largest number of passes over a client's text in one round.
       clipping_required: refuse to train without a clip norm.
-      largest_norm: to which updates are clipped at most; 0 is any, otherwise clipping is required.
-      smallest_noise: the smallest noise multiplier of the noise that this node adds itself; 0 asks for none.
-      tells_counts: whether numbers of tokens and documents, and held-out sums, per client may leave.
-      min_group: clients that a histogram must cover.
-      max_message_bytes: largest message in or out.
-      vocabulary_epsilon, vocabulary_delta: what vocabularies from this vault's text may cost in all; 0 allows none.
+      largest_norm: the largest clip norm; 0 allows any, a positive value makes clipping required.
+      smallest_noise: the smallest noise multiplier for noise that this node adds itself; 0 requires none.
+      tells_counts: whether token counts, document counts and held-out sums per client may leave.
+      min_group: the smallest number of clients in a histogram.
+      max_message_bytes: the largest message in either direction.
+      vocabulary_epsilon, vocabulary_delta: limits on the total cost of vocabularies from this vault; 0 allows none.
       bundles: SHA-256 of the Flower app bundles that the owner allows.
-      plugins: classes outside of fedlm, `package.module:Class`, that a run's configuration may name.
+      plugins: classes outside fedlm, `package.module:Class`, that a run's configuration may name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +75,7 @@ class Policy(BaseModel):
         try:
             return cls.checked(tomllib.loads(path.read_text()))
         except FileNotFoundError:
-            raise ConfigError(f"There is no policy {path}.") from None
+            raise ConfigError(f"There is no policy file {path}: restore it.") from None
         except (ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             keys = ", ".join(cls.model_fields)
             raise ConfigError(
@@ -99,11 +99,11 @@ class Policy(BaseModel):
         return tomli_w.dumps(self.model_dump())
 
     def refusal(self, bundle: str, size_bytes: int) -> str:
-        """Returns why a message is not handed to the worker at all; empty if it is.
+        """Returns why a message is refused before it reaches the worker; empty if it is not.
 
         Args:
-          bundle: SHA-256 of the app bundle that it belongs to.
-          size_bytes: of the message.
+          bundle: SHA-256 of the app bundle that the message belongs to.
+          size_bytes: the size of the message.
         """
         if bundle not in self.bundles:
             return f"The node's owner has not allowed the app bundle with SHA-256 {bundle}."
@@ -112,22 +112,25 @@ class Policy(BaseModel):
         return ""
 
     def check(self, message: Message) -> None:
-        """Refuses a message that asks for more than the owner allows.
+        """Refuses a message that the owner does not allow.
 
         Raises:
-          ConfigError: with the reason. Malformed: the message is not laid out as one of its kind.
+          ConfigError: with the reason. Malformed: the message does not have the layout of its kind.
         """
         kind = message.metadata.message_type
         if kind not in REQUESTS:
-            raise ConfigError(f"A deployment's node answers no message of type {kind}, only {', '.join(ANSWERED)}.")
+            raise ConfigError(
+                f"A deployment's node does not answer messages of type {kind}, only {', '.join(ANSWERED)}."
+            )
         if not message.has_content():
             raise Malformed("it has no content")
         request = REQUESTS[kind].read(message.content)
         settings = self._settings(request.settings)
         if settings.privacy.on and self.smallest_cohort > 1:
-            # One client could decide whether its chunk is large enough, and so whether the others are in the sum.
+            # One client could decide whether its chunk is large enough, and thereby whether the others are in the sum:
+            # the sensitivity to one client would be that of a whole chunk.
             raise ConfigError(
-                "This node's policy asks for smallest_cohort > 1, under which no guarantee can be stated."
+                "This node's policy sets smallest_cohort > 1, under which differential privacy cannot be guaranteed."
             )
         if isinstance(request, TrainRequest | EvaluateRequest | VocabularyRequest):
             self._check_clients(request.clients, counts=not isinstance(request, VocabularyRequest))
@@ -135,7 +138,7 @@ class Policy(BaseModel):
             self._check_training(settings, request)
 
     def _settings(self, text: str) -> RunConfig:
-        """Returns the run's configuration, once it is certain that reading it loads no code but fedlm's own.
+        """Returns the run's configuration, after a check that reading it loads no code outside fedlm.
 
         Raises:
           ConfigError: it names a class that the owner has not allowed, or is not a valid configuration.
@@ -143,41 +146,43 @@ class Policy(BaseModel):
         try:
             values = json.loads(text)
             named = [str(values.get(key, "")).partition("(")[0].strip() for key in PLUGINS]
-        except (ValueError, AttributeError, RecursionError):  # a stranger's JSON may be nested thousands deep
-            raise Malformed("the field 'settings' is wrong: it is not JSON of a configuration") from None
+        except (ValueError, AttributeError, RecursionError):  # JSON from a remote party may be nested thousands deep
+            raise Malformed("the field 'settings' is not a configuration as JSON") from None
         if foreign := [name for name in named if ":" in name and name not in self.plugins]:
-            raise ConfigError(f"This node's owner has not allowed the plug-in {foreign[0]} (plugins of the policy).")
+            raise ConfigError(f"This node's policy does not allow the plug-in {foreign[0]} (plugins).")
         return RunConfig.checked(values)
 
     def _check_clients(self, clients: Pseudonyms, *, counts: bool) -> None:
         if len(np.unique(clients)) != len(clients):
-            raise ConfigError("The message names a client more than once; this node's policy allows each one once.")
+            raise ConfigError(
+                "The message names a client more than once; this node accepts each client once per message."
+            )
         if counts and len(clients) < self.smallest_cohort:
             raise ConfigError(
-                f"This node's policy asks for at least {self.smallest_cohort} different clients in a message."
+                f"This node's policy requires at least {self.smallest_cohort} clients per message (smallest_cohort)."
             )
 
     def _check_training(self, settings: RunConfig, request: TrainRequest) -> None:
-        told_norm = math.inf
+        clip_norm = math.inf
         if settings.privacy.on:
             if request.clip_norm is None:
                 raise Malformed("the field 'clip-norm' is missing")
-            told_norm = request.clip_norm
+            clip_norm = request.clip_norm
         if settings.local_epochs > self.max_local_epochs:
             raise ConfigError(
                 f"This node's policy allows {self.max_local_epochs} local epochs, not {settings.local_epochs}."
             )
         if (self.clipping_required or self.largest_norm) and not settings.privacy.on:
-            raise ConfigError("This node's policy asks for clipping: set mechanism and clip_norm.")
-        if self.largest_norm and not told_norm <= self.largest_norm:  # NaN is not
+            raise ConfigError("This node's policy requires clipping: set mechanism and clip_norm.")
+        if self.largest_norm and not clip_norm <= self.largest_norm:  # also true for NaN
             raise ConfigError(
-                f"This node's policy allows clipping to {self.largest_norm:g} at most, not {told_norm:g}."
+                f"This node's policy allows a clip norm of at most {self.largest_norm:g}, not {clip_norm:g} (largest_norm)."
             )
         noise = settings.noise_multiplier if settings.privacy.traits.node_noise else 0.0
         if noise < self.smallest_noise:
             raise ConfigError(
-                "This node's policy asks for a mechanism whose noise the node draws itself, with a noise_multiplier of "
-                f"{self.smallest_noise:g} or more."
+                "This node's policy requires a mechanism whose noise the node adds itself, with a noise_multiplier of at least "
+                f"{self.smallest_noise:g} (smallest_noise)."
             )
         if settings.privacy.on:
-            settings.privacy.check_told_norm(told_norm)
+            settings.privacy.check_clip_norm(clip_norm)

@@ -1,7 +1,10 @@
 """The long-lived process that trains: it keeps the compiled model, the key, the open vault and the node's policy.
 
-Started by the local engine with one end of a socket pair, or by a node of a deployment with a Unix socket to listen on.
-Vault, key and policy come from its own arguments; the server never names a path on a node.
+    --channel FD...   local engine: one vault, over an inherited socket, until the server closes it      serve
+    --control FD      study: one vault after another, each over a channel of its own                    serve_in_turn
+    --socket PATH     deployment: one message per connection to a Unix socket, under the owner's policy  listen
+
+Vault, key and policy come from the process's own arguments; the server never names a path on a node.
 """
 
 import argparse
@@ -11,7 +14,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,44 +24,36 @@ from fedlm.training.tensorflow import load_tensorflow
 if TYPE_CHECKING:
     from flwr.app import Message
 
-    from clients.guard import VocabularyBudget
+    from clients.guard import Guard
     from clients.ipc.channel import WorkerChannel
+    from clients.node import Node
     from clients.policy import Policy
     from fedlm.vault.reader import Vault
 
 
-def serve(
-    channel: "WorkerChannel", vault: Path, key_file: Path | None, passphrase_env: str | None, key_provider: str | None
-) -> None:
-    """Answers messages until the other side closes the channel."""
+def serve(channel: "WorkerChannel", args: argparse.Namespace) -> None:
+    """Answers messages until the other side closes the channel; `args` name the vault and its key."""
     load_tensorflow()
-    from flwr.app import Context, RecordDict
-
     from clients import app as client_app
     from clients.node import Node
-    from fedlm.vault.keys import KeySource
-    from fedlm.vault.locks import in_use
-    from fedlm.vault.reader import Vault
 
-    def reply() -> "Message | None":  # what it answers is let go of before the answer is sent
-        if (message := channel.receive()) is None:
-            return None
-        context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
-        return client_app.app(message, context)
+    def reply() -> "Message | None":
+        # A function of its own: the request must go out of scope before the reply is sent, or its lease stays held.
+        message = channel.receive()
+        return None if message is None else _run_app(message)
 
-    source = KeySource(key_file, passphrase_env, key_provider)
-    with in_use(vault), contextlib.closing(Vault(vault, source)) as opened:
-        client_app.use_node(Node(opened, allocate=channel.allocate, before=client_app.own_node()))
+    with _open_vault(args) as vault:
+        client_app.use_node(Node(vault, allocate=channel.allocate, before=client_app.own_node()))
         while (answer := reply()) is not None:
             channel.send(answer)
 
 
 def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> None:
-    """Serves one vault after the other until the other side closes the control socket; the compiled model is kept.
+    """Serves one vault after another until the other side closes the control socket; the compiled model is kept.
 
     Args:
-      control: brings for each vault the words that say what to open, as JSON, and the channel to serve.
-      parser: of those words.
+      control: delivers, for each vault, its arguments as JSON and the descriptors of the channel to serve.
+      parser: of those arguments.
     """
     load_tensorflow()
     from clients.ipc.channel import WorkerChannel
@@ -69,60 +64,76 @@ def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> No
             return
         args = parser.parse_args(json.loads(words))
         with WorkerChannel(descriptors) as channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            serve(channel, args.vault, args.key_file, args.passphrase_env, args.key_provider)
+            serve(channel, args)
 
 
-def listen(path: Path, policy_file: Path, vault: Path, key_file: Path | None, passphrase_env: str | None) -> None:
-    """Answers one message a connection on a Unix socket, for processes of this user only.
+def listen(args: argparse.Namespace) -> None:
+    """Answers one message per connection to a Unix socket, for processes of this user only.
 
-    The socket is there once policy, key and vault are open, before TensorFlow is loaded.
+    The socket appears once policy, key and vault are open, and before TensorFlow is loaded, which takes seconds: a
+    supervisor sees an invalid policy or a wrong key at once.
     """
-    from clients.guard import VocabularyBudget
-    from clients.ipc.frames import unix_path
     from clients.policy import Policy
+
+    policy = Policy.load(args.policy)
+    with _open_vault(args) as vault, _listener(args.socket) as listener:
+        _answer_all(listener, policy, _guard(policy, vault, args.vault))
+
+
+@contextlib.contextmanager
+def _open_vault(args: argparse.Namespace) -> Iterator["Vault"]:
+    """Yields the vault that the arguments name, locked against changes while it is open."""
     from fedlm.vault.keys import KeySource
     from fedlm.vault.locks import in_use
     from fedlm.vault.reader import Vault
 
-    policy, held = Policy.load(policy_file), contextlib.ExitStack()
-    held.enter_context(in_use(vault))
-    opened = held.enter_context(contextlib.closing(Vault(vault, KeySource(key_file, passphrase_env))))
+    source = KeySource(args.key_file, args.passphrase_env, args.key_provider)
+    with in_use(args.vault), contextlib.closing(Vault(args.vault, source)) as vault:
+        yield vault
+
+
+@contextlib.contextmanager
+def _listener(path: Path) -> Iterator[socket.socket]:
+    """Yields a listening Unix socket in a folder that only this user may enter."""
+    from clients.ipc.frames import unix_path
+
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
     path.unlink(missing_ok=True)
-    with held, socket.socket(socket.AF_UNIX) as listener:
+    with socket.socket(socket.AF_UNIX) as listener:
         with unix_path(path) as name:
             listener.bind(name)
         listener.listen(4)
-        spent = vault.with_name(f"{vault.name}.spent")
-        budget = VocabularyBudget(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
-        _answer_all(listener, policy, opened, budget)
+        yield listener
 
 
-def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", budget: "VocabularyBudget") -> None:
+def _guard(policy: "Policy", vault: "Vault", path: Path) -> "Guard":
+    """Loads TensorFlow and returns the guarded node of a vault; `path` is the vault's file."""
     load_tensorflow()
-    from flwr.app import Context, Message, RecordDict
-
     from clients import app as client_app
-    from clients.guard import Guard
-    from clients.ipc.frames import receive_message, send_message
+    from clients.guard import Guard, VocabularyBudget
     from clients.node import Node
 
     node = Node(vault, tells_counts=policy.tells_counts, min_group=policy.min_group)
     client_app.use_node(node)
+    spent = path.with_name(f"{path.name}.spent")
+    budget = VocabularyBudget(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
+    return Guard(policy, lambda message: _run_logged(node, message), budget)
 
-    def work(message: Message) -> Message:
-        context, traces = (
-            Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {}),
-            node.traces,
-        )
-        reply = client_app.app(message, context)
-        if node.traces != traces:
-            sys.stderr.write(f"compiled a training step: {node.traces} since this worker started\n")
-            sys.stderr.flush()
-        return reply
 
-    guard = Guard(policy, work, budget)
+def _run_logged(node: "Node", message: "Message") -> "Message":
+    """Returns the node's reply; reports to the log whenever a training step had to be compiled."""
+    traces = node.traces
+    reply = _run_app(message)
+    if node.traces != traces:
+        sys.stderr.write(f"compiled a training step: {node.traces} since this worker started\n")
+        sys.stderr.flush()
+    return reply
+
+
+def _answer_all(listener: socket.socket, policy: "Policy", guard: "Guard") -> None:
+    from clients.ipc.frames import receive_message, send_message
+
     while True:
         channel, _ = listener.accept()
         with channel:
@@ -133,20 +144,31 @@ def _answer_all(listener: socket.socket, policy: "Policy", vault: "Vault", budge
                 _send(channel, send_message, guard.answer(message))
 
 
+def _run_app(message: "Message") -> "Message":
+    """Runs the ClientApp on one message."""
+    from flwr.app import Context, RecordDict
+
+    from clients import app as client_app
+
+    context = Context(message.metadata.run_id, message.metadata.dst_node_id, {}, RecordDict(), {})
+    return client_app.app(message, context)
+
+
 def _send(channel: socket.socket, send: "Callable[[socket.socket, Message], None]", reply: "Message") -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the other side was killed; it will ask again
+    # A killed supervisor asks again after its restart; the guard has kept the reply.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         send(channel, reply)
 
 
 def is_own_user(channel: socket.socket) -> bool:
-    """Returns whether the process at the other end is this user's."""
-    size = struct.calcsize("3i")
+    """Returns whether the process at the other end runs as this user."""
+    size = struct.calcsize("3i")  # struct ucred: pid, uid, gid
     _, user, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return bool(user == os.getuid())
 
 
-def main() -> None:
-    """Runs the worker on an inherited socket, or on one of its own."""
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Returns the parser of the command line, and that of its part that names a vault."""
     vault = argparse.ArgumentParser(add_help=False)
     vault.add_argument("--vault", type=Path)
     vault.add_argument("--key-file", type=Path)
@@ -155,29 +177,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A training process of fedlm; the engine starts it.", parents=[vault])
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--channel", type=int, nargs="+", help="file descriptors: an open socket, and shared memory")
-    where.add_argument("--control", type=int, help="file descriptor of a socket that brings vaults and their channels")
+    where.add_argument(
+        "--control", type=int, help="file descriptor of a socket that delivers vaults and their channels"
+    )
     where.add_argument("--socket", type=Path, help="Unix socket to listen on")
     parser.add_argument("--policy", type=Path, help="the node's policy, with --socket")
+    return parser, vault
+
+
+def _run(args: argparse.Namespace, vault: argparse.ArgumentParser) -> None:
+    """Serves in the way that the arguments choose; `vault` parses the arguments of later vaults."""
+    if args.control is not None:
+        serve_in_turn(socket.socket(fileno=args.control), vault)
+    elif args.socket is not None:
+        listen(args)
+    else:
+        from clients.ipc.channel import WorkerChannel
+
+        serve(WorkerChannel(args.channel), args)
+
+
+def main() -> None:
+    """Runs the worker on an inherited socket, or on a Unix socket that it creates."""
+    parser, vault = _parsers()
     args = parser.parse_args()
     if args.control is None and args.vault is None:
-        parser.error("--vault is needed")
+        parser.error("--vault is required")
+    code = 0
     try:
-        if args.control is not None:
-            serve_in_turn(socket.socket(fileno=args.control), vault)
-        elif args.socket is not None:
-            listen(args.socket, args.policy, args.vault, args.key_file, args.passphrase_env)
-        else:
-            from clients.ipc.channel import WorkerChannel
-
-            serve(WorkerChannel(args.channel), args.vault, args.key_file, args.passphrase_env, args.key_provider)
-        code = 0
+        _run(args, vault)
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
         code = error.exit_code
     except (KeyboardInterrupt, BrokenPipeError):
-        code = 0
+        pass
     sys.stderr.flush()
-    os._exit(code)  # the vault is closed; taking TensorFlow down takes a second and more
+    os._exit(code)  # the vault is closed; an orderly exit of TensorFlow takes more than a second
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     from fedlm import RunConfig, prepare, simulate, evaluate, generate, load_run, Study
 
-The names load when they are used: `import fedlm` alone imports nothing else (PEP 562). Their types are in `__init__.pyi`.
+The names load when they are used: `import fedlm` by itself imports nothing else (PEP 562). Their types are in `__init__.pyi`.
 """
 
 from importlib import import_module

@@ -166,7 +166,7 @@ class RunConfig(BaseModel):
         default=0.0, ge=0, description="public estimate of the sum of min(tokens, cap) over all clients"
     )
     noise_cohort_size: int = Field(
-        default=0, ge=0, description="cohort size of the deployment that a simulation stands for; 0 is cohort_size"
+        default=0, ge=0, description="cohort size of the deployment that a simulation represents; 0 is cohort_size"
     )
     delta: float = Field(
         default=1e-5, gt=0, lt=1, description="delta at which epsilon is stated; choose it well below 1 / clients"
@@ -243,7 +243,7 @@ class RunConfig(BaseModel):
             if self.privacy.on and getattr(self, key):
                 raise ConfigError(f"{key} reads {reads} without noise: leave it 0 under differential privacy.")
         if self.privacy.on and self.drift:
-            raise ConfigError("drift is a figure that no noise covers: leave it off under differential privacy.")
+            raise ConfigError("drift is not covered by noise: leave it off under differential privacy.")
         algorithm = build_algorithm(self.spec("algorithm"))
         if self.privacy.on and algorithm.sends:
             raise ConfigError(

@@ -133,7 +133,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], folder: 
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ConfigError(f"--set {override!r} is not key=value.")
+            raise ConfigError(f"--set {override!r} does not have the form key=value.")
         key = key.strip().replace("-", "_")
         found[key], folders[key] = value.strip(), Path()
         if key == "vocabulary":

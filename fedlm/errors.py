@@ -76,5 +76,5 @@ def invalid_value(key: str, mistake: Mapping[str, Any]) -> ConfigError:
     problem = _INVALID.get(mistake["type"])
     shown = repr(mistake["input"])
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-    told = f"{shown} {problem.format(**context)}" if problem else str(mistake["msg"])
-    return ConfigError(f"Invalid value for {key}: {told}.")
+    detail = f"{shown} {problem.format(**context)}" if problem else str(mistake["msg"])
+    return ConfigError(f"Invalid value for {key}: {detail}.")

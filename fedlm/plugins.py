@@ -1,7 +1,7 @@
-"""Plug-ins: one file in a folder, named by a spec string, or a class of one's own by `package.module:Class`.
+"""Plug-ins: one file in a folder, named by a spec string, or a user's class, named by `package.module:Class`.
 
-A file of a plug-in folder is a plug-in if it defines one public subclass of the folder's base class (other files there
-are what the plug-ins share). Nothing outside the folder knows a plug-in's name.
+A file of a plug-in folder is a plug-in if it defines exactly one public subclass of the folder's base class; the plug-ins
+share the other files. No code outside the folder refers to a plug-in by name.
 """
 
 import inspect
@@ -31,10 +31,10 @@ def plugin_class(what: str, spec: Spec, package: str, base: type[Kind]) -> type[
     """Returns the class that a spec names.
 
     Args:
-      what: the kind of plug-in, for the error: "mechanism".
-      spec: its name, or `package.module:Class`; the options are the class's own affair.
+      what: the kind of plug-in for error messages, for example "mechanism".
+      spec: its name, or `package.module:Class`; the class itself checks the options.
       package: the folder of plug-ins.
-      base: what the class must be a subclass of.
+      base: the base class of this kind.
 
     Raises:
       ConfigError: there is no such plug-in, or the class is not one.
@@ -42,7 +42,7 @@ def plugin_class(what: str, spec: Spec, package: str, base: type[Kind]) -> type[
     module, colon, name = spec.name.partition(":")
     if not colon and module not in plugin_names(package, base):
         known = ", ".join(plugin_names(package, base))
-        raise ConfigError(f"There is no {what} {spec.name!r}; there are {known}, or package.module:Class of your own.")
+        raise ConfigError(f"There is no {what} {spec.name!r}: use {known}, or your own class as package.module:Class.")
     if not colon:
         return _subclasses(import_module(f"{package}.{module}"), base)[0]
     try:
@@ -68,7 +68,7 @@ def checked_options(what: str, spec: Spec, defaults: dict[str, float | int | str
     """Returns a plug-in's options with its defaults.
 
     Raises:
-      ConfigError: an option is unknown, or its value is of another type than the default's.
+      ConfigError: an option is unknown, or its type is not that of the default.
     """
     for name, value in spec.options.items():
         if name not in defaults:

@@ -4,9 +4,9 @@ A stream is NumPy's PCG64 under `SeedSequence` over eight 32-bit words, always e
 
     version | purpose | seed (2 words) | round (2 words) | client (2 words)
 
-`SeedSequence` pads what it is given with zeros, so that [7, 1] and [7, 1, 0, 0] would be one
-stream, and lists of other lengths could meet. Of one fixed length, no two different (purpose, seed,
-round, client) are the same list.
+`SeedSequence` pads its input with zeros, so [7, 1] and [7, 1, 0, 0] would give the same stream, and
+inputs of different lengths could collide. With a fixed length, different (purpose, seed, round,
+client) always give different inputs.
 
 Keys, nonces and the noise of differential privacy come from the operating system instead. Noise is
 seeded only in a run marked `reproducible`, whose ledger then states no guarantee.
@@ -22,7 +22,7 @@ _VERSION = 1
 
 
 class Purpose(IntEnum):
-    """What a stream is for. A number never changes and is never used again, since figures depend on it."""
+    """What a stream is for. A number never changes and is never reused, because results depend on it."""
 
     # a run
     INITIAL_WEIGHTS = 1
@@ -47,19 +47,19 @@ class Purpose(IntEnum):
     # statistics
     BOOTSTRAP = 40
     PERMUTATION = 41
-    # programs of their own
+    # standalone programs
     STUDY_TEXT = 60
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The name of a stream: it can be begun again, by whoever has the name.
+    """The name of a stream, from which the stream can be started any number of times.
 
     Attributes:
       seed: of the run, corpus or study, 0 <= seed < 2**64.
       purpose: what it is for.
-      server_round: the round, from 1; 0 where there is none.
-      client: a pseudonym, or another number below 2**64 that tells streams of one purpose apart.
+      server_round: the round, from 1; 0 outside rounds.
+      client: a pseudonym, or another number below 2**64 that distinguishes streams of one purpose.
 
     >>> one, other = Stream(7, Purpose.SAMPLE), Stream(7, Purpose.SAMPLE, 0, 1)
     >>> one.generator().random() == one.generator().random() != other.generator().random()
@@ -77,13 +77,13 @@ class Stream:
             raise ValueError(f"Expected seed, round and client from 0 to 2**64 - 1, not {numbers}.")
 
     def generator(self) -> np.random.Generator:
-        """Returns the stream, from its beginning."""
+        """Returns the stream from its start."""
         return np.random.default_rng(np.random.SeedSequence(self._words()))
 
     def read(self, count: int, start: int = 0) -> bytes:
         """Returns `count` bytes of the stream from byte `start` on: SHAKE-256 over the words.
 
-        The bytes have nothing to do with the numbers of `generator`.
+        The bytes are unrelated to the numbers of `generator`.
         """
         words = np.array(self._words(), "<u4").tobytes()
         return hashlib.shake_256(b"fedlm rng" + words).digest(start + count)[start:]
@@ -94,5 +94,5 @@ class Stream:
 
 
 def stream(seed: int, purpose: Purpose, server_round: int = 0, client: int = 0) -> np.random.Generator:
-    """Returns a stream from its beginning; see `Stream`."""
+    """Returns a stream from its start; see `Stream`."""
     return Stream(seed, purpose, server_round, client).generator()

@@ -61,6 +61,6 @@ def study(options: Options) -> Study:
         limits=(
             "The planted sentences are few and similar; the score is on their own templates, not on free text.",
             f"The model has one layer of 64 units and {rounds} rounds of 8 of {clients} clients.",
-            "Heavy writers also bring more text in total: at higher doses the model is trained on more text.",
+            "Heavy writers also contribute more text: at higher doses, the model is trained on more text in total.",
         ),
     )

@@ -31,7 +31,7 @@ MIX = "mix(corpora=['shakespeare', 'sotu'])"
 def split(options: Options, share: float, clients: int, characters: int) -> str:
     """Returns the partition of a share of the minority."""
     if options.corpus and not options.group:
-        raise ConfigError("A study of groups on your own corpus needs --group KEY, the label that tells them apart.")
+        raise ConfigError("A study of groups on your own corpus needs --group KEY, the label that defines them.")
     by, group = (options.group, "") if options.corpus else ("source", "sotu")
     return f"minority(by={by!r}, group={group!r}, share={share}, clients={clients}, characters={characters})"
 

@@ -24,7 +24,7 @@ def study(options: Options) -> Study:
     clients, rounds, characters = (20, 15, 6000) if options.quick else (60, 30, 6000)
     group = "sotu" if not options.corpus else options.group
     parts = {"partition": split(options, 0.3, clients, characters)}
-    # Dropout by size needs clients that differ in size: a population of its own, with its own reference condition.
+    # Dropout by size needs clients of different sizes: a separate population with its own reference condition.
     uneven = {"partition": f"quantity(gini=0.6, clients={clients}, documents={20 * clients})"}
     cases = [Case("always available", parts, "FedAvg")]
     if not options.corpus:

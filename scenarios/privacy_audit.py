@@ -1,6 +1,6 @@
 """Does a trained model keep the epsilon that its ledger claims, and is a broken mechanism caught?
 
-Each of 84 canary clients writes one character of its own and takes part or not by a fair coin. An auditor who has the final
+Each of 84 canary clients writes one character that no one else uses; a fair coin decides whether it takes part. An auditor with the final
 model ranks the characters by loss and guesses half of the coins. The number of right guesses gives a lower bound of epsilon
 at 95 % confidence (`fedlm/privacy/audit.py`; Steinke, Nasr, Jagielski 2023). `clip missing` and `noise halved` are
 mechanisms that claim epsilon 2 and break the claim: the first does not clip, the second adds half of the noise.
@@ -30,7 +30,7 @@ _noise = cache(plan)
 def study(options: Options) -> Study:
     """Returns the grid: mechanism."""
     if options.corpus:
-        raise ConfigError("The study privacy_audit brings its own clients, the canaries: leave --corpus out.")
+        raise ConfigError("The study privacy_audit creates its own clients, the canaries: leave --corpus out.")
     z = _noise(target=CLAIM, delta=DELTA, rounds=ROUNDS, sampling_rate=1.0)
     claimed = f"claimed {CLAIM:g}"
     mechanisms = {

@@ -1,7 +1,7 @@
 """What does differential privacy cost the model, and does it cost the worst-served clients more?
 
 Roles of Shakespeare's plays, trained with the guarantee of a federation of 10,000 clients of whom 100 are drawn a round
-(`noise_cohort_size`): without privacy, with clipping alone (epsilon infinite), and at epsilon 8, 2 and 0.5.
+(`noise_cohort_size`): without privacy, with clipping only (epsilon infinite), and at epsilon 8, 2 and 0.5.
 
     fedlm study privacy_utility --seeds 3    # three seeds
     fedlm study privacy_utility --quick      # two seeds, fewer rounds, a smaller model

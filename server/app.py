@@ -1,4 +1,4 @@
-"""The ServerApp: a run of Flower's, or of a deployment."""
+"""The ServerApp of a plain Flower run, or of a deployment."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Runs the configuration of a Flower run; the folder is its `out` key. A deployment's folder is there already."""
+    """Runs the configuration of a Flower run in the folder of its key `out`; a deployment has created that folder."""
     values = {k.replace("-", "_"): v for k, v in context.run_config.items()}
     out = Path(str(values.pop("out", "") or f"runs/flower-{context.run_id}"))
     if (out / DEPLOYED).is_file():
@@ -36,12 +36,12 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def run_deployed(engine: NetworkEngine, out: Path, run_id: int) -> None:
-    """Continues the run of a deployment from its checkpoint, as the only process that does.
+    """Runs or resumes a deployment's run, under a lock that allows one process per folder.
 
-    Its end is a file: `model.keras`, or `error.json` with a code and a sentence.
+    The last file that it writes tells the result: `model.keras`, or `error.json` with an exit code and a sentence.
     """
     folder = RunFolder.open(out)
-    problem = f"Another ServerApp works in {out}; stop it first."
+    problem = f"Another ServerApp is running in {out}: stop it first."
     with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
         try:
             wait_for_nodes(engine, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)

@@ -1,4 +1,4 @@
-"""One run on this machine: prepare if need be, start the nodes, train, and leave a complete folder."""
+"""One run on this machine: prepare the vault if needed, start the nodes, train, and complete the run's folder."""
 
 import contextlib
 import shutil
@@ -23,15 +23,21 @@ from server.store.forgotten import Forgotten
 from server.store.run_folder import RunFolder, working_in
 from server.store.warm_start import initial_weights
 
-_PREPARED = ("scrub", "partition", "holdout_fraction", "min_documents", "max_clients")  # settled with the vault
+_PREPARED = (
+    "scrub",
+    "partition",
+    "holdout_fraction",
+    "min_documents",
+    "max_clients",
+)  # fixed when the vault is prepared
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
 
 
 def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
-    """Returns the configuration of a run that goes on, with what may change then: more rounds, say.
+    """Returns the configuration of a resumed run; only some keys may change, such as `rounds`.
 
     Raises:
-      ConfigError: something else would change.
+      ConfigError: another key would change.
     """
     fixed = RunFolder.open(out).config.model_dump()
     config = RunConfig.load(out / "config.toml", overrides)
@@ -39,26 +45,26 @@ def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
     free = _MAY_CHANGE - ({"eval_every", "eval_clients"} if config.patience else set())
     changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
     if changed:
-        raise ConfigError(f"A resumed run keeps its configuration; {changed[0]} cannot change with --resume.")
+        raise ConfigError(f"A resumed run keeps its configuration: {changed[0]} cannot change with --resume.")
     return config
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `fedlm simulate` was asked for.
+    """A call of `fedlm simulate`.
 
     Attributes:
-      corpus: a vault (a SQLite file), or a corpus that is sealed into the run's folder first.
+      corpus: a vault (a SQLite file), or a corpus that is first sealed into the run's folder.
       out: the run's folder.
-      config_file, overrides: the configuration; the file, or one that is read already.
+      config_file, overrides: the configuration, as a file or already read, and changes to it.
       resume: continue the run in `out`.
-      init: another run, to start from its weights.
+      init: another run, whose weights this run starts from.
       samples: show sample text of a private corpus in the report.
-      source_of: returns where the key of a vault is.
-      prepare: makes a vault: corpus, vault, key, configuration.
-      echo: prints a line; None shows no progress either.
+      source_of: returns the key source of a vault.
+      prepare: makes a vault from corpus, vault, key and configuration.
+      echo: prints a line; None also hides the progress bar.
       engine: a file of `server/engines/`.
-      listener: gets what may be shown of each round's line of metrics.jsonl.
+      listener: gets the part of each round's line of metrics.jsonl that may be shown.
     """
 
     corpus: str
@@ -77,11 +83,11 @@ class Simulation:
     def run(self) -> dict[str, Any]:
         """Trains; returns the content of summary.json.
 
-        All that can be checked beforehand is checked before the folder is made. A new run that fails before its first
-        checkpoint leaves no folder.
+        Everything that can be checked in advance is checked before the folder is created. A new run that fails before its
+        first checkpoint leaves no folder behind.
 
         Raises:
-          ConfigError: a setting is invalid, or another process works in the folder.
+          ConfigError: a setting is invalid, or another process is using the folder.
         """
         return self._resume() if self.resume else self._start()
 
@@ -95,7 +101,7 @@ class Simulation:
     def _start(self) -> dict[str, Any]:
         asked = self._checked()
         folder = RunFolder.create(self.out, asked.config)
-        with working_in(self.out):  # outside of `try`: the folder of another process is never removed
+        with working_in(self.out):  # outside `try`: never remove the folder of another process
             try:
                 return self._run(folder, asked)
             except BaseException:
@@ -104,14 +110,14 @@ class Simulation:
                 raise
 
     def _checked(self) -> "_Asked":
-        """Returns what the run needs, once it is certain to fit together."""
+        """Returns what the run needs, after checking that its parts can be combined."""
         config = self._config()
         initial = initial_weights(self.init, config) if self.init is not None else None
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         check_engine(self.engine)
         vault = Path(self.corpus)
         is_vault = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
-        if is_vault or (vault.suffix == ".db" and not vault.is_dir()):  # what is no vault says so when it is opened
+        if is_vault or (vault.suffix == ".db" and not vault.is_dir()):  # opening it reports a file that is not a vault
             return _Asked(self._as_prepared(config, vault), vault, initial)
         return _Asked(config, self.out / "vault.db", initial)
 
@@ -119,11 +125,11 @@ class Simulation:
         if not self.resume:
             return RunConfig.load(self.config_file, self.overrides)
         if self.config_file is not None:
-            raise ConfigError("A resumed run keeps its configuration; --config cannot change with --resume.")
+            raise ConfigError("A resumed run keeps its configuration: leave out --config with --resume.")
         return resumed_config(self.out, self.overrides)
 
     def _as_prepared(self, config: RunConfig, vault: Path) -> RunConfig:
-        """Returns the configuration with what was settled when the vault was prepared; says what else was asked for."""
+        """Returns the configuration with the vault's own values for the keys of preparation; reports keys without effect."""
         with contextlib.closing(Vault(vault, self.source_of(vault))) as opened:
             about = opened.about
         if self.resume:
@@ -136,7 +142,7 @@ class Simulation:
         return config.model_copy(update=settled)
 
     def _run(self, folder: RunFolder, asked: "_Asked") -> dict[str, Any]:
-        """Makes the vault if there is none, trains, and writes summary and report."""
+        """Makes the vault if it is missing, trains, and writes summary and report."""
         vault, source, config = asked.vault, self.source_of(asked.vault), asked.config
         if not vault.exists():
             self.prepare(self.corpus, vault, source, config)
@@ -151,15 +157,15 @@ class Simulation:
         return summary
 
     def _about(self, folder: RunFolder, vault: Path, source: KeySource) -> dict[str, Any]:
-        """Returns what the summary says of the vault."""
+        """Returns the summary's entries about the vault."""
         with contextlib.closing(Vault(vault, source)) as opened:
             about = Forgotten.read(folder.path).counted(opened)
-        # Others than the built-in corpora have random pseudonyms: the same cohorts are those of the same vault.
+        # Except for built-in corpora, pseudonyms are random, so only runs on the same vault have the same cohorts.
         about["vault"] = vault.name if vault.parent != folder.path or not is_of_public_text(about) else ""
         return about
 
     def _train(self, folder: RunFolder, asked: "_Asked", command: WorkerCommand) -> Weights:
-        # Under differential privacy a terminal shows only what the ledger covers, and lost workers are not in it.
+        # Under differential privacy the terminal shows only what the ledger covers; lost workers are not covered.
         tell = self._say if not asked.config.privacy.on else lambda _: None
 
         def body(engine: Engine) -> Weights:
@@ -184,7 +190,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a run trains: the configuration, the vault (to be made, if there is none), and first weights if given."""
+    """What a run trains: the configuration, the vault (made first if missing), and initial weights if given."""
 
     config: RunConfig
     vault: Path

@@ -1,11 +1,17 @@
-"""Exact unlearning: a run goes back to the last kept checkpoint before a client, and trains on without it.
+"""Exact unlearning: a run returns to the last kept checkpoint before a client took part, and continues without it.
 
-Bourtoule et al., Machine Unlearning, IEEE S&P 2021, for exactness by retraining. https://arxiv.org/abs/1912.03817
-Cohorts are drawn by hash, so taking a client out changes the rounds that it was in and no other; recorded failures are
-replayed. The weights have the bits of a run in which the client never was (tests/server/test_unlearning.py).
+    rounds        1 ... r | r+1 ... R            the client first took part in round r+1 or later
+    plan          find r, the last kept checkpoint that does not depend on the client
+    delete        mark the run, delete everything after r, remove the client from what remains, clear the mark
+    retrain       r+1 ... R without the client, replaying recorded failures
+
+Bourtoule et al., Machine Unlearning, IEEE S&P 2021 (exactness by retraining). https://arxiv.org/abs/1912.03817
+Clients are sampled by hash, so removing one changes only the rounds that it took part in. The weights are bit for bit those
+of a run without the client (tests/server/test_unlearning.py).
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +24,12 @@ from fedlm.system.files import replacing
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
-from server.run.participation import ParticipationLedger
+from server.run.participation import Participation, ParticipationLedger
 from server.store.checkpoint import LATEST
 from server.store.forgotten import FILE, Forgotten
 from server.store.run_folder import DEPLOYED, RunFolder
 
-_OUTCOMES = ("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json")
+_DERIVED = ("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json")
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,13 @@ class Plan:
 
     Attributes:
       client: its pseudonym.
-      first: the round from which the model depends on it; 0 if on nothing before round 1 but through early stopping or
-        adaptive clipping on all; -1 if it never took part.
-      restart: the round whose checkpoint training goes on from.
-      rounds: to be trained again, at most.
-      why: a sentence for the user.
+      first: the first round that depends on the client; 0 if every round does, through early stopping; -1 if it never
+        took part.
+      restart: the round from whose checkpoint training continues.
+      rounds: the largest number of rounds to train again.
+      why: the reason for `restart`, for the user.
       in_vault: whether the vault still holds the client's text.
-      lost: failures to replay.
+      lost: the failures to replay, by round.
     """
 
     client: int
@@ -51,10 +57,10 @@ class Plan:
 
 
 def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
-    """Returns what forgetting costs; changes nothing.
+    """Returns the cost of forgetting a client; changes nothing.
 
     Raises:
-      ConfigError: it is not a run's folder, not its vault, or a run that cannot be unlearned.
+      ConfigError: `run` is not a run's folder, the vault is another one, or the run cannot be unlearned.
       VaultError: the vault is missing, does not open, or never held the client.
     """
     folder = RunFolder.open(run, forgetting=True)
@@ -64,35 +70,48 @@ def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
     ledger = ParticipationLedger(run)
     header, entries = ledger.header(), ledger.rounds()
     if header["init"]:
-        raise ConfigError(f"{run} started from another run's weights: forget the client there and start it anew.")
+        raise ConfigError(f"{run} started from another run's weights: forget the client there, then start a new run.")
     client, held = _find(vault, source, name, header["vaults"])
-    state = Forgotten.read(run)
-    if state.pending >= 0 and state.client != client:
-        raise ConfigError(f"Another client of {run} is being forgotten and that was interrupted: repeat that first.")
-    if state.pending >= 0:
-        restart, first, why = state.pending, state.pending + 1, "the interrupted unlearning goes on"
-    else:
-        took_part = [e.round for e in entries if client in e.clients]
-        restart, first, why = _restart(folder, took_part, known=client in state.clients)
-    later = [e for e in entries if e.round > restart]
-    if any(e.lost is None for e in later):
-        raise FedLMError(f"Which clients failed in {run} is not recorded: start a new run without the client.")
-    lost = state.lost | {e.round: e.lost - {client} for e in later if e.lost}
+    restart, first, why = _restart_for(folder, client, entries)
+    rounds = max(folder.config.rounds - restart, 0)
+    lost = _failures(run, client, [e for e in entries if e.round > restart])
     if charged is not None and charged.releases:
-        _check_budget(charged, folder.config.rounds - restart)
-    return Plan(client, first, restart, max(folder.config.rounds - restart, 0), why, held, lost)
+        _check_budget(charged, rounds)
+    return Plan(client, first, restart, rounds, why, held, lost)
+
+
+def _restart_for(folder: RunFolder, client: int, entries: Sequence[Participation]) -> tuple[int, int, str]:
+    """Returns what `_restart` returns, or what an interrupted unlearning of the client had planned."""
+    state = Forgotten.read(folder.path)
+    if state.pending >= 0 and state.client != client:
+        raise ConfigError(f"Forgetting another client of {folder.path} was interrupted: repeat that first.")
+    if state.pending >= 0:
+        return state.pending, state.pending + 1, "the interrupted unlearning continues"
+    took_part = [e.round for e in entries if client in e.clients]
+    return _restart(folder, took_part, known=client in state.clients)
+
+
+def _failures(run: Path, client: int, later: Sequence[Participation]) -> dict[int, frozenset[int]]:
+    """Returns the lost clients of the rounds to be trained again: without them, the weights would have other bits."""
+    lost = dict(Forgotten.read(run).lost)
+    for entry in later:
+        if entry.lost is None:
+            raise FedLMError(f"{run} does not record which clients failed: start a new run without the client.")
+        if entry.lost:
+            lost[entry.round] = entry.lost - {client}
+    return lost
 
 
 def _check_budget(charged: Ledger, rounds: int) -> None:
-    """Refuses what would end in a model that is not trained: the rounds are charged again, and the budget ends them."""
-    again = Ledger(None, charged.settings, charged.releases)
+    """Refuses if the privacy budget does not cover the repeated rounds, since the retraining would stop early."""
+    again = Ledger(None, charged.settings, charged.releases)  # in memory
     try:
         for _ in range(rounds):
             again.charge(charged.releases[-1])
     except BudgetError:
         budget = charged.settings.epsilon_budget
         raise ConfigError(
-            f"{rounds} rounds to be trained again would pass epsilon_budget={budget:g}; nothing was deleted. Start a new run "
+            f"Training {rounds} rounds again would exceed epsilon_budget={budget:g}; nothing was deleted. Start a new run "
             "without the client, and delete this one."
         ) from None
 
@@ -102,49 +121,46 @@ def _find(vault: Path, source: KeySource, name: str, vaults: list[str]) -> tuple
     opened = Vault(vault, source)
     try:
         if opened.vault_id.hex() not in vaults:
-            raise ConfigError(f"{vault} is not the vault that the run was trained on: name that one with --vault.")
+            raise ConfigError(f"{vault} is not the vault that the run was trained on: name the right one with --vault.")
         client = opened.pseudonym(name)
         held = client in set(map(int, opened.pseudonyms))
         if not held and not opened.has_forgotten(name):
-            raise VaultError(f"The vault {vault} holds no client of this name, and has forgotten none.")
+            raise VaultError(f"The vault {vault} has no client of this name, and never forgot one.")
         return client, held
     finally:
         opened.close()
 
 
 def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[int, int, str]:
-    """Returns the round to go back to, the first that depended on the client, and why."""
+    """Returns the round to return to, the first round that depended on the client, and the reason."""
     latest = folder.load_checkpoint().round if folder.has_checkpoint else 0
     config = folder.config
     if known:
-        return latest, -1, "the run has forgotten this client before"
+        return latest, -1, "the run has already forgotten this client"
     if config.patience:
-        return 0, 0, "early stopping looked at the client's held-out text, so that every round depends on it"
+        return 0, 0, "early stopping used the client's held-out text, so every round depends on it"
     if not took_part:
-        return latest, -1, "the client never took part; only evaluation figures are rewritten"
+        return latest, -1, "the client never took part; only the evaluation figures change"
     first = min(took_part)
+    depends = f"the model depends on the client from round {first}"
     if config.privacy.traits.moves_norm:
-        return (
-            0,
-            first,
-            f"the model depends on the client from round {first}, and so does the clip norm: from the start",
-        )
+        return 0, first, f"{depends}, and so does the adaptive clip norm: training restarts from round 0"
     kept = [int(p.stem.removeprefix("round-")) for p in (folder.path / "checkpoint").glob("round-*.safetensors")]
     restart = max((k for k in [*kept, latest] if k < first), default=0)
-    return restart, first, f"the model depends on the client from round {first}; round {restart} is the last one kept"
+    return restart, first, f"{depends}; the last checkpoint kept before it is that of round {restart}"
 
 
 def delete(run: Path, plan: Plan) -> None:
-    """Deletes and rewrites all that depended on the client; killed at any moment, it can be repeated.
+    """Deletes or rewrites everything that depended on the client. If killed at any moment, it can be repeated.
 
-    Until it is done, `forgotten.json` says so, and the run neither resumes nor is evaluated.
+    Until it has finished, `forgotten.json` marks the run, which can then be neither resumed nor evaluated.
     """
     folder, before = RunFolder.open(run, forgetting=True), Forgotten.read(run)
     if plan.client in before.clients and before.pending < 0:
         return
     after = Forgotten(before.clients | {plan.client}, plan.lost, plan.restart, plan.client)
-    folder.write_text(FILE, after.as_json())
-    for name in _OUTCOMES:
+    folder.write_text(FILE, after.as_json())  # the mark comes first: no step below can be missed after a crash
+    for name in _DERIVED:
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(folder.figures / "events", ignore_errors=True)
     _go_back(run / "checkpoint", plan.restart)
@@ -154,10 +170,10 @@ def delete(run: Path, plan: Plan) -> None:
 
 
 def _go_back(checkpoints: Path, restart: int) -> None:
-    """Makes a kept checkpoint the latest and deletes what came after; round 0 is trained from the seed anew."""
+    """Makes a kept checkpoint the latest and deletes all later ones; with round 0, training restarts from the seed."""
     kept = checkpoints / f"round-{restart:06d}.safetensors"
     latest = checkpoints / LATEST
-    if restart > 0 and kept.is_file():  # a client that never took part leaves the latest one as it is
+    if restart > 0 and kept.is_file():  # for a client that never took part, the latest one is kept
         with replacing(latest) as beside:
             shutil.copyfile(kept, beside)
     for file in [*checkpoints.glob("*.safetensors"), *checkpoints.glob(".*.safetensors.new")]:
@@ -170,7 +186,7 @@ def _go_back(checkpoints: Path, restart: int) -> None:
 def drop_client(folder: RunFolder, client: int, last_round: int) -> None:
     """Rewrites metrics.jsonl and clients.parquet without a client and without rounds after `last_round`.
 
-    A line whose figures per client are not kept loses its evaluation: it could not be told apart from the client's.
+    A line without stored figures per client loses its evaluation: the client's share of it cannot be subtracted.
     """
     totals = _rewrite_clients(folder, client, last_round)
     lines: list[dict[str, Any]] = []
@@ -184,7 +200,7 @@ def drop_client(folder: RunFolder, client: int, last_round: int) -> None:
 
 
 def _rewrite_clients(folder: RunFolder, client: int, last_round: int) -> dict[int, TextMetrics]:
-    """Returns the sums of each evaluation that is left, added in the order of pseudonyms as `Federation` does."""
+    """Returns the sums of each remaining evaluation, added in the order of pseudonyms, as in `evaluation.total_of`."""
     import pyarrow as pa
     from pyarrow import parquet
 

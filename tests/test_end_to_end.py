@@ -133,8 +133,8 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["simulate", "shakespeare", "--out", "."], 2, "is there already"),
         (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 2, "is not a run's folder"),
         (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
-        (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "the models are:"),
-        (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "an import path"),
+        (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "There is no model"),
+        (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "the import path"),
         (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "Invalid value for rounds"),
         (["simulate", "shakespeare", "--set", "max_clients=2", "--set", "model=lstm(units=0)"], 2, "units=0"),
         (["simulate", "shakespeare", "--init", "."], 2, "is not a run's folder"),
@@ -196,7 +196,7 @@ def test_vaults_and_keys_that_do_not_do(tmp_path: Path) -> None:
         assert not (tmp_path / "run").exists()
 
     (tmp_path / "v.db").write_bytes(whole[: len(whole) // 2])
-    refused("was damaged; restore it from a copy")
+    refused("is damaged: restore it from a backup")
     (tmp_path / "v.db").write_bytes(whole)
     (tmp_path / "v.db.key").write_bytes((tmp_path / "other.db.key").read_bytes())
     refused("the key is not this vault's")

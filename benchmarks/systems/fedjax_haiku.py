@@ -16,7 +16,7 @@ from benchmarks.measure import round_report
 
 def main(batches: int) -> None:
     """Trains and prints."""
-    # FedJAX asks for names that JAX has dropped since.
+    # FedJAX uses names that newer versions of JAX have removed.
     jax.numpy.NINF, jax.tree_map = -jax.numpy.inf, jax.tree_util.tree_map
     model = shakespeare.create_lstm_model(work.VOCAB - 4, work.EMBEDDING, work.UNITS, work.LAYERS)
     clients = {}

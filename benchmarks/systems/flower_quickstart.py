@@ -1,4 +1,4 @@
-"""Stock Flower with the pattern of its TensorFlow quickstart, on Ray: the model is built anew for every message."""
+"""Stock Flower with the pattern of its TensorFlow quickstart, on Ray: the model is built again for every message."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""pfl-research with PyTorch; started by torchrun for two processes of one thread, or alone for one of two threads."""
+"""pfl-research with PyTorch; started by torchrun for two processes of one thread, or directly for one process of two threads."""
 
 import os
 import sys

@@ -24,7 +24,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:]+)\]|([^\s:/\[\]]+)):(\d{1,5})", address)
     if found is None or not 0 < int(found[3]) < 65536:
         raise ConfigError(
-            f"{address!r} is no address of a coordinator: write HOST:PORT, for example fl.example.org:9443."
+            f"{address!r} is not a coordinator's address: write HOST:PORT, for example fl.example.org:9443."
         )
     return found[1] or found[2], int(found[3])
 
@@ -50,18 +50,18 @@ def problem_with(address: str, authority: Path) -> str:
             f"The certificate of {address} is not valid ({reason}): it must be signed by the authority in {authority}."
         )
     except ssl.SSLError:
-        return f"What answers at {address} does not speak TLS: name the coordinator's open port."
+        return f"The server at {address} does not speak TLS: name the coordinator's open port."
     except socket.gaierror:
-        return f"There is no host {host}: check the coordinator's address."
+        return f"The host {host} is unknown: check the coordinator's address."
     except OSError as error:
-        return f"No coordinator answers at {address} ({error.strerror or 'timed out'})."
+        return f"No coordinator responds at {address} ({error.strerror or 'timed out'})."
 
 
 def state_of(log: str, address: str) -> str:
-    """Returns the state of a connection from the last line of a SuperNode's log that tells it: CONNECTED, a sentence, or "".
+    """Returns the state of a connection according to a SuperNode's log: CONNECTED, a sentence, or "" if unknown.
 
     Args:
-      log: what it wrote since it was last started.
+      log: what the SuperNode has written since its last start.
       address: of the coordinator.
     """
     found = _SAYS.findall(log)
@@ -69,7 +69,7 @@ def state_of(log: str, address: str) -> str:
         return ""
     if found[-1] == "[code: 2004]":
         return f"{address} {_REFUSED}, or another process uses its key: the coordinator runs deploy add."
-    return f"{address} does not answer." if found[-1] == "Connection attempt failed" else CONNECTED
+    return f"{address} does not respond." if found[-1] == "Connection attempt failed" else CONNECTED
 
 
 def is_refusal(state: str) -> bool:

@@ -32,8 +32,8 @@ class NodeFolder:
       path: the folder, mode 0700.
 
     Raises:
-      ConfigError: it is none, or a file of it is missing, damaged or invalid.
-      VaultError: others may read the node's key.
+      ConfigError: it is not a node's folder, or one of its files is missing, damaged or invalid.
+      VaultError: other users may read the node's key.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,9 +50,9 @@ class NodeFolder:
         host_and_port(self.superlink)
         for name in _FILES:
             if not (path / name).is_file():
-                raise ConfigError(f"{path} is no longer a whole node: {name} is missing; restore it.")
+                raise ConfigError(f"The node's folder {path} is incomplete: restore {name}.")
         if not is_private(path / "node.key"):
-            raise VaultError(f"Others may read the node's key {path / 'node.key'}: run chmod 600 on it.")
+            raise VaultError(f"Other users may read the node's key {path / 'node.key'}: run chmod 600 on it.")
         self._check_keys()
         self.policy()
         self.socket = self.path / "socket" / "worker.sock"
@@ -62,10 +62,10 @@ class NodeFolder:
             try:
                 load(self.path / name)
             except (ValueError, UnsupportedAlgorithm, ssl.SSLError):
-                raise ConfigError(f"{self.path / name} is damaged: restore it, or get it again.") from None
+                raise ConfigError(f"{self.path / name} is damaged: restore it, or get a new copy.") from None
 
     def policy(self) -> Policy:
-        """Reads the owner's rules again: a changed file counts from the next message on."""
+        """Reads the policy again: a changed file applies from the next message on."""
         return Policy.load(self.path / "policy.toml")
 
     def supernode(self) -> list[str]:
@@ -93,11 +93,11 @@ class NodeFolder:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SuperNode and the worker find in their environment besides `child_environment`."""
+        """The environment variables of SuperNode and worker in addition to `child_environment`."""
         return {
             "FLWR_HOME": str(self.path / "flwr"),
-            "KERAS_HOME": str(self.path / "flwr"),  # otherwise Keras writes into the user's home, and so does
-            "MPLCONFIGDIR": str(self.path / "flwr"),  # Matplotlib, which it loads
+            "KERAS_HOME": str(self.path / "flwr"),  # otherwise Keras writes to the user's home directory,
+            "MPLCONFIGDIR": str(self.path / "flwr"),  # and so does Matplotlib, which Keras imports
             PRESETS: os.environ.get(PRESETS, str(self.path / "presets")),
         }
 
@@ -117,11 +117,10 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     """Makes an owner's folder, without the vault.
 
     Raises:
-      ConfigError: something is there, the address is invalid, or the authority's certificate is
-        missing.
+      ConfigError: `path` exists, the address is invalid, or the authority's certificate is missing.
     """
     if path.exists():
-        raise ConfigError(f"{path} is there already: name another folder.")
+        raise ConfigError(f"{path} exists already: name another folder.")
     host_and_port(superlink)
     load_certificate(authority)
     path.mkdir(parents=True, mode=0o700)
@@ -135,7 +134,7 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
 
 
 def free_port() -> int:
-    """Returns a free port of loopback, below those that Linux gives to outgoing connections (32768 and more)."""
+    """Returns a free port on loopback, below the range of Linux's outgoing connections (32768 and above)."""
     while True:
         port = _FIRST_PORT + secrets.randbelow(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -15,13 +15,13 @@ def load_certificate(path: Path) -> x509.Certificate:
     """Reads a certificate.
 
     Raises:
-      ConfigError: there is none, or it is damaged.
+      ConfigError: it is missing or damaged.
     """
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         raise ConfigError(
-            f"{path} is no certificate, or it is damaged: get it again (a ca.pem from the coordinator)."
+            f"{path} is not a certificate, or it is damaged: get a new copy (ca.pem comes from the coordinator)."
         ) from None
 
 

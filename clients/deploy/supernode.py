@@ -1,8 +1,8 @@
 """Flower's SuperNode as a process that ends when its connection does, so that its supervisor restarts it.
 
-Two faults of Flower 1.41 are mended here:
-- An unexpected answer of the SuperLink (an internal error, say) ends the connection but not the
-  process, which then serves its own port and takes part in nothing.
+This works around two faults of Flower 1.41:
+- An unexpected response of the SuperLink, such as an internal error, ends the connection but not the
+  process, which then keeps its port open but never connects again.
 - A message whose run ends while it is pulled leaves its task behind. The reply to that task would
   be sent in place of the next message's reply, and from then on every reply would come one message
   late.
@@ -22,7 +22,7 @@ _OPEN = (Status.PENDING, Status.STARTING, Status.RUNNING)
 
 
 def without_leftovers(pull: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Wraps Flower's `_pull_and_store_message`: a message that it gives up leaves neither a task nor content."""
+    """Wraps Flower's `_pull_and_store_message`: an abandoned message leaves neither a task nor content behind."""
 
     def pull_one(*, state: NodeState, receive: Callable[[], Any], **more: Any) -> int | None:
         begun = {task.task_id for task in state.get_tasks(statuses=_OPEN)}
@@ -53,7 +53,7 @@ def main() -> None:
     try:
         flower_supernode()
     finally:
-        os._exit(1)  # the thread that serves the port would go on
+        os._exit(1)  # the thread that serves the port would keep the process alive
 
 
 if __name__ == "__main__":

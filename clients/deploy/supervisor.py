@@ -5,8 +5,8 @@
 
 The SuperNode runs in Flower's process isolation, so it starts no code itself. This process acquires
 only ClientApp tasks, refuses a bundle that the owner has not allowed, and never runs code of a
-bundle: the worker runs the installed package. A bundle can therefore ask for what the policy allows
-and for nothing else.
+bundle: the worker runs the installed package. A bundle can therefore request only what the policy
+allows.
 """
 
 import argparse
@@ -54,11 +54,11 @@ from fedlm.system.processes import Child, child_environment, last_line
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
-_ADMISSION_SECONDS = 5.0  # between two attempts of a node that is not admitted
+_ADMISSION_SECONDS = 5.0  # between two attempts of a node that has not been admitted
 _LOST = 4
-_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)  # a worker's exit codes that a restart does not mend
-# What one task may raise, here and in Flower's code: the task is dropped, the coordinator sends its
-# message again.
+_FOR_GOOD = (ConfigError.exit_code, VaultError.exit_code)  # exit codes of a worker that a restart would not fix
+# What one task may raise, here and in Flower's code. The task is dropped, and the coordinator sends
+# its message again.
 _TASK_ERRORS = (
     *(FedLMError, httpx.HTTPError, ProtobufError, ObjectPushError, UnexpectedObjectContentError),
     *(OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError),
@@ -86,7 +86,7 @@ class NodeProcess:
         """Serves until a signal ends the process.
 
         Raises:
-          FedLMError: the folder has a supervisor already, or the worker cannot open policy, key or
+          FedLMError: the folder already has a supervisor, or the worker cannot open policy, key or
             vault.
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -109,20 +109,20 @@ class NodeProcess:
                 self._watch_supernode()
             try:
                 self._serve_one()
-            except _TASK_ERRORS as error:  # its text could quote the message: only its type is told
+            except _TASK_ERRORS as error:  # its text could quote the message, so only its type is shown
                 if self._supernode.alive and not isinstance(error, httpx.ConnectError):
                     self._say(f"a task was dropped: {type(error).__name__}")
             time.sleep(_POLL_SECONDS)
 
     def _watch_worker(self) -> None:
-        if self._worker.code in _FOR_GOOD:  # policy, key or vault does not open, now or in a second
+        if self._worker.code in _FOR_GOOD:  # policy, key or vault cannot be opened, and retrying will not help
             raise error_of_code(self._worker.code or 0, last_line(self._worker.output))
         if not self._worker.alive:
             self._tell("opening the vault")
         self._worker.watch()
 
     def _watch_supernode(self) -> None:
-        """Keeps the SuperNode running while the coordinator answers; otherwise tells why they are not connected."""
+        """Keeps the SuperNode running while the coordinator responds; otherwise reports why there is no connection."""
         now, address = time.monotonic(), self._folder.superlink
         if now < self._look_at:
             return
@@ -145,7 +145,7 @@ class NodeProcess:
     def _client(self, *interceptors: object) -> RuntimeHttpClient:
         return RuntimeHttpClient.from_server_address(
             f"127.0.0.1:{self._folder.port}",
-            insecure=True,  # loopback; only who knows the secret gets a task
+            insecure=True,  # loopback; tasks are given only to those who know the secret
             root_certificates=None,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],  # type: ignore[list-item]
         )
@@ -168,7 +168,7 @@ class NodeProcess:
             if refusal:
                 reply = Message(Error(REFUSED, refusal), reply_to=message)
             elif not whole:
-                reply = Message(Error(_LOST, "The message's content did not reach the node."), reply_to=message)
+                reply = Message(Error(_LOST, "The content of the message did not reach the node."), reply_to=message)
             else:
                 reply = self._work(message)
             push_message(client, reply, context)
@@ -178,22 +178,24 @@ class NodeProcess:
                 heartbeat.stop()
 
     def _work(self, message: Message) -> Message:
-        """Asks the worker, and once more if it was lost."""
+        """Sends the message to the worker, and once more if the worker was lost."""
         for _ in range(2):
             with contextlib.suppress(VaultError):
                 return call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
         return Message(
-            Error(_LOST, "The node's worker was lost twice over one message; see its log."), reply_to=message
+            Error(_LOST, "The node's worker was lost twice during one message: see its log."), reply_to=message
         )
 
     def _sign_off(self) -> None:
-        """Tells the SuperLink that a killed SuperNode is gone; otherwise it refuses the next one for a minute."""
+        """Deactivates a killed SuperNode at the SuperLink, which would otherwise refuse the next one for a minute."""
         found = re.findall(rb"SuperNode ID: (\d+)", self._log.read_bytes()) if self._log.is_file() else []
         if not found:
             return
         key = load_ssh_private_key((self._folder.path / "node.key").read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{self._folder.path / 'node.key'} is not the key that deploy node made: restore it.")
+            raise ConfigError(
+                f"{self._folder.path / 'node.key'} is not the key that fedlm deploy node made: restore it."
+            )
         auth = NodeAuthHttpInterceptor(key, key.public_key())
         version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
         address, certificate = self._folder.superlink, str(self._folder.path / "ca.pem")

@@ -1,32 +1,32 @@
-"""A server and a worker process of its machine: messages over a socket, arrays in shared memory under a lease protocol.
+"""A server and a worker process on one machine: messages over a socket, arrays in shared memory under a lease protocol.
 
     server                                                                 worker
-      | writes once a round   ====== segment "weights", one for all ======>  | leases, trains
+      | writes once per round ====== segment "weights", one for all ======>  | leases, trains
       | leases, adds up       <===== segment "sums", one a worker ==========  | writes
       | <------------- socket: messages, with references or the arrays -----> |
 
-A segment is in one of two states, and its writer has to know which, because the reader works in place:
+A segment is in one of two states. Its writer must know which one, because the reader works in place:
 
                  the writer sends references into it
         FREE  ---------------------------------------->  LEASED
-         ^    writer: reset, allocate, write                |   writer: touches nothing; arrays go through the socket
+         ^    writer: reset, allocate, write                |   writer: changes nothing; sends arrays through the socket
          |                                                  |   reader: reads in place, for as long as it likes
          +--------------------------------------------------+
-                 a flag of the reader, sent with its next message: no lease is left
+                 a flag of the reader, set before its next message: no lease remains
 
-A lease is released when the reader drops its last view, without a message of its own. The flags lie
-in the sums segment; each is set before a message is sent and read after it has come, so the socket
-orders them and no exchange is added:
+A lease is released when the reader drops its last view; no extra message is sent for it. The flags
+are in the sums segment. Each is set before a message is sent and read after that message has
+arrived, so the socket orders the two accesses:
 
     server  _SUMS_FREE = it has no lease on the sums;  _WEIGHTS_FREE = 0;  sends the request
     worker  leases the weights and trains;  if _SUMS_FREE, allocates its sums in the segment, otherwise in its own memory
     worker  drops the request;  _WEIGHTS_FREE = it has no lease on the weights;  sends the reply
     server  leases the sums;  rewrites the weights for the next round only if every worker's _WEIGHTS_FREE is set
 
-Two parties never write one flag at the same time: a channel has one request under way. A worker
-that is killed takes its leases with it; its successor gets a new channel, whose flags begin as
-free. Without shared memory, or where a segment cannot grow, the socket carries everything: same
-messages, same bits, two copies more.
+The two sides never write a flag at the same time, because a channel has one request at a time. The
+leases of a killed worker end with it; its successor gets a new channel, whose flags start as free.
+Without shared memory, or if a segment cannot grow, the socket carries everything: the same messages
+and bits, with two more copies.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class Channel:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, weights: Segment | None) -> Iterator[tuple["Channel", list[int]]]:
-        """Yields a channel and the descriptors for its worker, which are open until the block ends.
+        """Yields a channel and the descriptors for its worker, which stay open until the block ends.
 
         The descriptors are the socket's and, with shared memory, those of the segments of weights
         and sums.
@@ -75,10 +75,10 @@ class Channel:
         return self._sums is not None and bool(self._sums.flags[_WEIGHTS_FREE])
 
     def request(self, message: Message, placement: "Placement", timeout: float | None) -> Message | None:
-        """Sends a message and returns the reply; None if the worker is gone.
+        """Sends a message and returns the reply; None if the worker was lost.
 
         Raises:
-          OSError: the worker is gone, or neither sends nor reads anything for `timeout` seconds.
+          OSError: the worker was lost, or it has neither sent nor read anything for `timeout` seconds.
         """
         if self._sums is not None:
             self._sums.flags[_SUMS_FREE] = not self._sums.is_leased
@@ -88,23 +88,23 @@ class Channel:
         return receive_message(self.link, segment=self._sums)
 
     def shut_down(self) -> None:
-        """Ends the conversation, also for a thread that waits in `request`, which closing alone would not wake."""
+        """Shuts the connection down. This wakes a thread that waits in `request`, which `close` would not."""
         with contextlib.suppress(OSError):
             self.link.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Closes this end; arrays that came over it stay valid."""
+        """Closes this end; arrays received over it stay valid."""
         self.link.close()
         if self._sums is not None:
             self._sums.close()
 
 
 class Placement:
-    """The arrays of a round's messages, each written once into the weights segment, whatever the number of workers.
+    """The arrays of a round's messages, each written once to the weights segment for all workers.
 
     Args:
-      messages: all that are sent.
-      segment: is overwritten; None if a worker still has a lease on it, or there is none.
+      messages: all messages of the round.
+      segment: to be overwritten; None without one, or if a worker still holds a lease on it.
     """
 
     def __init__(self, messages: Iterable[Message], segment: Segment | None) -> None:
@@ -118,7 +118,7 @@ class Placement:
                 self._references[id(array)] = segment.write(array)
 
     def reference(self, array: Array) -> bytes:
-        """Returns where an array lies; empty if it was not written."""
+        """Returns the reference of an array in the segment; empty if it was not written."""
         return self._references.get(id(array), b"")
 
 
@@ -136,21 +136,21 @@ class WorkerChannel:
         self._weights, self._sums = weights, sums
 
     def allocate(self, size: int) -> Block | None:
-        """Returns a block for an array of the reply; None if it has to go through the socket."""
+        """Returns a block for an array of the reply; None if the array must be sent through the socket."""
         return self._sums.allocate(size) if self._sums is not None and self._sums.flags[_SUMS_FREE] else None
 
     def receive(self) -> Message | None:
-        """Reads a message; None when the server is gone."""
+        """Reads a message; None once the server has closed the channel."""
         return receive_message(self._link, segment=self._weights)
 
     def send(self, reply: Message) -> None:
-        """Sends the reply. The caller should hold nothing of the request any more, or its lease stays."""
+        """Sends the reply. The caller must have dropped the request, or its lease is not released."""
         if self._weights is None or self._sums is None:
             send_message(self._link, reply)
             return
         self._sums.flags[_WEIGHTS_FREE] = not self._weights.is_leased
         send_message(self._link, reply, self._sums.reference)
-        self._sums.reset()  # of this process only: `allocate` still waits for the server's flag
+        self._sums.reset()  # local to this process: `allocate` still requires the server's flag
 
     def __enter__(self) -> "WorkerChannel":
         return self

@@ -2,9 +2,9 @@
 
     length of the rest | length, protobuf message with empty arrays | length, array | length, array
 
-Lengths are u64, little-endian; the arrays come in the message's order. Protobuf itself would copy
-them six times. Between a server and its local workers an array may lie in shared memory instead:
-the protobuf message then holds its reference in place of its bytes, and nothing follows for it.
+Lengths are u64, little-endian; the arrays follow in the message's order. Inside the protobuf message
+they would be copied six times. Between a server and its local workers, an array may be in shared
+memory: the protobuf message then contains its reference, and no bytes follow for it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from clients.ipc.shared_memory import Segment
 from fedlm.errors import VaultError
-from fedlm.messages.records import LaidArray, records_in
+from fedlm.messages.records import SharedArray, records_in
 
 _LENGTH = struct.Struct("<Q")
 _CONNECT_SECONDS = 120.0
@@ -32,7 +32,7 @@ _CONNECT_SECONDS = 120.0
 
 @contextlib.contextmanager
 def unix_path(path: Path) -> Iterator[str]:
-    """Yields a short name for a socket's path: the kernel takes at most 107 bytes."""
+    """Yields a short name for a socket's path, since the kernel accepts at most 107 bytes."""
     if not Path("/proc/self/fd").is_dir():
         yield str(path)
         return
@@ -44,7 +44,7 @@ def unix_path(path: Path) -> Iterator[str]:
 
 
 def send_message(channel: socket.socket, message: Message, reference: Callable[[Array], bytes] = lambda _: b"") -> None:
-    """Writes one message; `reference` returns where in shared memory an array lies, empty if it does not."""
+    """Writes one message; `reference` returns an array's reference into shared memory, empty if it is not there."""
     body, arrays = _without_arrays(message, reference)
     parts = [body.SerializeToString(), *arrays]
     channel.sendall(_LENGTH.pack(sum(_LENGTH.size + len(p) for p in parts)))
@@ -54,7 +54,7 @@ def send_message(channel: socket.socket, message: Message, reference: Callable[[
 
 
 def _without_arrays(message: Message, reference: Callable[[Array], bytes]) -> tuple[ProtoMessage, list[bytes]]:
-    """Returns a message whose arrays hold a reference or nothing, and the bytes of those that hold nothing."""
+    """Returns a message whose arrays contain a reference or nothing, and the bytes of the arrays without a reference."""
     metadata = metadata_to_proto(message.metadata)
     if not message.has_content():
         return ProtoMessage(metadata=metadata, error=error_to_proto(message.error)), []
@@ -71,12 +71,11 @@ def _without_arrays(message: Message, reference: Callable[[Array], bytes]) -> tu
 def receive_message(
     channel: socket.socket, max_bytes: int | None = None, segment: Segment | None = None
 ) -> Message | None:
-    """Reads one message; None when the other side is gone, or the frame is malformed or longer than `max_bytes`.
+    """Reads one message; None if the other side was lost, or the frame is malformed or longer than `max_bytes`.
 
-    Arrays that lie in shared memory are `LaidArray`s in the segment, under one lease.
+    Arrays in shared memory become `SharedArray`s in the segment, under one lease.
     """
-    # With a buffer of one byte nothing is read ahead, and `read` fills the bytes that it returns in
-    # place.
+    # With a buffer of one byte, nothing is read ahead, and `read` fills its result without a copy.
     try:
         with channel.makefile("rb", buffering=1) as file:
             return _read_message(_Frame(file, max_bytes), segment)
@@ -85,7 +84,7 @@ def receive_message(
 
 
 class _Frame:
-    """A frame that is being read; no part may be longer than what is left of it."""
+    """A frame that is being read; no part may be longer than the rest of the frame."""
 
     def __init__(self, file: BinaryIO, max_bytes: int | None) -> None:
         self._file, self._left = file, _LENGTH.size
@@ -98,7 +97,7 @@ class _Frame:
         """Returns the next part.
 
         Raises:
-          EOFError: the frame, or the connection, ends before it.
+          EOFError: the frame or the connection ends before the part.
         """
         return self._read(self._length())
 
@@ -125,7 +124,7 @@ def _read_message(frame: _Frame, segment: Segment | None) -> Message:
     for array in (a for record in records for a in record.values() if not a.data):
         array.data = frame.part()
     for (record, key, array), block in zip(referred, blocks, strict=True):
-        record[key] = LaidArray(array.dtype, array.shape, array.stype, block)
+        record[key] = SharedArray(array.dtype, array.shape, array.stype, block)
     return message
 
 
@@ -134,11 +133,11 @@ def call_worker(path: Path, message: Message, meanwhile: Callable[[], object] = 
 
     Args:
       path: the socket.
-      message: what the worker answers.
-      meanwhile: called while nobody listens yet, for instance to restart a lost worker.
+      message: the request.
+      meanwhile: called while no worker is listening, for example to restart it.
 
     Raises:
-      VaultError: the worker does not listen, or was lost while it worked.
+      VaultError: no worker is listening, or it was lost while working.
     """
     try:
         with _connect(path, meanwhile) as channel:
@@ -147,12 +146,12 @@ def call_worker(path: Path, message: Message, meanwhile: Callable[[], object] = 
     except OSError:
         reply = None
     if reply is None:
-        raise VaultError("The node's worker is missing, or was lost while it worked; the node restarts it.")
+        raise VaultError("The node's worker is not running or was lost during the request: the node restarts it.")
     return reply
 
 
 def _connect(path: Path, meanwhile: Callable[[], object]) -> socket.socket:
-    """Connects to a worker, which may be just starting."""
+    """Connects to a worker, which may still be starting."""
     end = time.monotonic() + _CONNECT_SECONDS
     while True:
         channel = socket.socket(socket.AF_UNIX)

@@ -1,7 +1,7 @@
-"""A segment of memory that processes of one machine share: arrays lie there instead of passing through a socket.
+"""A segment of memory that processes on one machine share, so that arrays need not pass through a socket.
 
-A segment is a file in memory without a name (memfd): only a process that was handed its descriptor
-reaches it. One process writes it, others read in place, read-only and without a copy:
+A segment is an anonymous file in memory (memfd): only processes that were given its descriptor can
+open it. One process writes it; others read it in place, read-only and without a copy:
 
     0           64                                                         size
     +-----------+---------------+-----+---------------+-----+--------------+
@@ -12,13 +12,13 @@ reaches it. One process writes it, others read in place, read-only and without a
     writer   reset()  ->  allocate(size) or write(array), each array  ->  sends (start, size) of each
     reader   lease(references)  ->  reads the blocks  ->  drops its last view: the lease is released
 
-A lease needs no call to end. Every view of a block, and every view of that view, keeps it alive by
-reference counting, and `is_leased` asks whether any is left. What the writer may do meanwhile is
-the protocol's affair (`clients/ipc/channel.py`).
+A lease ends without a call. Every view of a block, and every view of that view, keeps it alive by
+reference counting, and `is_leased` reports whether any remains. The protocol decides what the writer
+may do meanwhile (`clients/ipc/channel.py`).
 
-A segment grows and never shrinks: touching a page beyond the end of the file would kill the reader
-(SIGBUS). It grows under leases that are held; their old map shows the same pages. The kernel frees
-the memory once no process has it open or mapped.
+A segment grows but never shrinks, since reading a page beyond the end of the file would kill the
+reader (SIGBUS). It may grow while leases are held: their old mapping shows the same pages. The
+kernel frees the memory once no process has it open or mapped.
 """
 
 import mmap
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import Array
 
-from fedlm.messages.records import LaidArray
+from fedlm.messages.records import SharedArray
 
 _ALIGNMENT = 64  # bytes of a cache line; the first line holds the flags
 _REFERENCE = struct.Struct("<QQ")  # start, size
@@ -43,7 +43,7 @@ class Block:
     Attributes:
       segment: the whole.
       view: the block's bytes.
-      reference: where it lies, for the other side.
+      reference: (start, size), with which the other side finds it.
     """
 
     segment: "Segment"
@@ -55,7 +55,7 @@ class Segment:
     """One process' handle of a segment.
 
     Args:
-      descriptor: of the file; it is closed with the segment.
+      descriptor: the file's; it is closed with the segment.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -65,7 +65,7 @@ class Segment:
 
     @classmethod
     def create(cls) -> "Segment | None":
-        """Returns a new segment; None where the system has no files in memory, or refuses one."""
+        """Returns a new segment; None if the system does not support files in memory, or refuses to create one."""
         if not hasattr(os, "memfd_create"):
             return None
         try:
@@ -82,12 +82,12 @@ class Segment:
 
     @property
     def flags(self) -> mmap.mmap:
-        """The segment's first 64 bytes, which hold no array and are the protocol's; both sides write them."""
+        """The segment's first 64 bytes, reserved for the flags of the protocol; both sides write them."""
         return self._map
 
     @property
     def is_leased(self) -> bool:
-        """Whether anything in this process still views what it read from the segment."""
+        """Whether this process still has a view of a block that it leased."""
         return any(lease() is not None for lease in self._leases)
 
     def close(self) -> None:
@@ -97,11 +97,11 @@ class Segment:
     # The writer's side.
 
     def reset(self) -> None:
-        """Makes all space available again; the next block overwrites the first one."""
+        """Frees all blocks: the next block overwrites the first one."""
         self._end = _ALIGNMENT
 
     def allocate(self, size: int) -> Block | None:
-        """Returns the next block of `size` bytes, to be written; None if the segment cannot grow by it."""
+        """Returns the next block of `size` bytes for writing; None if the segment cannot grow by that much."""
         start, end = self._end, self._end + -(-size // _ALIGNMENT) * _ALIGNMENT
         if end > len(self._map):
             try:
@@ -113,7 +113,7 @@ class Segment:
         return Block(self, memoryview(self._map)[start : start + size], _REFERENCE.pack(start, size))
 
     def write(self, array: Array) -> bytes:
-        """Copies an array into the next block; returns its reference, empty if there is no space."""
+        """Copies an array into the next block; returns its reference, empty if no block is available."""
         content = array.data
         if (block := self.allocate(len(content))) is None:
             return b""
@@ -121,8 +121,8 @@ class Segment:
         return block.reference
 
     def reference(self, array: Array) -> bytes:
-        """Returns the reference of an array that lies in this segment; empty if it lies elsewhere."""
-        block = array.space if isinstance(array, LaidArray) else None
+        """Returns the reference of an array in this segment; empty for other arrays."""
+        block = array.block if isinstance(array, SharedArray) else None
         return block.reference if isinstance(block, Block) and block.segment is self else b""
 
     # The reader's side.
@@ -139,9 +139,8 @@ class Segment:
             raise EOFError
         places = [_REFERENCE.unpack(r) for r in references]
         if max(start + size for start, size in places) > len(self._map):
-            self._map_again()  # the writer made it grow
-        # All views below have this array as their base, so it lives exactly as long as the last of
-        # them.
+            self._map_again()  # the writer has enlarged the file
+        # All views below have this array as their base, so it lives exactly as long as the last view.
         whole = np.frombuffer(self._map, np.uint8)
         if any(start < _ALIGNMENT or start + size > len(whole) for start, size in places):
             raise EOFError
@@ -150,5 +149,5 @@ class Segment:
         return [Block(self, view, reference) for view, reference in zip(views, references, strict=True)]
 
     def _map_again(self) -> None:
-        """Maps the file at its present size; views of the old map keep it, and show the same memory."""
+        """Maps the file at its present size; existing views keep the old mapping, which shows the same memory."""
         self._map = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)

@@ -1,10 +1,10 @@
 """The aggregation seam: how the sums of nodes become the sum of a cohort.
 
-An aggregation is one file with one class. Its **node half** turns the exact sum over a chunk's clients into a payload;
-its **server half** says which clients go into one message, may exchange further messages, and opens the payloads.
+An aggregation is one file with one class. Its **node half** turns the exact sum over a chunk's clients into a payload.
+Its **server half** decides which clients share a message, may exchange further messages, and opens the payloads.
 
     server                                      node
-    chunks()  -- train request, one a chunk -->
+    chunks()  -- train request per chunk ------>
                                                 exact sum over the chunk's clients
     check()   <--------- payload -------------  payload()
     complete(ask) <- further exchanges, if any ->
@@ -23,7 +23,7 @@ class Payload:
     """What leaves a node for a chunk of clients.
 
     Attributes:
-      vectors: int64 vectors of the weights' shapes, by name; "update" is there always.
+      vectors: int64 vectors in the weights' shapes, by name; always includes "update".
       numbers: figures by name.
     """
 
@@ -41,13 +41,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for a chunk.
+    """The answer to the request for a chunk.
 
     Attributes:
-      chunk: what was asked.
-      payload: what the node sent; None if nothing usable came.
-      problem: why not, in one sentence.
-      is_refused: whether something came that was not usable.
+      chunk: the chunk.
+      payload: what the node sent; None without a usable reply.
+      problem: the reason why there is no usable reply, in one sentence.
+      is_refused: whether a reply arrived and was refused.
     """
 
     chunk: Chunk
@@ -57,7 +57,7 @@ class Answer:
 
 
 Check = Callable[[ExactSum], bool]
-"""Whether the further sum of a chunk can be what clients of this algorithm send."""
+"""Returns whether the further sum of a chunk is one that clients of this algorithm could have sent."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class RoundPlan:
     Attributes:
       server_round: the round, from 1.
       weights: the global weights.
-      cohort: the clients drawn, (clients,).
-      absent: clients of the cohort that are not asked: their loss is replayed by exact unlearning.
-      further: the further sums that the algorithm's clients send, and the check of each.
+      cohort: the sampled clients, (clients,).
+      absent: clients of the cohort that get no request, because exact unlearning replays their failure.
+      further: the further sums that the algorithm's clients send, with the check for each.
     """
 
     server_round: int
@@ -81,7 +81,7 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class ClientResult:
-    """One client's training on its own, where a rule needs single clients.
+    """One client's result, for rules that need single clients.
 
     Attributes:
       mean: global weights + update.
@@ -96,15 +96,15 @@ class ClientResult:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round of training brought.
+    """The result of a round of training.
 
     Attributes:
       total: the exact sum over the cohort.
-      metrics: training figures of the clients in it.
-      singles: each client's result, under an aggregation that hands clients over one by one.
-      lost: clients whose messages brought nothing usable, those not asked included.
-      refused: payloads that could not be those of the clients asked.
-      problems: a sentence for each message that brought nothing.
+      metrics: training figures of the clients in the sum.
+      singles: each client's result, under an aggregation that passes on single clients.
+      lost: clients without a usable reply, including those that got no request.
+      refused: the number of payloads that the requested clients could not have sent.
+      problems: a sentence for each message without a usable reply.
     """
 
     total: ExactSum
@@ -116,16 +116,16 @@ class RoundResult:
 
 
 class Aggregation:
-    """Base class of aggregations; `open.py` is the plainest one."""
+    """Base class of aggregations; `open.py` is the simplest one."""
 
     gives_singles = False
-    """Whether the server's rule sees one result a client, instead of the cohort's mean."""
+    """Whether the server's rule sees one result per client instead of the cohort's mean."""
 
     def __init__(self, options: Mapping[str, object]) -> None:
         self.options = options
 
     def payload(self, total: ExactSum, metrics: TextMetrics) -> Payload:
-        """The node's half: returns what leaves the node for a chunk."""
+        """The node half: returns what leaves the node for a chunk."""
         raise NotImplementedError
 
     def chunks(self, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -133,7 +133,7 @@ class Aggregation:
         return list(chunks)
 
     def check(self, plan: RoundPlan, chunk: Chunk, payload: Payload) -> None:
-        """Raises a ValueError that says why a payload cannot be that of a chunk's clients: a node may send anything."""
+        """Raises a ValueError with the reason if a chunk's clients could not have sent this payload: nodes are not trusted."""
         raise NotImplementedError
 
     def complete(self, plan: RoundPlan, answers: Sequence[Answer], ask: "Ask") -> Sequence[Answer]:
@@ -141,7 +141,7 @@ class Aggregation:
         return answers
 
     def open(self, plan: RoundPlan, answers: Sequence[Answer]) -> RoundResult:
-        """The server's half: returns the round's result. Payloads have been checked."""
+        """The server half: returns the round's result. All payloads have passed `check`."""
         raise NotImplementedError
 
 

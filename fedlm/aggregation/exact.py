@@ -1,6 +1,10 @@
-"""Exact sums of updates: integers have no order, so the weights have the same bits however the work was split.
+"""Exact sums of updates: integer addition is associative, so the weights have the same bits however the work was split.
 
-A contribution is rint(weight * update * 2**24) as int64, the weight a whole number.
+    contribution of client i   rint(w_i u_i 2**24) as int64, w_i a whole number
+    sum over n clients         fits into int64, because each coordinate is at most 2**62 // n in absolute value
+    next global weights        float32(w + sum / 2**24 / sum_i w_i)
+
+Rounding moves a client's coordinate by at most 2**-25 / w_i; float32 weights near 1 are spaced 2**-24 to 2**-23 apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +16,16 @@ import numpy.typing as npt
 from fedlm.types import IntSums, Weights
 
 SCALE = 2.0**24
-LIMIT = 2**62
-_BLOCK = 2**14  # coordinates at a time: their doubles and integers stay in a core's cache
+LIMIT = 2**62  # bound on a sum; half of int64's range, so that noise fits as well
+_BLOCK = 2**14  # coordinates at a time: their float64 and int64 copies stay in a core's cache
 
 
 @dataclass
 class NamedSum:
-    """A further sum beside that of the updates: what an algorithm's clients send besides.
+    """A further sum next to the sum of updates, for what an algorithm's clients send in addition.
 
     Attributes:
-      vectors: int64 arrays on the lattice of 2**-24, shapes of the weights.
+      vectors: int64 arrays in units of 2**-24, in the weights' shapes.
       numbers: whole numbers by name.
     """
 
@@ -29,7 +33,7 @@ class NamedSum:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def plus(self, other: "NamedSum") -> "NamedSum":
-        """Returns the sum of two; a number that only one has counts as 0 in the other."""
+        """Returns the sum of two; a number that only one of them has counts as 0 in the other."""
         names = self.numbers | other.numbers
         numbers = {k: self.numbers.get(k, 0) + other.numbers.get(k, 0) for k in names}
         return NamedSum(_plus(self.vectors, other.vectors), numbers)
@@ -44,12 +48,12 @@ class ExactSum:
     """A running sum of contributions.
 
     Attributes:
-      sums: int64 arrays, shapes of the weights: sum over clients of rint(weight * update * 2**24).
-      weight: total of the clients' weights.
-      clients: contributions in the sum.
-      failed: contributions refused or clients that failed.
-      below: contributions that kept the clip norm unclipped, where one is set.
-      further: sums of what clients send beside their updates, by name.
+      sums: int64 arrays in the weights' shapes: sum over clients of rint(weight * update * 2**24).
+      weight: the sum of the clients' weights.
+      clients: the number of contributions in the sum.
+      failed: the number of clients that failed or whose contribution was refused.
+      below: the number of contributions whose norm was at most the clip norm before clipping, if there is one.
+      further: sums of what clients send in addition to their updates, by name.
     """
 
     sums: IntSums
@@ -61,7 +65,7 @@ class ExactSum:
 
     @classmethod
     def zeros_like(cls, weights: Weights, *, further: Iterable[str] = ()) -> "ExactSum":
-        """Returns the empty sum, with an empty one for each further name."""
+        """Returns a sum of zeros, including one for each further name."""
         return cls(_zeros(weights), further={name: NamedSum(_zeros(weights)) for name in further})
 
     def add(
@@ -72,11 +76,11 @@ class ExactSum:
         Args:
           update: local - global, float32.
           weight: the client's whole-number weight, >= 0.
-          cohort_size: clients drawn this round; together they cannot overflow.
-          further: what the client sends besides; names as in `zeros_like`.
+          cohort_size: the number of sampled clients, which together cannot overflow.
+          further: what the client sends in addition; names as in `zeros_like`.
 
         Returns:
-          False, and the client counts as failed, if a coordinate is not finite or larger than 2**62 // cohort_size.
+          Whether it was added. If a coordinate is not finite or exceeds 2**62 // cohort_size, the client counts as failed.
         """
         scale, bound = weight * SCALE, LIMIT // max(cohort_size, 1)
         fits = all(_largest(u, scale) <= float(bound) for u in update)  # NaN compares false
@@ -92,7 +96,7 @@ class ExactSum:
         return True
 
     def add_integers(self, contribution: IntSums, weight: int, *, below: bool = False, counts: bool = True) -> None:
-        """Adds a contribution in place that is on the lattice and bounded already (`fedlm.privacy.clipping`)."""
+        """Adds an integer contribution in place; `fedlm.privacy.clipping` has already bounded it."""
         for total, c in zip(self.sums, contribution, strict=True):
             total += c
         self.weight += weight
@@ -101,7 +105,7 @@ class ExactSum:
 
     @classmethod
     def of(cls, parts: Sequence["ExactSum"], weights: Weights, *, further: Iterable[str] = ()) -> "ExactSum":
-        """Returns the sum of sums; the empty one, in the weights' shapes, if there are none."""
+        """Returns the sum of sums; without any, zeros in the weights' shapes."""
         if not parts:
             return cls.zeros_like(weights, further=further)
         total = replace(parts[0])
@@ -110,7 +114,7 @@ class ExactSum:
         return total
 
     def plus(self, other: "ExactSum") -> "ExactSum":
-        """Returns the sum of two, which have the same further names."""
+        """Returns the sum of two that have the same further names."""
         figures = {k: getattr(self, k) + getattr(other, k) for k in ("weight", "clients", "failed", "below")}
         further = {name: named.plus(other.further[name]) for name, named in self.further.items()}
         return ExactSum(_plus(self.sums, other.sums), further=further, **figures)
@@ -120,7 +124,7 @@ class ExactSum:
 
         Args:
           weights: the global weights.
-          denominator: total weight to divide by; by default the sum's own.
+          denominator: total weight to divide by; by default that of this sum.
         """
         total = self.weight if denominator is None else denominator
         if total <= 0:
@@ -133,7 +137,7 @@ def _zeros(weights: Weights) -> IntSums:
 
 
 def on_lattice(vector: Weights, scale: float = SCALE) -> IntSums:
-    """Returns rint(scale * vector) as int64, computed in float64; `scale` is 2**24, or the unit that it is in."""
+    """Returns rint(scale * vector) as int64, computed in float64; by default in units of 2**-24."""
     return tuple(np.rint(np.asarray(v, np.float64) * scale).astype(np.int64) for v in vector)
 
 
@@ -142,23 +146,26 @@ def _plus(one: IntSums, other: IntSums) -> IntSums:
 
 
 def _largest(update: npt.NDArray[np.float32], scale: float) -> float:
-    """Returns the largest |rint(scale * update)|, NaN if there is one: scaling and rounding keep the order."""
+    """Returns the largest |rint(scale * update)|, or NaN if there is a NaN.
+
+    Scaling and rounding are monotonic, so only the largest |update| is scaled. min and max propagate NaN.
+    """
     if not update.size:
         return 0.0
-    with np.errstate(invalid="ignore"):  # infinity times a weight of 0
+    with np.errstate(invalid="ignore"):  # infinity times a weight of 0 is NaN
         return float(np.rint(np.float64(max(-update.min(), update.max())) * scale))
 
 
 def _add_scaled(total: npt.NDArray[np.int64], update: npt.NDArray[np.float32], scale: float) -> None:
-    """Adds rint(scale * update) in place, block by block."""
-    sums, values = total.reshape(-1), update.reshape(-1)
+    """Adds rint(scale * update) in place, block by block, without a float64 copy of the whole array."""
+    sums, values = total.reshape(-1), update.reshape(-1)  # (coordinates,); a view of `total`, which is contiguous
     scaled, whole = np.empty(_BLOCK), np.empty(_BLOCK, np.int64)
     for start in range(0, values.size, _BLOCK):
         block = values[start : start + _BLOCK]
         count = len(block)
         np.multiply(block, scale, out=scaled[:count], dtype=np.float64)
         np.rint(scaled[:count], out=scaled[:count])
-        whole[:count] = scaled[:count]
+        whole[:count] = scaled[:count]  # exact: `add` has checked that the values fit into int64
         sums[start : start + count] += whole[:count]
 
 
@@ -169,7 +176,7 @@ def _moved(start: npt.NDArray[np.float32], total: npt.NDArray[np.int64], denomin
     exact = np.empty(_BLOCK)
     for at in range(0, ends.size, _BLOCK):
         block = exact[: len(ends[at : at + _BLOCK])]
-        # A power of two changes no digit: what sum / SCALE / denominator gives, in one pass.
+        # SCALE is a power of two, so this has the same bits as sum / SCALE / denominator, in one pass.
         np.divide(sums[at : at + _BLOCK], denominator * SCALE, out=block)
         block += starts[at : at + _BLOCK]
         ends[at : at + _BLOCK] = block

@@ -1,7 +1,7 @@
-"""Sums in the open: a node sends the exact sum over its chunk, and the server adds the chunks.
+"""Unmasked sums: a node sends the exact sum over its chunk, and the server adds the chunks.
 
-Integers have no order, so the result has the same bits however the cohort was split. A payload that no chunk of so many
-clients can have sent is refused, and its clients count as lost.
+Integer addition is associative, so the result has the same bits however the cohort was split. A payload that a chunk of this
+size could not have sent is refused, and its clients count as lost.
 """
 
 import math
@@ -17,10 +17,10 @@ _FIGURES = ("correct", "tokens", "characters")
 
 
 class Open(Aggregation):
-    """The default."""
+    """The default aggregation."""
 
     def payload(self, total: ExactSum, metrics: TextMetrics) -> Payload:
-        """Returns the chunk's sums as they are."""
+        """Returns the chunk's sums unchanged."""
         vectors: dict[str, IntSums] = {UPDATE: total.sums}
         numbers: dict[str, int | float] = {name: getattr(total, name) for name in _COUNTS}
         numbers["loss-sum"] = metrics.loss_sum
@@ -31,18 +31,18 @@ class Open(Aggregation):
         return Payload(vectors, numbers)
 
     def check(self, plan: RoundPlan, chunk: Chunk, payload: Payload) -> None:
-        """Refuses what a chunk of so many clients cannot have sent."""
+        """Refuses a payload that a chunk of this size could not have sent."""
         try:
             total, metrics = read_sum(payload, plan)
         except (KeyError, TypeError, OverflowError):
-            raise ValueError("a figure is missing or wrong") from None
+            raise ValueError("a figure is missing or invalid") from None
         if total.clients > len(chunk.clients) or not math.isfinite(metrics.loss_sum):
-            raise ValueError("its figures are wrong")
+            raise ValueError("its figures are out of range")
         if not all(is_possible(total) for is_possible in plan.further.values()):
-            raise ValueError("figures of its further sums are wrong")
+            raise ValueError("the figures of its further sums are out of range")
 
     def open(self, plan: RoundPlan, answers: Sequence[Answer]) -> RoundResult:
-        """Returns the sum of all chunks that sent one."""
+        """Returns the sum over all chunks with a usable payload."""
         parts = [read_sum(a.payload, plan) for a in answers if a.payload is not None]
         failed = [a for a in answers if a.payload is None]
         total = ExactSum.of([part for part, _ in parts], plan.weights, further=plan.further)
@@ -78,7 +78,7 @@ def _numbers_of(name: str, numbers: Mapping[str, int | float]) -> dict[str, int]
 
 
 def _count(number: int | float) -> int:
-    """Returns a whole number >= 0; NaN and infinity are none."""
+    """Returns a whole number >= 0; raises for others, NaN and infinity included."""
     if not (math.isfinite(number) and number >= 0 and number == int(number)):
-        raise ValueError("its figures are wrong")
+        raise ValueError("one of its counts is not a whole number >= 0")
     return int(number)

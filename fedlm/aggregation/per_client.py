@@ -1,6 +1,6 @@
-"""One client a message, for rules that compare clients (Krum, median, trimmed mean, ...): the server sees each update.
+"""One client per message, for rules that compare clients (Krum, median, trimmed mean, ...): the server sees every update.
 
-The replies are ordered by their content, since such rules add floats in the order in which replies come.
+The replies are sorted by content, because such rules add floats in the order of the replies.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from fedlm.aggregation.open import Open, read_sum
 
 
 class PerClient(Open):
-    """Sums of one client each."""
+    """Sums over one client each."""
 
     gives_singles = True
 
     def chunks(self, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """Returns a chunk for each client, at the node that would have had it."""
+        """Returns one chunk per client, at the node that the client was assigned to."""
         return [Chunk(c.node, c.clients[i : i + 1]) for c in chunks for i in range(len(c.clients))]
 
     def open(self, plan: RoundPlan, answers: Sequence[Answer]) -> RoundResult:
-        """Returns the sum, and each client that was trained."""
+        """Returns the sum and the result of each trained client."""
         singles = [_single(a.payload, plan) for a in answers if a.payload is not None]
         trained = sorted((s for s in singles if s is not None), key=_content)
         return replace(super().open(plan, answers), singles=tuple(trained))
@@ -32,5 +32,5 @@ def _single(payload: Payload, plan: RoundPlan) -> ClientResult | None:
 
 
 def _content(single: ClientResult) -> tuple[list[bytes], int, float]:
-    """Returns what orders clients: only equal ones can change places."""
+    """Returns the sort key of a client; clients with equal keys are interchangeable."""
     return [w.tobytes() for w in single.mean], single.weight, single.metrics.loss_sum

@@ -19,14 +19,16 @@ def build_aggregation(spec: Spec, *, accepts_mean: bool = True) -> Aggregation:
 
     Args:
       spec: its name and options.
-      accepts_mean: whether the server's rule takes the cohort's mean; otherwise clients are handed over one by one.
+      accepts_mean: whether the server's rule uses the cohort's mean; otherwise it gets single clients.
 
     Raises:
-      ConfigError: there is no such aggregation, or the rule needs single clients and it does not give them.
+      ConfigError: there is no such aggregation, or the rule needs single clients and the aggregation hides them.
     """
     default = spec.name == "open" and not spec.options
     chosen = _SINGLES if default and not accepts_mean else spec
     made = plugin_class("aggregation", chosen, _FOLDER, Aggregation)(chosen.options)
     if not (accepts_mean or made.gives_singles):
-        raise ConfigError(f"The strategy compares single clients, which aggregation={spec} does not show.")
+        raise ConfigError(
+            f"The strategy compares single clients, which aggregation={spec} hides: choose another strategy or aggregation."
+        )
     return made

@@ -2,11 +2,11 @@
 
 In a round, with global weights w and a cohort S, an algorithm
 
-1. sends w, and `vectors()` beside it, to the nodes;
-2. lets each client i in S compute an update u_i = w_i - w and further vectors (`train`);
-3. turns the mean of the updates and the further sums into what the server's optimizer takes for the mean (`step`).
+1. sends w and `vectors()` to the nodes;
+2. computes, at each client i in S, an update u_i = w_i - w and further vectors (`train`);
+3. turns w + mean update and the further sums into the value that the server's optimizer uses as the mean (`step`).
 
-FedAvg is this class as it stands: u_i by local gradient descent, nothing further, the mean as it is.
+FedAvg is the base class itself: u_i from local gradient descent, no further vectors, the mean unchanged.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Start(Protocol):
 
 
 class Trainer(Protocol):
-    """What an algorithm asks of a node's trainer: `fedlm.training.trainer.LocalTrainer`."""
+    """What an algorithm needs from a node's trainer; implemented by `fedlm.training.trainer.LocalTrainer`."""
 
     def begin(self, weights: Weights) -> Any:
         """Returns weights to start from; see `Start`."""
@@ -55,13 +55,13 @@ class LocalTask:
     """One client's part of a round, at its node.
 
     Attributes:
-      trainer: trains.
+      trainer: trains the client.
       start: the global weights, as the trainer holds them; `trainer.begin` makes others.
       client: the client's text, prepared for the trainer.
-      rng: of the client in this round.
+      rng: the client's stream in this round.
       server_round: the round, from 1.
-      proximal_mu: FedProx' mu of this round.
-      vectors: what the server sent beside the weights.
+      proximal_mu: FedProx's mu in this round.
+      vectors: what the server sent in addition to the weights.
       state: what the client kept from its last round; empty at first.
     """
 
@@ -82,13 +82,13 @@ class LocalTask:
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What a client computed.
+    """The result of a client's training.
 
     Attributes:
       update: local - global.
       metrics: sums of the training loss.
-      further: what it sends besides, on the lattice of 2**-24; names as in `Algorithm.sends`.
-      state: what the client keeps until its next round, where the algorithm keeps state.
+      further: what the client sends in addition, in units of 2**-24; names as in `Algorithm.sends`.
+      state: what the client keeps until its next round, if the algorithm keeps state.
     """
 
     update: Weights
@@ -98,13 +98,13 @@ class LocalResult:
 
 
 class ClientStates(Protocol):
-    """Where a node keeps what clients remember between rounds: sealed, and gone with the client."""
+    """Where a node stores its clients' state between rounds: sealed, and deleted with the client."""
 
     def load(self, client: int) -> Arrays:
-        """Returns what a client kept; empty if nothing."""
+        """Returns a client's state; empty without one."""
 
     def save(self, client: int, state: Arrays) -> None:
-        """Keeps a client's arrays, instead of those before."""
+        """Replaces a client's state."""
 
 
 class Algorithm:
@@ -114,28 +114,28 @@ class Algorithm:
       spec: the algorithm's name and options.
 
     Raises:
-      ConfigError: an option is unknown or of a wrong type.
+      ConfigError: an option is unknown or has the wrong type.
     """
 
     defaults: ClassVar[dict[str, float | int | str | bool]] = {}
     """The options, with their defaults."""
 
     sends: Mapping[str, Check] = {}
-    """Further sums by name, and what a sum over a chunk must satisfy, since a node may send anything."""
+    """The names of further sums, with a check for the sum over a chunk: nodes are not trusted."""
 
     is_plain: bool = True
-    """Whether `train` is this class's own: the clients of a chunk may then go through one compiled program."""
+    """Whether `train` is that of this class; the clients of a chunk may then run in one compiled program."""
 
     keeps_state: bool = False
-    """Whether clients remember anything between rounds."""
+    """Whether clients keep state between rounds."""
 
     def __init__(self, spec: Spec) -> None:
         self.options = checked_options("algorithm", spec, dict(self.defaults))
 
     def proximal_mu(self, strategy: Mapping[str, object]) -> float | None:
-        """Returns the mu of a round: what Flower's strategy tells, or None for that of the configuration."""
-        told = strategy.get("proximal-mu", 0.0)
-        return float(told) or None if isinstance(told, int | float) else None
+        """Returns the mu of a round: the one that Flower's strategy sets, or None for that of the configuration."""
+        value = strategy.get("proximal-mu", 0.0)
+        return float(value) or None if isinstance(value, int | float) else None
 
     def train(self, task: LocalTask) -> LocalResult:
         """Trains one client."""
@@ -143,11 +143,11 @@ class Algorithm:
         return LocalResult(update, metrics)
 
     def vectors(self) -> Mapping[str, Weights]:
-        """Returns what the server sends beside the weights, in the weights' shapes."""
+        """Returns what the server sends in addition to the weights, in the weights' shapes."""
         return {}
 
     def step(self, plan: RoundPlan, result: RoundResult, mean: Weights) -> Weights:
-        """Returns what the server's optimizer takes for the mean, and moves the server's state.
+        """Returns the value that the server's optimizer uses as the mean, and updates the server's state.
 
         Args:
           plan: the round.
@@ -157,12 +157,12 @@ class Algorithm:
         return mean
 
     def figures(self, total: ExactSum) -> dict[str, dict[str, float]]:
-        """Returns what a round's line of metrics says of the further sums."""
+        """Returns the figures of the further sums for a round's line of metrics."""
         return {}
 
     def state(self) -> Arrays:
-        """Returns what the server remembers between rounds."""
+        """Returns the server's state between rounds."""
         return {}
 
     def restore(self, state: Arrays) -> None:
-        """Puts back what `state` returned."""
+        """Restores what `state` returned."""

@@ -8,4 +8,4 @@ from fedlm.algorithms.base import Algorithm
 
 
 class FedAvg(Algorithm):
-    """The base class as it stands; clients minimise their own loss f_i(w)."""
+    """The base class unchanged: each client minimises its own loss f_i(w)."""

@@ -1,4 +1,4 @@
-"""FedProx: a client minimises f_i(v) + mu / 2 |v - w|^2, which holds it near the global weights w.
+"""FedProx: a client minimises f_i(v) + mu / 2 |v - w|^2, which keeps v near the global weights w.
 
 Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated Optimization in Heterogeneous Networks, MLSys 2020, equation 2.
 https://arxiv.org/abs/1812.06127
@@ -11,10 +11,10 @@ from fedlm.algorithms.base import Algorithm
 
 
 class FedProx(Algorithm):
-    """`fedprox(mu=0.01)`; `mu` 0 is that of the key `proximal_mu`. With mu = 0 it is FedAvg, bit by bit."""
+    """`fedprox(mu=0.01)`; with `mu=0`, the configuration key `proximal_mu` applies. With mu = 0 it equals FedAvg bit for bit."""
 
     defaults: ClassVar = {"mu": 0.0}
 
     def proximal_mu(self, strategy: Mapping[str, object]) -> float | None:
-        """Returns what Flower's strategy tells, or the option's value, or None for that of the configuration."""
+        """Returns the mu that Flower's strategy sets, else that of the option, else None for that of the configuration."""
         return super().proximal_mu(strategy) or float(str(self.options["mu"])) or None

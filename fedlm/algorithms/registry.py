@@ -20,7 +20,7 @@ def algorithm_names() -> tuple[str, ...]:
 
 
 def build_algorithm(spec: Spec, *, measures_drift: bool = False) -> Algorithm:
-    """Returns an algorithm by its spec, which may measure the drift of clients beside what it does.
+    """Returns an algorithm by its spec; with `measures_drift` it measures client drift in addition.
 
     Raises:
       ConfigError: there is no such algorithm, or an option is wrong.
@@ -32,7 +32,7 @@ def build_algorithm(spec: Spec, *, measures_drift: bool = False) -> Algorithm:
 class _Measured(Algorithm):
     """Another algorithm, whose clients also send the direction of their update."""
 
-    is_plain = False  # each client's update is needed on its own, for its length
+    is_plain = False  # drift needs the norm of each client's update
 
     def __init__(self, inner: Algorithm) -> None:
         self._inner, self.options = inner, inner.options

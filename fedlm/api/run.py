@@ -38,7 +38,7 @@ def load_run(path: PathLike, *, owner: bool = False) -> "Run":
 
 
 class Run:
-    """A run: its configuration, figures and model. Everything is read when it is asked for.
+    """A run: its configuration, figures and model. Everything is read on first use.
 
     Args:
       path: the run's folder.

@@ -89,12 +89,12 @@ def _with_error(raw: "Gap", per_symbol: "Gap") -> str:
 
 
 def _error(gap: "Gap", digits: int) -> str:
-    """Returns a standard error as it is printed; one value has none."""
+    """Returns a standard error for printing; a single value has none."""
     return "± ?" if math.isnan(gap.standard_error) else f"± {gap.standard_error:.{digits}f}"
 
 
 def _plain(content: Any) -> Any:
-    """Returns a figure's content with null for what cannot be told: JSON has no NaN."""
+    """Returns a figure's content with null for undefined values: JSON has no NaN."""
     if isinstance(content, dict):
         return {key: _plain(value) for key, value in content.items()}
     return None if isinstance(content, float) and math.isnan(content) else content

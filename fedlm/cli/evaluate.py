@@ -25,7 +25,7 @@ def evaluate(
     from fedlm.cli import bias
 
     if sum(map(bool, (corpus, pairs, associations, names))) > 1:
-        raise ConfigError("Ask for one at a time: --corpus, --pairs, --associations or --names.")
+        raise ConfigError("Give only one of --corpus, --pairs, --associations and --names.")
     for asked, measure in ((pairs, bias.pairs), (associations, bias.associations), (names, bias.names)):
         if asked:
             measure(run, asked, as_json)

@@ -47,7 +47,7 @@ def _delete(client: str, run: Path, vault: Path, source: "KeySource", *, quiet: 
         if not quiet:
             typer.echo(f"{plan.why}: {plan.rounds} rounds to train")
             if (run / "ledger.json").is_file() and plan.rounds:
-                typer.echo("the noise is drawn again: bits differ, and these rounds are charged to the ledger again")
+                typer.echo("new noise is generated: bits differ, and these rounds are charged again")
         unlearning.delete(run, plan)
     return plan
 

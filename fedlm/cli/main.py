@@ -161,7 +161,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _end_on_signals() -> None:
-    """Lets SIGTERM and SIGHUP end the program as an interrupt does, so that nothing half-made is left."""
+    """Makes SIGTERM and SIGHUP stop the program like an interrupt, so that no incomplete file remains."""
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGTERM, _terminate)

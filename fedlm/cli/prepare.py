@@ -32,8 +32,8 @@ def prepare(
             help="A file of at least 32 bytes, seed, or random; by default seed for a built-in corpus, random for your own."
         ),
     ] = "",
-    max_clients: Annotated[int, typer.Option(help="Clients to keep, drawn by the seed; 0 keeps all.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the partition and of the clients drawn.")] = 0,
+    max_clients: Annotated[int, typer.Option(help="Clients to keep, sampled by the seed; 0 keeps all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the partition and of the sampled clients.")] = 0,
 ) -> None:
     """Scrubs personal data from a corpus and seals each client's text into a vault."""
     from fedlm.config import RunConfig

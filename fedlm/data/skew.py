@@ -99,7 +99,7 @@ def topics(
     for _ in range(documents):  # clients take turns, so that a label runs out for all of them at once
         for client in range(clients):
             chances = mixes[client] * [bool(places) for places in left]
-            if chances.sum() == 0:  # its labels are used up: the others, by what is left of each
+            if chances.sum() == 0:  # its labels are used up: choose among the others by what remains of each
                 chances = np.array([len(places) for places in left], np.float64)
             found[left[rng.choice(len(names), p=chances / chances.sum())].pop()] = client
     return found

@@ -1,4 +1,4 @@
-"""Generated chat and mail messages with planted personal data at known positions: nobody is harmed if it leaks.
+"""Generated chat and mail messages with planted personal data at known positions; no real person is affected if it leaks.
 
 Names, addresses and numbers come from the package Faker, in the forms of several countries; checksums are valid.
 """
@@ -62,7 +62,7 @@ def synthetic_messages(*, clients: int = 50, messages: int = 40, mail: float = 0
     """Yields messages client by client. The same options and the same version of Faker give the same messages.
 
     Args:
-      clients: number of people who write.
+      clients: the number of clients.
       messages: mean number of messages per person; it varies by a log-normal factor.
       mail: share of mails among the messages.
       seed: of all draws.

@@ -42,7 +42,7 @@ class Adapter(keras.layers.Layer):
     """The adapter of one kernel; called with nothing, it returns the kernel with its adapter.
 
     Args:
-      kernel: the frozen kernel; it stays as it is.
+      kernel: the frozen kernel, which does not change.
       rank: columns of A, rows of B.
       alpha: scale, divided by the rank.
       train_a: False keeps A, drawn the same for every run, and trains B only (FFA-LoRA, Sun et al.

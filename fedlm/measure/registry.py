@@ -28,7 +28,7 @@ def known_metrics(own: Iterable[Metric] = ()) -> dict[str, Metric]:
 
 
 def find_metric(name: str, own: Iterable[Metric] = ()) -> Metric:
-    """Returns the metric of a name, or of a member of a family; one that nobody declared is labelled by its name.
+    """Returns the metric of a name, or of a member of a family; one without a declaration is labelled by its name.
 
     >>> find_metric("group:b").label
     'loss of group b'

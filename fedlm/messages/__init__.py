@@ -1,6 +1,5 @@
-"""What server and nodes say to each other: a typed request and a typed reply for each kind of message.
+"""The messages between server and nodes: a typed request and a typed reply for each kind.
 
-Nothing outside this folder knows how a message is laid out. A request is made with `request.content()`, read with
-`Request.read(content)`; a reply likewise. Reading checks types, shapes and ranges, and raises `Malformed`: what arrives
-may come from a stranger.
+Only this folder knows the layout of a message. `request.content()` writes a request and `Request.read(content)` reads it;
+replies work the same way. Reading checks types, shapes and ranges and raises `Malformed`, because the sender is not trusted.
 """

@@ -1,4 +1,4 @@
-"""What names a message that may be sent twice: the run, the chunk, the attempt; and the echo by which a reply is known."""
+"""Identifies a message that may be sent more than once by run, chunk and attempt, and its reply by an echo of them."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,8 +15,8 @@ class Delivery:
 
     Attributes:
       run: Flower's id of the run.
-      chunk: a name of the message, the same in every attempt.
-      attempt: from 1.
+      chunk: the message's name, the same in every attempt.
+      attempt: the number of the attempt, from 1.
     """
 
     run: str
@@ -29,15 +29,15 @@ class Delivery:
 
     @classmethod
     def of(cls, content: RecordDict) -> Self | None:
-        """Returns what a request was stamped with; None if it was not. Raises `Malformed`."""
+        """Returns the stamp of a request; None without one. Raises `Malformed`."""
         record = records_in(content, ConfigRecord).get("delivery")
         return None if record is None else cls(value_in(record, "run", str), value_in(record, "chunk", str))
 
     def echo(self, reply: RecordDict) -> None:
-        """Writes into a reply what it is the reply to."""
+        """Writes into a reply which request it answers."""
         reply["echo"] = ConfigRecord({"run": self.run, "chunk": self.chunk})
 
     def is_echoed(self, reply: RecordDict) -> bool:
-        """Returns whether a reply says that it answers this chunk of this run."""
+        """Returns whether a reply claims to answer this chunk of this run."""
         echo = records_in(reply, ConfigRecord).get("echo", ConfigRecord())
         return (echo.get("run"), echo.get("chunk")) == (self.run, self.chunk)

@@ -1,6 +1,6 @@
-"""Held-out figures: `evaluate` asks for those under the global weights, `query.score` and `evaluate.reference` for others.
+"""Held-out figures: `evaluate` under the global weights, `query.score` and `evaluate.reference` under other weights.
 
-The reply is sums per client where the node's owner allows it, otherwise their sum and a histogram.
+The reply contains sums per client if the node's owner allows it, otherwise their total and a histogram.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class ReferenceRequest:
 
     Attributes:
       passes: over the text.
-      centralised: one model of all clients' text together, instead of one for each client of its own text.
+      centralised: train one model on the text of all clients, instead of one model per client on its own text.
     """
 
     kind: ClassVar[str] = "evaluate.reference"
@@ -97,7 +97,7 @@ class ReferenceRequest:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """Score texts under weights: the texts are the asker's own, and public to the node."""
+    """Score texts under these weights: the texts come with the request, so the node may read them."""
 
     kind: ClassVar[str] = "query.score"
     settings: str
@@ -124,12 +124,12 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class ClientFigures:
-    """Sums per client; of scored texts, per place.
+    """Sums per client, or per text for scored texts.
 
     Attributes:
-      clients: pseudonyms, (clients,).
-      metrics: of each.
-      weights: of the centralised model that they were evaluated under, where there is one.
+      clients: pseudonyms, (clients,), or the positions of scored texts.
+      metrics: one per client.
+      weights: of the centralised model, if that is what was evaluated.
     """
 
     clients: Pseudonyms
@@ -137,7 +137,7 @@ class ClientFigures:
     weights: Weights | None = None
 
     def content(self) -> RecordDict:
-        """Returns the content of a reply: a column a figure."""
+        """Returns the content of a reply: one column per figure."""
         rows = [metrics_fields(m) for m in self.metrics]
         columns = MetricRecord({key: [row[key] for row in rows] for key in _COLUMNS})
         config = ConfigRecord({"clients": pseudonym_bytes(self.clients)})
@@ -148,7 +148,7 @@ class ClientFigures:
 
     @classmethod
     def read(cls, content: RecordDict) -> Self:
-        """Reads a reply; raises `Malformed`. A loss may be infinite or NaN, as that of a diverged model is."""
+        """Reads a reply; raises `Malformed`. The loss of a diverged model may be infinite or NaN."""
         record, clients = metrics_in(content), pseudonyms_in(config_in(content))
         columns = [_column(record, key, len(clients)) for key in _COLUMNS]
         rows = [metrics_of(MetricRecord(dict(zip(_COLUMNS, row, strict=True)))) for row in zip(*columns, strict=True)]
@@ -162,11 +162,11 @@ class ClientFigures:
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """The sum over a chunk's clients, where the owner lets no client's figures leave.
+    """The sum over a chunk's clients, for owners who do not allow figures per client to leave the node.
 
     Attributes:
       total: over all clients.
-      histogram: how many clients have a held-out loss in each quarter of a nat; empty for a small group.
+      histogram: the number of clients per quarter nat of held-out loss per token; empty for a small group.
     """
 
     total: TextMetrics
@@ -174,7 +174,7 @@ class GroupFigures:
 
     @classmethod
     def of(cls, metrics: Sequence[TextMetrics], min_group: int) -> Self:
-        """Adds clients' sums; fewer than `min_group` clients with held-out text get no histogram."""
+        """Adds clients' sums; with fewer than `min_group` clients with held-out text, there is no histogram."""
         total = sum(metrics, TextMetrics())
         losses = [m.loss_sum / m.tokens for m in metrics if m.tokens]
         if len(losses) < min_group:
@@ -196,31 +196,31 @@ class GroupFigures:
         record = metrics_in(content)
         histogram = record.get("histogram", [])
         if not isinstance(histogram, list) or not all(type(n) is int and n >= 0 for n in histogram):
-            raise Malformed("the field 'histogram' is wrong: it is not a list of counts")
+            raise Malformed("the field 'histogram' is not a list of counts")
         return cls(metrics_of(record), tuple(map(int, histogram)))
 
 
 def read_figures(content: RecordDict, node: int, asked: Pseudonyms) -> Mapping[int, TextMetrics]:
-    """Returns held-out sums by pseudonym, or under the node's id where the node tells only their sum.
+    """Returns held-out sums by pseudonym, or under the node's id if the node reports only their total.
 
     Args:
       content: of the reply.
-      node: who sent it.
-      asked: the clients that the node was asked to evaluate.
+      node: the id of the node that sent it.
+      asked: the clients in the request.
 
     Raises:
-      Malformed: it is not laid out as a reply, or its clients are not those asked for.
+      Malformed: the reply's layout is wrong, or its clients are not those of the request.
     """
     if "config" not in content:
         return {node: GroupFigures.read(content).total}
     figures = ClientFigures.read(content).by_client()
     if set(figures) != set(map(int, asked)):
-        raise Malformed("its clients are not those that the node was asked for")
+        raise Malformed("its clients are not those of the request")
     return figures
 
 
 def _column(record: MetricRecord, key: str, clients: int) -> list[int | float]:
     values = record.get(key)
     if not isinstance(values, list) or len(values) != clients:
-        raise Malformed(f"the field {key!r} is wrong: it has not one value a client")
+        raise Malformed(f"the field {key!r} does not have one value per client")
     return list(values)

@@ -1,7 +1,7 @@
-"""Flower's records: NumPy arrays to and from theirs, copied once or not at all, and the records of a content.
+"""NumPy arrays to and from Flower's records, copied at most once, and the records of a message's content.
 
-`RecordDict.config_records` and its like leave a cycle behind each time they are read, which holds the whole content, with all arrays,
-until Python looks for garbage: nothing here or elsewhere asks them.
+Never use `RecordDict.array_records`, `config_records` or `metric_records`. Each read of them creates a reference cycle that
+keeps the whole content, arrays included, until the garbage collector runs. Use `records_in` instead.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,63 +15,64 @@ import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.common.constant import SType
 
-_HEADER = 128  # bytes of most headers of NumPy's file format
-_LAYOUTS = 256  # kept: a model's arrays have the same in every round, and NumPy parses them as Python's source
+_HEADER = 128  # bytes; nearly all headers of NumPy's file format have this length
+_LAYOUTS = 256  # cached: a model's arrays have the same headers in every round, and parsing one is slow
 Kind = TypeVar("Kind")
 
 
-class Space(Protocol):
-    """Memory that somebody else looks after, for the bytes of an array."""
+class MemoryBlock(Protocol):
+    """Memory for the bytes of one array, owned by another object."""
 
     @property
     def view(self) -> memoryview:
         """Its bytes."""
 
 
-Allocate = Callable[[int], Space | None]
-"""Gives space for so many bytes; None if there is none."""
+Allocator = Callable[[int], MemoryBlock | None]
+"""Returns a block of the given number of bytes; None if none is available."""
 
 
-class LaidArray(Array):
-    """An array whose bytes lie in a space; who asks for `data`, as Flower's own code does, gets a copy.
+class SharedArray(Array):
+    """An array whose bytes stay in a block of memory, shared memory for example.
 
-    It equals no `Array` of its bytes, and is not pickled.
+    Reading `data`, as Flower's own code does, copies the bytes. A shared array does not compare
+    equal to an `Array` of the same bytes, and it cannot be pickled.
 
     Attributes:
-      space: holds what `data` returns.
+      block: holds the bytes that `data` returns.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], stype: str, space: Space) -> None:
-        self.dtype, self.shape, self.stype, self.space = dtype, shape, stype, space
+    def __init__(self, dtype: str, shape: tuple[int, ...], stype: str, block: MemoryBlock) -> None:
+        self.dtype, self.shape, self.stype, self.block = dtype, shape, stype, block
 
     @property
     def data(self) -> bytes:  # type: ignore[override]
         """The bytes."""
-        return bytes(self.space.view)
+        return bytes(self.block.view)
 
 
-def as_array(values: npt.NDArray[Any], allocate: Allocate | None = None) -> Array:
-    """Returns what Flower's `Array(values)` is, which copies the values twice.
+def as_array(values: npt.NDArray[Any], allocate: Allocator | None = None) -> Array:
+    """Returns the same as Flower's `Array(values)`, which would copy the values twice.
 
     Args:
-      values: of any shape, not of objects.
-      allocate: where its bytes shall lie, if there is space.
+      values: any shape, any dtype but object.
+      allocate: returns the memory to write to; without it, or if it returns None, the array owns its bytes.
     """
     contiguous = np.asarray(values, order="C")
-    header, told = _header(contiguous.dtype, contiguous.shape), (str(contiguous.dtype), contiguous.shape, SType.NUMPY)
-    space = None if allocate is None else allocate(len(header) + contiguous.nbytes)
-    if space is None:
-        return Array(*told, b"".join((header, contiguous.data)))
-    written = np.frombuffer(space.view, np.uint8)
+    header, layout = _header(contiguous.dtype, contiguous.shape), (str(contiguous.dtype), contiguous.shape, SType.NUMPY)
+    block = None if allocate is None else allocate(len(header) + contiguous.nbytes)
+    if block is None:
+        return Array(*layout, b"".join((header, contiguous.data)))
+    written = np.frombuffer(block.view, np.uint8)  # (header + values,) bytes, written in place
     written[: len(header)] = np.frombuffer(header, np.uint8)
     written[len(header) :] = contiguous.reshape(-1).view(np.uint8)
-    return LaidArray(*told, space)
+    return SharedArray(*layout, block)
 
 
-def record_of(arrays: Iterable[npt.NDArray[Any]], allocate: Allocate | None = None) -> ArrayRecord:
+def record_of(arrays: Iterable[npt.NDArray[Any]], allocate: Allocator | None = None) -> ArrayRecord:
     """Returns arrays as a record under the names "0", "1", ...; see `as_array`."""
     record = ArrayRecord()
-    for name, values in enumerate(arrays):  # `ArrayRecord({...})` would ask for the bytes
+    for name, values in enumerate(arrays):  # `ArrayRecord({...})` would read `data`, a copy
         record[str(name)] = as_array(values, allocate)
     return record
 
@@ -84,15 +85,15 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def arrays_of(record: ArrayRecord) -> list[npt.NDArray[Any]]:
-    """Returns the arrays of a record, read-only, in its own memory: Flower's `numpy()` copies them piece by piece.
+    """Returns the arrays of a record, read-only and without a copy: Flower's `numpy()` copies each array.
 
     Raises:
-      ValueError: one is not in NumPy's file format, or of objects.
+      ValueError: an array is not in NumPy's file format, or its dtype is object.
     """
     try:
         return [_view(array) for array in record.values() if array.stype == SType.NUMPY]
-    except Exception:  # noqa: BLE001 - whatever a stranger's bytes do to the parser of the header
-        raise ValueError("bytes of the arrays are wrong") from None
+    except Exception:  # noqa: BLE001 - the header comes from a remote party, and its parser may raise anything
+        raise ValueError("the bytes of the arrays are malformed") from None
 
 
 def records_in(content: RecordDict, kind: type[Kind]) -> dict[str, Kind]:
@@ -101,17 +102,17 @@ def records_in(content: RecordDict, kind: type[Kind]) -> dict[str, Kind]:
 
 
 def _view(array: Array) -> npt.NDArray[Any]:
-    content = array.space.view.toreadonly() if isinstance(array, LaidArray) else array.data
+    content = array.block.view.toreadonly() if isinstance(array, SharedArray) else array.data
     try:
         shape, by_columns, dtype, offset = _known_layout(bytes(content[:_HEADER]))
-    except (ValueError, EOFError):  # a longer header
+    except (ValueError, EOFError):  # the header is longer than usual
         shape, by_columns, dtype, offset = _layout(bytes(content))
-    values = np.frombuffer(content, dtype, offset=offset)  # refuses objects
+    values = np.frombuffer(content, dtype, offset=offset)  # raises for dtype object
     return values.reshape(shape, order="F" if by_columns else "C")
 
 
 def _layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Returns shape, whether columns come first, type and where the values begin."""
+    """Returns the shape, whether the order is Fortran's, the dtype, and the offset of the values in bytes."""
     file = BytesIO(content)
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
     return *read(file), file.tell()

@@ -1,4 +1,4 @@
-"""`train`: global weights to one chunk of clients, and back what the chunk's aggregation makes of their updates."""
+"""`train`: global weights for one chunk of clients; the reply is the aggregation's payload over their updates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from fedlm.messages.fields import (
     record_weights,
     scalars,
 )
-from fedlm.messages.records import Allocate, arrays_of, record_of, records_in
+from fedlm.messages.records import Allocator, arrays_of, record_of, records_in
 from fedlm.types import IntSums, Pseudonyms, Weights
 
-_VECTORS = "vector."  # records of an algorithm's further vectors, and of further sums in a reply
+_VECTORS = "vector."  # prefix of the records of an algorithm's further vectors, and of a reply's sums
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class TrainRequest:
       settings: the run's configuration as JSON.
       server_round: the round, from 1.
       clients: pseudonyms of the chunk, (clients,).
-      cohort: clients drawn in the whole round; it bounds each contribution, so that no sum overflows.
+      cohort: the size of the round's whole cohort; it bounds each contribution, so that no sum overflows.
       arrays: the global weights; one record for all chunks of a round.
-      strategy: what Flower's strategy tells its clients (`proximal-mu`).
-      mechanism: what the privacy mechanism tells its nodes (`clip-norm`).
+      strategy: the configuration that Flower's strategy sends to clients (`proximal-mu`).
+      mechanism: the public numbers that the privacy mechanism sends to nodes (`clip-norm`).
       vectors: further vectors that the algorithm sends with the weights, in the weights' shapes.
     """
 
@@ -59,7 +59,7 @@ class TrainRequest:
 
     @property
     def clip_norm(self) -> float | None:
-        """The bound to which the mechanism clips in this round; None where it clips nothing."""
+        """The clip norm of this round; None if the mechanism does not clip."""
         return self.mechanism.get("clip-norm")
 
     def content(self) -> RecordDict:
@@ -83,7 +83,7 @@ class TrainRequest:
         """Reads a request.
 
         Raises:
-          Malformed: it is not laid out as one.
+          Malformed: the layout is wrong.
         """
         config, settings, server_round = read_head(content)
         records = records_in(content, ArrayRecord)
@@ -100,12 +100,12 @@ class TrainRequest:
         )
 
 
-def payload_content(payload: Payload, allocate: Allocate | None = None) -> RecordDict:
+def payload_content(payload: Payload, allocate: Allocator | None = None) -> RecordDict:
     """Returns the reply to a training request.
 
     Args:
-      payload: what the node's half of the aggregation made; its vectors are copied.
-      allocate: where their bytes shall lie.
+      payload: from the node half of the aggregation; its vectors are copied.
+      allocate: returns the memory for the vectors' bytes.
     """
     content = RecordDict({"metrics": MetricRecord({k: _as_field(n) for k, n in payload.numbers.items()})})
     for name, vectors in payload.vectors.items():
@@ -114,14 +114,14 @@ def payload_content(payload: Payload, allocate: Allocate | None = None) -> Recor
 
 
 def read_payload(content: RecordDict, weights: Weights) -> Payload:
-    """Reads the reply to a training request; what its figures mean is checked by the aggregation that opens it.
+    """Reads the reply to a training request; the aggregation checks whether its figures are plausible.
 
     Raises:
-      Malformed: a vector is not of whole numbers in the weights' shapes, or a figure is no number.
+      Malformed: a vector is not int64 in the weights' shapes, or a figure is not a number.
     """
     records = records_in(content, ArrayRecord)
     if not all(name.startswith(_VECTORS) for name in records):
-        raise Malformed("names of the reply's records are wrong")
+        raise Malformed("the reply has records with unknown names")
     vectors = {name.removeprefix(_VECTORS): _whole_numbers(record, weights) for name, record in records.items()}
     numbers: dict[str, int | float] = {}
     for key, value in metrics_in(content).items():
@@ -132,18 +132,18 @@ def read_payload(content: RecordDict, weights: Weights) -> Payload:
 
 
 def _whole_numbers(record: ArrayRecord, weights: Weights) -> IntSums:
-    """Returns int64 vectors of the weights' shapes. The type is checked first: a cast would turn NaN into a number."""
+    """Returns int64 vectors in the weights' shapes. The dtype is checked first: a cast would turn NaN into a number."""
     try:
         arrays = arrays_of(record)
     except ValueError as error:
         raise Malformed(str(error)) from None
     if list(record) != [str(i) for i in range(len(weights))] or any(a.dtype != np.int64 for a in arrays):
-        raise Malformed("names or types of the arrays are wrong")
+        raise Malformed("the names or dtypes of the arrays are wrong")
     if [a.shape for a in arrays] != [w.shape for w in weights]:
-        raise Malformed("shapes of the arrays are wrong")
+        raise Malformed("the shapes of the arrays are wrong")
     return tuple(arrays)
 
 
 def _as_field(number: int | float) -> int | float:
-    """Returns a number that a Flower record takes: integers have 64 bits there."""
+    """Returns a number that fits into a Flower record, whose integers have 64 bits."""
     return number if isinstance(number, float) or -(2**63) <= number < 2**63 else float(number)

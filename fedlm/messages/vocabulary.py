@@ -17,7 +17,7 @@ class VocabularyRequest:
     Attributes:
       settings: the run's configuration as JSON; it names epsilon and delta.
       clients: pseudonyms, (clients,).
-      candidates: a public list; empty: any word is counted.
+      candidates: a public list; if empty, all words are counted.
     """
 
     kind: ClassVar[str] = "query.vocabulary"
@@ -40,7 +40,7 @@ class VocabularyRequest:
 
 @dataclass(frozen=True)
 class VocabularyReply:
-    """Noised counts by word; they may be negative where a public list was named."""
+    """Noised counts by word; with a list of candidates they may be negative."""
 
     counts: Mapping[str, int]
 
@@ -56,5 +56,5 @@ class VocabularyReply:
         words, counts = strings_in(config, "words"), config.get("counts")
         right = isinstance(counts, list) and len(counts) == len(words) and all(type(n) is int for n in counts)
         if not right:
-            raise Malformed("the field 'counts' is wrong: it is not a whole number for each word")
+            raise Malformed("the field 'counts' does not have one whole number per word")
         return cls(dict(zip(words, counts, strict=True)))  # type: ignore[arg-type]

@@ -145,7 +145,7 @@ def _located(name: str) -> tuple[Path, str]:
         if name in model_names():
             return Path(__file__).parent / f"{name}.py", "build"
         names = ", ".join(model_names())
-        raise ConfigError(f"There is no model {name!r}; the models are: {names}; or one's own, package.module:build.")
+        raise ConfigError(f"There is no model {name!r}: use {names}, or your own as package.module:build.")
     try:
         found = find_spec(module)
     except (ImportError, ValueError):

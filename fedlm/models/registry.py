@@ -37,7 +37,7 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"The model {spec!r} does not build: {error}") from None
+        raise ConfigError(f"The model {spec!r} cannot be built: {error}") from None
 
 
 def own_decoder(spec: str, model: keras.Model) -> Any:

@@ -72,7 +72,7 @@ def prepare(
       VaultError: `vault` exists, the key is invalid, or the disk is full.
     """
     if vault.exists():
-        raise VaultError(f"{vault} exists already: name another place, or remove it first.")
+        raise VaultError(f"{vault} exists already: name another file, or remove it first.")
     try:
         return _prepare(corpus, vault, source, config, progress, keep)
     except sqlite3.OperationalError as error:  # SQLite's message holds no data
@@ -140,7 +140,7 @@ def _key_file(source: KeySource, vault: Path, vault_id: bytes) -> Iterator[None]
 
 
 def _documents(corpus: str, config: RunConfig) -> Iterator[Document]:
-    """Yields the corpus' documents, assigned to new clients if the configuration asks for a partition."""
+    """Yields the corpus' documents, assigned to new clients if the configuration sets a partition."""
     if not config.partition:
         yield from open_corpus(corpus)
         return
@@ -174,7 +174,7 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
     """Returns the description in the vault's sealed index."""
     return {
         "corpus": corpus if is_public(corpus) else Path(corpus).name,
-        "public": is_public(corpus),  # the name alone is not enough: ./synthetic is somebody's folder
+        "public": is_public(corpus),  # the name is not enough: ./synthetic is a user's folder
         "partition": config.partition,
         "scrub": config.scrub,
         "holdout_fraction": config.holdout_fraction,
@@ -191,7 +191,7 @@ def _about(corpus: str, config: RunConfig, done: Preparation) -> dict[str, objec
 
 
 def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
-    """Returns the key of the clients' pseudonyms; None lets the vault draw one.
+    """Returns the key of the clients' pseudonyms; None makes the vault generate one.
 
     Raises:
       ConfigError: the key file is missing, too short, or readable by others.
@@ -204,11 +204,11 @@ def _pseudonym_key(corpus: str, config: RunConfig) -> bytes | None:
     try:
         key, private = Path(choice).read_bytes().strip(), is_private(Path(choice))
     except OSError:
-        raise ConfigError(f"There is no pseudonym key file {choice}; name a file, seed or random.") from None
+        raise ConfigError(f"There is no pseudonym key file {choice}: name a file, seed or random.") from None
     if len(key) < 32:
-        raise ConfigError(f"The pseudonym key file {choice} is shorter than 32 bytes.")
+        raise ConfigError(f"The pseudonym key file {choice} is shorter than 32 bytes: use a longer key.")
     if not private:
-        raise ConfigError(f"Others may read the pseudonym key file {choice}: run chmod 600 on it.")
+        raise ConfigError(f"Other users may read the pseudonym key file {choice}: run chmod 600 on it.")
     return key
 
 

@@ -1,18 +1,18 @@
-"""From releases to epsilon, by Google's dp-accounting; nothing is computed here that it knows.
+"""From releases to epsilon, computed by Google's dp-accounting.
 
-**Why the figures of the continuous Gaussian hold for ours.** The noise is discrete Gaussian on Z^d and a client shifts
+**Why the results for the continuous Gaussian hold for the discrete one.** The noise is discrete Gaussian on Z^d and a client shifts
 the sum by an integer vector s with |s| <= sensitivity. Let P0 be the noise and P1 the noise shifted by s. For an integer
 k, sum_x P0(x) (P1(x)/P0(x))^k = exp(k(k-1)|s|^2 / 2 sigma^2) * theta(k s) / theta(0), where theta(m) sums
-exp(-|x-m|^2 / 2 sigma^2) over the lattice; k s is a lattice point, so the quotient is 1 and the moment is the continuous
-one (Canonne, Kamath, Steinke 2020, proposition 5). The Renyi divergence of integer order alpha of a Poisson-sampled
-Gaussian is a binomial sum of just these moments (Mironov, Talwar, Zhang 2019, section 3.3,
-https://arxiv.org/abs/1908.10530), and x -> s - x swaps P0 and P1 on the lattice, so their theorem 5 (adding is the worse
-direction) holds as well. Hence RDP at **integer orders** carries over; other orders are not used. A PLD figure is tighter,
-but it is that of the continuous mechanism, and labelled so.
+exp(-|x-m|^2 / 2 sigma^2) over the lattice. Since k s is a lattice point, the quotient is 1 and the moment equals the
+continuous one (Canonne, Kamath, Steinke 2020, proposition 5). The Renyi divergence of integer order alpha of a
+Poisson-sampled Gaussian is a binomial sum of exactly these moments (Mironov, Talwar, Zhang 2019, section 3.3,
+https://arxiv.org/abs/1908.10530). The map x -> s - x swaps P0 and P1 on the lattice, so their theorem 5 (adding a client is
+the worse direction) holds as well. RDP at **integer orders** therefore carries over, and no other orders are used. A PLD
+bound is tighter, but it holds for the continuous mechanism only, and is labelled as such.
 
-**Adaptive clipping**: sum and count come from the same sample, so they are one Gaussian of both (Andrew et al. 2021).
-**Local**: two updates of a client differ by up to twice the bound, so the multiplier is halved; nothing is sampled,
-because the server sees who answers.
+**Adaptive clipping**: sum and count come from the same sample and form one joint Gaussian (Andrew et al. 2021).
+**Local**: a client's two possible updates differ by up to twice the bound, which halves the multiplier. There is no
+amplification by sampling, because the server sees which clients reply.
 """
 
 import functools
@@ -28,9 +28,9 @@ _Key = tuple[tuple[float, ...], float]
 
 
 def _key(release: "Release") -> _Key:
-    """Returns what the cost of a release depends on: its noise multipliers and its sampling rate."""
+    """Returns all that the cost of a release depends on: its noise multipliers and its sampling rate."""
     parts = (release.noise_multiplier, *([release.count_multiplier] if release.count_multiplier else []))
-    parts = tuple(p / release.distance for p in parts)  # a distance of 2 halves what the noise is worth
+    parts = tuple(p / release.distance for p in parts)  # noise over distance * sensitivity
     return parts, release.sampling_rate
 
 
@@ -38,7 +38,7 @@ def _event(key: _Key, method: Method) -> Any:
     import dp_accounting as dp
 
     multipliers, rate = key
-    if method == "pld":  # it takes no composition under a sample
+    if method == "pld":  # PLDAccountant takes no composition inside a sampled event: merge by 1/z^2 = sum of 1/z_i^2
         multipliers = (math.hypot(*(1 / z for z in multipliers)) ** -1,)
     parts = [dp.GaussianDpEvent(z) for z in multipliers]
     inner = parts[0] if len(parts) == 1 else dp.ComposedDpEvent(parts)
@@ -52,7 +52,7 @@ def _epsilon(groups: frozenset[tuple[_Key, int]], delta: float, method: Method) 
     if not groups:
         return 0.0
     if any(0 in multipliers for (multipliers, _), _ in groups):
-        return math.inf
+        return math.inf  # a release without noise
     accountant = rdp.RdpAccountant(ORDERS) if method == "rdp" else pld.PLDAccountant()
     for key, count in groups:
         accountant.compose(_event(key, method), count)
@@ -60,27 +60,27 @@ def _epsilon(groups: frozenset[tuple[_Key, int]], delta: float, method: Method) 
 
 
 def epsilon(releases: Iterable["Release"], delta: float, method: Method = "rdp") -> float:
-    """Returns epsilon at `delta` of all releases together.
+    """Returns epsilon at `delta` for the composition of all releases.
 
     Args:
-      releases: what was released, or will be.
-      delta: the probability that the bound does not hold.
-      method: "rdp" holds for the discrete noise; "pld" is the tighter figure of the continuous mechanism.
+      releases: past releases, or planned ones.
+      delta: of the (epsilon, delta) guarantee.
+      method: "rdp" holds for the discrete noise; "pld" gives the tighter bound of the continuous mechanism.
     """
     counts: Counter[_Key] = Counter()
     for release in releases:
         counts[_key(release)] += release.compositions
-        delta -= release.delta  # of a vocabulary's threshold; the deltas add
+        delta -= release.delta  # spent by a vocabulary's threshold; deltas add under composition
     if delta <= 0:
         return math.inf
     return _epsilon(frozenset((k, n) for k, n in counts.items() if n), delta, method)
 
 
 def plan(*, target: float, delta: float, rounds: int, sampling_rate: float, method: Method = "rdp") -> float:
-    """Returns the smallest noise multiplier (to 1e-4) with which so many Poisson-sampled rounds cost at most `target`.
+    """Returns the smallest noise multiplier (to 1e-4) at which `rounds` Poisson-sampled rounds cost at most epsilon `target`.
 
     Raises:
-      ValueError: an argument is out of range, or no noise multiplier does it.
+      ValueError: an argument is out of range, or even a noise multiplier of 0.2 costs less than `target`.
     """
     import dp_accounting as dp
     from dp_accounting import mechanism_calibration, pld, rdp
@@ -98,29 +98,29 @@ def plan(*, target: float, delta: float, rounds: int, sampling_rate: float, meth
         )
     except mechanism_calibration.NoBracketIntervalFoundError:
         raise ValueError(
-            f"No noise multiplier of at least 0.2 costs epsilon {target:g}: it would be less noise."
+            f"Epsilon {target:g} needs a noise multiplier below 0.2, which is not supported: choose a smaller epsilon."
         ) from None
     return float(found)
 
 
 @dataclass(frozen=True)
 class Release:
-    """One noised sum that left the mechanism.
+    """One noised sum that a mechanism released.
 
     Attributes:
-      round: the round; twice in the ledger if it had to be run again.
+      round: the round; it occurs twice in the ledger if it had to be repeated.
       mechanism: the name of a file of `fedlm/privacy/mechanisms/`, or "vocabulary".
-      sampling_rate: probability with which each client was in it.
+      sampling_rate: the probability with which each client took part.
       noise_multiplier: standard deviation of the noise on the sum of updates, over the sensitivity.
-      clip_norm: the bound C of an update.
+      clip_norm: the bound C on an update.
       cap: the largest weight of a client.
-      clients: clients expected; the realised number is not public.
-      noise_std: standard deviation that was drawn, on the integer sum.
-      count_multiplier: the same as noise_multiplier for the count below the clip norm; 0 where nothing was counted.
-      threshold, delta: of a vocabulary: the smallest count that left a node, and the bound of the probability that a word
-        of one client alone did; it is added to the Gaussian's delta.
-      compositions: how often the worst-off client pays for it: 1, or 0 where it did not take part.
-      distance: how many times the sensitivity the sums of two neighbours differ (`Traits.distance`).
+      clients: the expected number of clients; the realised number is not public.
+      noise_std: standard deviation of the noise on the integer sum.
+      count_multiplier: the noise multiplier of the count of updates below the clip norm; 0 without such a count.
+      threshold, delta: for a vocabulary: the smallest count that left a node, and a bound on the probability that a word
+        of only one client did. It adds to the Gaussian's delta.
+      compositions: how many times the release counts for the client with the largest cost: 1, or 0 if it did not take part.
+      distance: the distance between the sums of neighbours, in units of the sensitivity (`Traits.distance`).
     """
 
     round: int
@@ -139,5 +139,5 @@ class Release:
 
     @property
     def is_of_a_round(self) -> bool:
-        """Whether it is the release of a round of training; a vocabulary is released before the first one."""
+        """Whether a training round released it; a vocabulary is released before the first round."""
         return self.round > 0

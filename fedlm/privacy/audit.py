@@ -1,10 +1,10 @@
-"""A lower bound on epsilon from one run: canaries are in or out by fair coins, and an auditor guesses the coins.
+"""A lower bound on epsilon from one run: fair coins decide which canaries take part, and an auditor guesses the coins.
 
 Steinke, Nasr, Jagielski, Privacy Auditing with One (1) Training Run, NeurIPS 2023, theorem 5.2 and appendix D.
 https://arxiv.org/abs/2305.08846
 
-The auditor ranks canaries by a score that is larger for those that were in, guesses "in" for the first of the ranking
-and "out" for the last, and abstains on the rest. How many it guesses is fixed before it looks.
+The auditor ranks the canaries by a score that tends to be larger for those that took part. It guesses "in" for the top of
+the ranking, "out" for the bottom, and abstains in between. The number of guesses is fixed in advance.
 """
 
 import math
@@ -21,19 +21,19 @@ from fedlm.privacy.settings import PrivacySettings
 from fedlm.rng import Purpose, Stream
 
 CONFIDENCE = 0.95
-_LARGEST = 30.0
+_LARGEST = 30.0  # the largest epsilon that is tested
 Coins = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Guesses:
-    """What an auditor reached.
+    """The guesses of an auditor.
 
     Attributes:
-      canaries: whose coins were thrown.
-      made: guesses; on the other canaries it abstained.
-      correct: right guesses.
+      canaries: the number of canaries, m.
+      made: the number of guesses, r; the auditor abstained on the other canaries.
+      correct: the number of correct guesses, v.
     """
 
     canaries: int
@@ -42,20 +42,21 @@ class Guesses:
 
 
 def p_value(guesses: Guesses, epsilon: float, delta: float) -> float:
-    """Returns the largest chance that an (epsilon, delta)-private mechanism lets so many guesses be right.
+    """Returns an upper bound on P(at least `correct` guesses are correct) under any (epsilon, delta)-private mechanism.
 
-    With W ~ Binomial(made, e^eps / (1 + e^eps)) and beta = P(W >= correct) it is
-    beta + 2 canaries delta max_i (P(correct - i <= W) - beta) / i, i from 1 to correct.
+    With W ~ Binomial(r, e^eps / (1 + e^eps)) and beta = P(W >= v), theorem 5.2 bounds it by
+
+        beta + 2 m delta max_{1 <= i <= v} (P(W >= v - i) - beta) / i.
     """
     law = stats.binom(guesses.made, 1 / (1 + math.exp(-epsilon)))
-    beta = float(law.sf(guesses.correct - 1))
+    beta = float(law.sf(guesses.correct - 1))  # sf(k) = P(W > k)
     steps = np.arange(1, guesses.correct + 1)
     alpha = float(np.max((law.sf(guesses.correct - steps - 1) - beta) / steps)) if guesses.correct else 0.0
     return min(1.0, beta + 2 * guesses.canaries * delta * alpha)
 
 
 def lower_bound(guesses: Guesses, delta: float, confidence: float = CONFIDENCE) -> float:
-    """Returns the largest epsilon that the guesses refute at the confidence; 0 if none, at most 30."""
+    """Returns the largest epsilon that the guesses reject at the given confidence: 0 if none, at most 30."""
 
     def gap(epsilon: float) -> float:
         return p_value(guesses, epsilon, delta) - (1 - confidence)
@@ -66,12 +67,12 @@ def lower_bound(guesses: Guesses, delta: float, confidence: float = CONFIDENCE) 
 
 
 def guess(inside: Coins, scores: Scores, share: float) -> Guesses:
-    """Returns what an auditor reaches that guesses on a share of the canaries, half of it at either end of the ranking.
+    """Returns the guesses of an auditor on a share of the canaries, half of them at each end of the ranking.
 
     Args:
-      inside: who was in, (canaries,).
-      scores: larger for those that the auditor takes for inside, (canaries,); ties are ranked by place.
-      share: of the canaries that are guessed on, above 0 and at most 1.
+      inside: which canaries took part, (canaries,).
+      scores: the auditor's scores, (canaries,), larger for "in"; ties are ranked by position.
+      share: the fraction of canaries that are guessed, above 0 and at most 1.
 
     Raises:
       ValueError: the shapes differ, a score is NaN, or the share is out of range.
@@ -86,31 +87,29 @@ def guess(inside: Coins, scores: Scores, share: float) -> Guesses:
 def released_canaries(
     settings: PrivacySettings, inside: Coins, *, noise: float = 1.0, source: Source | None = None
 ) -> Scores:
-    """Returns one released sum, in standard deviations of the ledger's noise, of canaries that each own a coordinate.
+    """Returns one released sum over canaries that each use one coordinate, in units of the ledger's noise_std, (canaries,).
 
     Args:
-      settings: of the mechanism; weights are 1.
-      inside: who is in the sum, (canaries,); everybody's update is far above the clip norm.
-      noise: factor on the noise (below 1: a broken mechanism, for the audit of the audit).
-      source: noise bits; by default those of the settings.
+      settings: the privacy settings; all weights are 1.
+      inside: which canaries are in the sum, (canaries,); every update is far above the clip norm.
+      noise: a factor on the noise; below 1 the mechanism is broken, which the audit must detect.
+      source: of noise bits; by default that of the settings.
     """
-    mechanism, source = (
-        build_mechanism(settings, len(inside)),
-        source or noise_source(settings.reproducible, Stream(0, Purpose.SERVER_NOISE)),
-    )
+    mechanism = build_mechanism(settings, len(inside))
+    source = source or noise_source(settings.reproducible, Stream(0, Purpose.SERVER_NOISE))
     event = mechanism.event(1, np.zeros(0, np.uint64))
-    one = ExactSum((np.zeros(1, np.int64),))  # one coordinate is all that a canary touches
-    mechanism.contribute(one, (np.full(1, 1e3, np.float32),), 1, source)
-    silent = ExactSum((np.zeros(len(inside), np.int64),))
-    drawn = mechanism.release(event, silent, source)[0] * noise
-    return np.asarray((np.where(inside, one.sums[0][0], 0) + drawn) / max(event.noise_std, 1), np.float64)
+    canary = ExactSum((np.zeros(1, np.int64),))  # (1,): a canary's update is zero outside its own coordinate
+    mechanism.contribute(canary, (np.full(1, 1e3, np.float32),), 1, source)
+    empty = ExactSum((np.zeros(len(inside), np.int64),))
+    sampled = mechanism.release(event, empty, source)[0] * noise  # (canaries,) noise alone
+    return np.asarray((np.where(inside, canary.sums[0][0], 0) + sampled) / max(event.noise_std, 1), np.float64)
 
 
 def noise_p_value(residuals: Scores) -> float:
-    """Returns the two-sided p-value of the chi-square test that residuals have standard deviation 1.
+    """Returns the two-sided p-value of the chi-square test that the residuals have standard deviation 1.
 
     Args:
-      residuals: a released sum minus the sum that went in, in standard deviations of the ledger's noise, (coordinates,).
+      residuals: released sum minus true sum, in units of the ledger's noise_std, (coordinates,).
     """
     law = stats.chi2(len(residuals))
     squares = float(residuals @ residuals)

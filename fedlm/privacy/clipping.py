@@ -1,4 +1,4 @@
-"""Clipping of whole updates: the bound that every guarantee stands on.
+"""Clipping of whole updates, the bound that every guarantee rests on.
 
 McMahan, Ramage, Talwar, Zhang, Learning Differentially Private Recurrent Language Models, ICLR 2018 ("flat clipping").
 https://arxiv.org/abs/1710.06963
@@ -17,7 +17,7 @@ from fedlm.errors import FedLMError
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import IntSums, Weights
 
-_MARGIN = 1e-9  # float64 sums of up to 1e7 squares are off by less; a clipped norm is below the bound for certain
+_MARGIN = 1e-9  # exceeds the float64 error of a sum of 1e7 squares, so a clipped norm never exceeds the bound
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BoundedUpdate:
     Attributes:
       arrays: float64, shapes of the weights.
       max_norm: the bound, in the unit of the weights.
-      was_below: whether the update kept the bound before it was clipped.
+      was_below: whether the norm was at most `max_norm` before clipping.
     """
 
     arrays: tuple[npt.NDArray[np.float64], ...]
@@ -64,31 +64,32 @@ def clip(update: Weights, max_norm: float) -> BoundedUpdate:
     if not math.isfinite(norm):
         raise ValueError(f"The update has norm {norm}; it cannot be bounded.")
     below = norm <= max_norm * (1 - _MARGIN)
+    # u * min(1, C / |u|), with C lowered by the margin
     scale = 1.0 if below else max_norm * (1 - _MARGIN) / norm
     return BoundedUpdate(tuple(np.asarray(a, np.float64) * scale for a in update), max_norm, below)
 
 
 def clip_or_none(update: Weights | None, max_norm: float) -> BoundedUpdate | None:
-    """Returns a client's clipped update; None if there is none, or it holds NaN or infinity and cannot be bounded."""
+    """Returns a client's clipped update; None without an update, or if it holds NaN or infinity."""
     if update is None or not math.isfinite(l2_norm(update)):
         return None
     return clip(update, max_norm)
 
 
 def contribution(update: BoundedUpdate, weight: int, settings: PrivacySettings) -> IntSums:
-    """Returns rint(weight * update * 2**24), at most the sensitivity long.
+    """Returns rint(weight * update * 2**24), whose L2 norm is at most the sensitivity.
 
     Args:
       update: clipped.
       weight: the client's whole-number weight, at most `settings.cap`.
 
     Raises:
-      FedLMError: the integer vector is longer than the ledger's bound (a mistake here, not in the data).
+      FedLMError: the norm exceeds the bound in the ledger, which means a bug here, not bad data.
     """
     if not 0 <= weight <= settings.cap:
         raise FedLMError(f"A client's weight {weight} is above the cap {settings.cap}.")
     integers = tuple(np.rint(a * (weight * SCALE)).astype(np.int64) for a in update.arrays)
     dimension = sum(i.size for i in integers)
     if l2_norm(integers) > settings.sensitivity(update.max_norm, dimension):
-        raise FedLMError("A contribution is longer than its bound.")
+        raise FedLMError("The norm of a contribution exceeds its bound.")
     return integers

@@ -1,7 +1,10 @@
-"""The privacy ledger: one frozen line per release, written before its noise is drawn, and what they cost together.
+"""The privacy ledger: one line per release, written before its noise is generated, and the cost of all releases together.
 
-A crash between noise and checkpoint therefore releases nothing that is not charged: the round is run again with fresh
-noise and charged a second time.
+    charge   the ledger is written and synced      a crash from here on repeats the round, and charges it again
+    noise    is generated and added
+    save     the checkpoint is written             only now does the next round begin
+
+So nothing is ever released without a charge, whenever the process is killed.
 """
 
 import json
@@ -19,7 +22,7 @@ from fedlm.spec import Spec
 from fedlm.system.files import write_atomic
 
 FILE = "ledger.json"
-_COUNT = "checkpoint/ledger.count"
+_COUNT = "checkpoint/ledger.count"  # the number of charged releases: reveals a ledger that was rolled back
 _FROM_SEED = "drawn from the seed"
 _FROM_RUN = "weights of another run, which this ledger does not cover"
 _NOT_COVERED = (
@@ -30,13 +33,13 @@ _NOT_COVERED = (
 
 
 class Ledger:
-    """The releases of a run, kept in `ledger.json` of its folder.
+    """The releases of a run, kept in `ledger.json` in its folder.
 
     Args:
-      path: the file; None keeps it in memory.
-      settings: what the run asked for.
-      releases: what was charged before.
-      initial: where the first weights came from.
+      path: the file; None keeps the ledger in memory.
+      settings: the run's privacy settings.
+      releases: those already charged.
+      initial: the origin of the initial weights.
     """
 
     def __init__(
@@ -53,18 +56,18 @@ class Ledger:
         """Opens the ledger of a run, or starts one and writes it.
 
         Raises:
-          FedLMError: it is damaged, gone, or an old one was put back.
+          FedLMError: it is damaged or missing, or it was replaced by an older copy.
         """
-        begun = (path.parent / "checkpoint" / "latest.safetensors").is_file()
-        there = path.is_file()
-        ledger = cls(path, settings, *(_read(path) if there else ()))
+        has_begun = (path.parent / "checkpoint" / "latest.safetensors").is_file()
+        exists = path.is_file()
+        ledger = cls(path, settings, *(_read(path) if exists else ()))
         count = path.parent / _COUNT
         charged = count.read_text().strip() if count.is_file() else "0"
-        if not charged.isdecimal() or len(ledger.releases) < int(charged) or (begun and not there):
+        if not charged.isdecimal() or len(ledger.releases) < int(charged) or (has_begun and not exists):
             raise FedLMError(
-                f"{FILE} is gone or lacks rounds that were charged; put it back, without it the run cannot go on."
+                f"{FILE} is missing or lacks rounds that were charged: restore it, the run cannot continue without it."
             )
-        if not there:
+        if not exists:
             ledger._write()
         return ledger
 
@@ -74,12 +77,12 @@ class Ledger:
         return cls(None, settings, *_read(path))
 
     def starts_from_another_run(self) -> None:
-        """Writes down that the first weights are another run's, which this ledger knows nothing of."""
+        """Records that the initial weights come from another run, which this ledger does not cover."""
         self._initial = _FROM_RUN
         self._write()
 
     def epsilon(self, more: Release | None = None, *, method: Method = "rdp", first: int | None = None) -> float:
-        """Returns epsilon at the settings' delta of all releases (or the first ones), and of one more."""
+        """Returns epsilon at the settings' delta, of all releases or the first `first`, and of `more` if given."""
         return epsilon([*self.releases[:first], *([more] if more else [])], self.settings.delta, method)
 
     def affords(self, release: Release) -> bool:
@@ -87,20 +90,20 @@ class Ledger:
         return not self.settings.epsilon_budget or self.epsilon(release) <= self.settings.epsilon_budget
 
     def charge(self, release: Release) -> None:
-        """Writes a release down; only then may its noise be drawn.
+        """Writes a release to the ledger; only then may its noise be generated.
 
         Raises:
-          BudgetError: it would pass the budget; nothing is charged.
+          BudgetError: it would exceed the budget; nothing is charged.
         """
         if not self.affords(release):
             budget = self.settings.epsilon_budget
-            raise BudgetError(f"Round {release.round} would pass epsilon_budget={budget:g}; nothing was released.")
+            raise BudgetError(f"Round {release.round} would exceed epsilon_budget={budget:g}; nothing was released.")
         self.releases.append(release)
         self._write()
         self._count()
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the ledger's content: the statement first, then what it rests on, then the releases."""
+        """Returns the ledger's content: the statement, its assumptions, and the releases."""
         return {
             "fedlm-ledger": 1,
             "statement": self.statement(),
@@ -134,22 +137,22 @@ class Ledger:
         )
 
     def _words(self) -> str:
-        """Returns what the statement says of vocabularies; nothing if there is none."""
+        """Returns the part of the statement about vocabularies; empty without one."""
         found = [
             f"threshold {r.threshold}" if r.threshold else "candidates" for r in self.releases if not r.is_of_a_round
         ]
         return f", and a vocabulary by the discrete Gaussian mechanism ({', '.join(found)})" if found else ""
 
     def why_none(self) -> str:
-        """Returns why no guarantee can be stated; empty if one can."""
+        """Returns the reason why no guarantee holds; empty if one does."""
         if self.settings.reproducible:
-            return "the run is marked reproducible, so its noise follows from the seed"
+            return "the run is marked reproducible, so its noise is derived from the seed"
         if self.settings.noise_multiplier == 0:
             return "noise_multiplier is 0"
         return ""
 
     def _count(self) -> None:
-        """Keeps the number of releases beside the checkpoints: a ledger that is lost or old is noticed."""
+        """Writes the number of releases beside the checkpoints, so that a lost or outdated ledger is detected."""
         if self._path is not None:
             path = self._path.parent / _COUNT
             path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -162,7 +165,7 @@ class Ledger:
         lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in content.items() if k != "releases"]
         rows = ",\n  ".join(json.dumps(r) for r in content["releases"])
         text = "{\n" + ",\n".join([*lines, f'"releases": [\n  {rows}\n]']) + "\n}\n"
-        write_atomic(self._path, text)  # durable, name and all, before noise is drawn
+        write_atomic(self._path, text)  # file and directory entry are synced before any noise is generated
 
 
 def _finite(value: float) -> float | str:
@@ -174,15 +177,17 @@ def _read(path: Path) -> tuple[list[Release], str]:
         content = json.loads(path.read_text())
         rows, initial = content["releases"], content.get("initial_weights", _FROM_SEED)
         found = [_release(row) for row in rows]
-        if not all(_makes_sense(r) for r in found):
+        if not all(_is_in_range(r) for r in found):
             raise ValueError("a release is out of range")
         return found, str(initial)
     except (ValueError, KeyError, TypeError):
-        raise FedLMError(f"The privacy ledger {path} is damaged; without it the run cannot go on.") from None
+        raise FedLMError(
+            f"The privacy ledger {path} is damaged: restore it, the run cannot continue without it."
+        ) from None
 
 
 def _release(row: dict[str, Any]) -> Release:
-    """Returns a line of the file; older ledgers have no vocabulary, and leave the distance to the mechanism."""
+    """Returns a release from its line; older ledgers lack the fields of vocabularies and the distance."""
     later = ("threshold", "delta", "distance")
     values = {f.name: row[f.name] for f in fields(Release) if f.name in row or f.name not in later}
     if "distance" not in row and row["round"] > 0:
@@ -190,7 +195,7 @@ def _release(row: dict[str, Any]) -> Release:
     return Release(**values)
 
 
-def _makes_sense(release: Release) -> bool:
+def _is_in_range(release: Release) -> bool:
     numbers = (release.noise_multiplier, release.sampling_rate, release.compositions, release.round, release.distance)
     positive = all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers)
     return positive and release.sampling_rate <= 1 and release.distance >= 1

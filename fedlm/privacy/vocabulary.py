@@ -1,14 +1,15 @@
-"""Words from private text under differential privacy: what a node counts, noises and keeps back, and what that costs.
+"""A vocabulary of words from private text under differential privacy: counting, noise, threshold and cost.
 
-Each client adds 1 to at most `words` counters, so counts move by at most sqrt(words) in L2. Every counter that somebody
-used gets discrete Gaussian noise, and leaves the node only at the threshold or above (Korolova et al. 2009; with Gaussian
-noise: Gopi et al. 2020, https://arxiv.org/abs/2002.09745, section 4). Which counters exist is not private by noise: a word of
-one client alone stands at 1 plus noise, and the threshold T is the smallest with words * P(1 + noise >= T) <= delta_words.
+Each client adds 1 to at most `words` counters, so it changes the counts by at most sqrt(words) in L2. Every counter that is
+not zero gets discrete Gaussian noise, and leaves the node only if it reaches the threshold (Korolova et al. 2009; with
+Gaussian noise: Gopi et al. 2020, https://arxiv.org/abs/2002.09745, section 4). Noise does not hide which counters exist: a
+word that only one client uses has the count 1 + noise. The threshold T is therefore the smallest integer with
+words * P(1 + noise >= T) <= delta_words.
 
-**Account.** Take the words away that only the client in question uses: what is left is a Gaussian of L2 sensitivity
-sqrt(words). With probability 1 - delta_words none of those words appears. So the release is (epsilon, delta + delta_words)
-private for adding or removing a client, if the Gaussian is (epsilon, delta) private. With a public list of candidates every
-counter exists whatever the text, there is no threshold, and delta_words is 0.
+**Accounting.** Without the words that only one given client uses, the counts are a Gaussian mechanism of L2 sensitivity
+sqrt(words). With probability 1 - delta_words, none of those words is released. The release is therefore
+(epsilon, delta + delta_words)-private for adding or removing a client if the Gaussian mechanism is (epsilon, delta)-private.
+With a public list of candidates, the same counters exist whatever the text: there is no threshold, and delta_words is 0.
 """
 
 import json
@@ -40,14 +41,14 @@ DEFAULTS: dict[str, int | float | str] = {
 
 @dataclass(frozen=True)
 class WordRelease:
-    """How words are counted; all of it is public and follows from the spec.
+    """How words are counted; all of it is public and derived from the spec.
 
     Attributes:
-      words: counters that a client adds to, at most.
-      epsilon, delta: the whole cost; half of delta is `delta_words`, unless there are candidates.
-      noise_std: whole-number standard deviation of the noise on a counter.
-      threshold: the smallest noised count that leaves the node; 0 with candidates, where all leave.
-      delta_words: bound of the probability that any word of one client alone leaves the node.
+      words: the largest number of counters that a client adds to.
+      epsilon, delta: the total cost; half of delta is `delta_words`, unless there are candidates.
+      noise_std: standard deviation of the noise on a counter, a whole number.
+      threshold: the smallest noised count that leaves the node; 0 with candidates, which all leave it.
+      delta_words: bound on the probability that any word that only one client uses leaves the node.
     """
 
     words: int
@@ -64,7 +65,7 @@ class WordRelease:
 
     @property
     def single_word(self) -> float:
-        """Probability that a word which one client alone uses leaves the node; 0 with candidates (it is public)."""
+        """Probability that a given word that only one client uses leaves the node; 0 with candidates, which are public."""
         return tail(self.noise_std, self.threshold - 1) if self.threshold else 0.0
 
     def statement(self) -> str:
@@ -72,10 +73,10 @@ class WordRelease:
         rule = f"threshold {self.threshold}" if self.threshold else "a public list of candidates"
         return (
             f"({self.epsilon:g}, {self.delta:g})-differential privacy for adding or removing any one client with all its "
-            f"text, against the server and whoever sees the vocabulary: at most {self.words} words a client, discrete "
+            f"text, against the server and whoever sees the vocabulary: at most {self.words} words per client, discrete "
             f"Gaussian noise of standard deviation {self.noise_std} on each count, {rule}"
             + (
-                f"; a word of one client alone appears with probability {self.single_word:.2g}"
+                f"; a word that only one client uses appears with probability {self.single_word:.2g}"
                 if self.threshold
                 else ""
             )
@@ -109,7 +110,7 @@ def plan_words(epsilon: float, delta: float, words: int, candidates: bool = Fals
     """Returns the release that costs (epsilon, delta), by dp-accounting at integer Renyi orders (see `accounting.py`).
 
     Raises:
-      ConfigError: no noise does it.
+      ConfigError: no noise multiplier reaches this cost.
     """
     import dp_accounting as dp
     from dp_accounting import rdp
@@ -125,19 +126,22 @@ def plan_words(epsilon: float, delta: float, words: int, candidates: bool = Fals
             tol=1e-4,
         )
     except ValueError:
-        raise ConfigError(f"No noise gives a vocabulary epsilon={epsilon:g} at delta={delta:g}.") from None
+        raise ConfigError(
+            f"No noise gives a vocabulary epsilon={epsilon:g} at delta={delta:g}: choose other values."
+        ) from None
     std = max(1, math.ceil(float(multiplier) * math.sqrt(words)))
+    # words * P(1 + N >= T) <= delta_words, so T - 1 is the smallest m with P(N >= m) <= delta_words / words
     threshold = 0 if candidates else 1 + smallest_beyond(std, delta_words / words)
     return WordRelease(words, epsilon, delta, std, threshold, delta_words)
 
 
 def ledger_release(plan: WordRelease, distance: float = 1.0) -> Release:
-    """Returns the line of a run's ledger.
+    """Returns the release for a run's ledger.
 
     Args:
       plan: how words are counted.
-      distance: `Traits.distance` of the run's mechanism. Where neighbours differ by a whole client's text there are two
-        sets of words, so the sensitivity is sqrt(2) times as large.
+      distance: `Traits.distance` of the run's mechanism. Replacing a client's text (distance 2) changes up to 2 * words
+        counters by 1, so the sensitivity grows by sqrt(2).
     """
     return Release(
         round=0,
@@ -154,21 +158,23 @@ def ledger_release(plan: WordRelease, distance: float = 1.0) -> Release:
 
 
 def charged_before(content: str) -> WordRelease | None:
-    """Returns what the content of a vocabulary's file says that it cost; None if it was not learned privately."""
+    """Returns the cost recorded in the content of a vocabulary file; None if the vocabulary was not learned privately."""
     about = json.loads(content).get("privacy") if content else None
     try:
         return WordRelease(**{f.name: about[f.name] for f in fields(WordRelease)}) if about else None
     except (KeyError, TypeError):
-        raise ConfigError("The vocabulary says that it was learned privately, but not how; learn it anew.") from None
+        raise ConfigError(
+            "The vocabulary file does not say how privately it was learned: learn the vocabulary again."
+        ) from None
 
 
 def tail(std: int, least: int) -> float:
-    """Returns P(N >= least) of the discrete Gaussian, from its own sums.
+    """Returns P(N >= least) for the discrete Gaussian, by summing its probabilities.
 
     >>> round(tail(10, 1) + tail(10, 0), 12)  # symmetric
     1.0
     """
-    reach = 40 * std
+    reach = 40 * std  # exp(-800) beyond: nothing in float64
     weights = np.exp(-((np.arange(-reach, reach + 1) / std) ** 2) / 2)
     place = min(max(least + reach, 0), len(weights))
     return math.fsum(weights[place:]) / math.fsum(weights)
@@ -184,15 +190,15 @@ def smallest_beyond(std: int, probability: float) -> int:
 
 
 def contribution(documents: Iterable[str], words: int, candidates: frozenset[str] = frozenset()) -> list[str]:
-    """Returns the words of a client that are counted: its most used ones, `words` of them at most, each once.
+    """Returns the words of a client that are counted: its `words` most frequent ones, each once.
 
-    Words used equally often come in an order of the client's own, drawn from its text: one order for all clients would
-    count the same words everywhere and never the others.
+    Ties are broken in an order seeded by the client's own text. With one order for all clients, the same words would be
+    counted everywhere, and the others never.
 
     Args:
       documents: the client's text.
-      words: how many at most.
-      candidates: a public list; other words are not counted. Empty: any word is.
+      words: the largest number of words.
+      candidates: a public list; other words are not counted. If empty, all words are.
     """
     counts = Counter(w for d in documents for w in words_of(d) if not candidates or w in candidates)
     names = sorted(counts)
@@ -206,10 +212,10 @@ def noised_counts(
     """Returns the noised counts that may leave a node.
 
     Args:
-      contributions: of each client of the node, see `contribution`.
+      contributions: one per client of the node; see `contribution`.
       release: noise and threshold.
-      source: random bytes; anything but the operating system's gives no guarantee.
-      candidates: the public list; all of it is released.
+      source: of random bytes; only the operating system's gives a guarantee.
+      candidates: the public list; all of its counts are released.
 
     Raises:
       ValueError: a client adds to more counters than the release covers.
@@ -217,7 +223,9 @@ def noised_counts(
     counts: Counter[str] = Counter(dict.fromkeys(candidates, 0))
     for words in contributions:
         if len(words) > release.words or len(set(words)) < len(words):
-            raise ValueError(f"A client adds to {len(words)} counters; {release.words} different ones are covered.")
+            raise ValueError(
+                f"A client adds to {len(words)} counters; the noise covers {release.words} different ones."
+            )
         counts.update(words)
     names = sorted(counts)
     noise = discrete_gaussian(release.noise_std, len(names), source)
@@ -225,8 +233,8 @@ def noised_counts(
     return noised if candidates else {w: n for w, n in noised.items() if n >= release.threshold}
 
 
-def merged(nodes: Iterable[Mapping[str, int]], room: int) -> list[str]:
-    """Returns the words of all nodes by their noised counts together, `room` at most. Nothing private is read here.
+def merged(nodes: Iterable[Mapping[str, int]], limit: int) -> list[str]:
+    """Returns the `limit` words with the largest total noised counts over all nodes. It reads no private text.
 
     >>> merged([{" a": 9, " b": 5}, {" b": 6, " c": 3}], 2)
     [' b', ' a']
@@ -234,4 +242,4 @@ def merged(nodes: Iterable[Mapping[str, int]], room: int) -> list[str]:
     total: Counter[str] = Counter()
     for counts in nodes:
         total.update(counts)
-    return sorted((w for w, n in total.items() if n > 0), key=lambda w: (-total[w], w))[:room]
+    return sorted((w for w, n in total.items() if n > 0), key=lambda w: (-total[w], w))[:limit]

@@ -10,7 +10,7 @@ _BETTER = {True: "lower", False: "higher", None: "neither"}
 
 
 def current_format(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of a study.json in the current format; format 2 stays as it is.
+    """Returns the content of a study.json in the current format; format 2 is returned unchanged.
 
     Warns once (FutureWarning) if the format is 1. Its labels hold their units; its word for a difference whose interval
     excludes 0 was `clear`.

@@ -62,7 +62,7 @@ def _write_figures(study: Path, content: Mapping[str, Any]) -> list[dict[str, st
     made = []
     for figure in (_captioned(f, content, clients) for f in content["figures"]):
         plot = render(figure.caption, figure.drawn.draw, figure.drawn.height)
-        # A file of its own has no page whose colour it could take: its ink is black.
+        # A separate file has no page to take a colour from: its ink is black.
         (folder / f"{figure.name}.svg").write_text(plot.svg.replace("currentColor", "#000000"), encoding="utf-8")
         (folder / f"{figure.name}.png").write_bytes(plot.png)
         made.append({"svg": plot.svg, "caption": figure.caption})

@@ -127,7 +127,7 @@ class Scrubber:
         Private-use characters are removed first, so that no text can forge a placeholder.
 
         Raises:
-          ConfigError: the profile asks for surrogates and none were given.
+          ConfigError: the profile needs surrogates and none were given.
         """
         return self.scrub_all([text], counts, surrogates)[0]
 
@@ -137,7 +137,7 @@ class Scrubber:
         """Returns what `scrub` returns for each text; short texts are faster together.
 
         Raises:
-          ConfigError: the profile asks for surrogates and none were given.
+          ConfigError: the profile needs surrogates and none were given.
         """
         clean = [strip_placeholders(text) for text in texts]
         done = []

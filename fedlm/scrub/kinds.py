@@ -42,7 +42,7 @@ class Kind(IntEnum):
 
     @property
     def placeholder(self) -> str:
-        """The character that stands for a finding of this kind."""
+        """The character that replaces a finding of this kind."""
         return chr(PLACEHOLDER_BASE + self.value)
 
 

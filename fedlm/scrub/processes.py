@@ -23,7 +23,7 @@ WORTH_CHARACTERS = 200_000  # with fewer characters a process takes longer to st
 
 
 def worth(characters: int) -> int:
-    """Returns how many processes suit a corpus of so many characters; 0 means this process alone."""
+    """Returns how many processes suit a corpus of so many characters; 0 means this process only."""
     cores = os.cpu_count() or 1
     return cores if characters >= WORTH_CHARACTERS and cores > 1 else 0
 

@@ -1,7 +1,7 @@
 """Surrogates keep a text readable: within a client, the same name always gets the same surrogate.
 
 A surrogate is drawn with HMAC-SHA256 under the client's own key, which derives from the corpus key and the client's name.
-Without the key nobody can reverse a surrogate, test a guess, or see that two clients write about the same person.
+Without the key, an attacker cannot reverse a surrogate, test a guess, or see that two clients write about one person.
 """
 
 import hashlib

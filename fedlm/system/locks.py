@@ -9,7 +9,7 @@ The only place that calls flock(2). The package `filelock` (4.2) does not fit:
   leaves behind.
 
 A lock belongs to an open file, not to a name. Whoever waits may therefore end up with a file that
-was replaced or removed meanwhile, and compares what it holds with what the name stands for
+was replaced or removed meanwhile, and compares the locked file with the file that now has the name
 (`is_at`) before it relies on the lock.
 """
 
@@ -84,7 +84,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 def holding(
     path: Path, content: object, problem: str, seconds: float = _WAIT_SECONDS, kind: type[FedLMError] = FedLMError
 ) -> Iterator[None]:
-    """Holds a lock file that tells others who holds it.
+    """Holds a lock file that names its holder.
 
     Args:
       path: the file; it stays.
@@ -111,7 +111,7 @@ def holding(
 
 
 def holder(path: Path) -> int | None:
-    """Returns the number that the holder of a lock file wrote into it; None if nobody holds it."""
+    """Returns the number that the holder of a lock file wrote into it; None if it is not held."""
     if not path.is_file():
         return None
     with path.open("rb") as file:

@@ -27,7 +27,7 @@ KINDS = ("words", "bpe")
 _PLACEHOLDERS = tuple(chr(PLACEHOLDER_BASE + k) for k in range(PLACEHOLDERS))
 _PLACEHOLDER = re.compile(f"([{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}])")
 _WORD = re.compile(rf" ?\w+(?:['’]\w+)*| ?[^\w\s{_PLACEHOLDERS[0]}-{_PLACEHOLDERS[-1]}]|.", re.DOTALL)
-_BLANKS = (" ", "\n")  # always in a vocabulary of words: they stand around placeholders and lines
+_BLANKS = (" ", "\n")  # always in a vocabulary of words: they surround placeholders and separate lines
 _BYTE_CHARACTERS = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2 writes these bytes as themselves
 
 

@@ -78,7 +78,7 @@ def open_preset(kind: PresetKind, name: str, sha256: str = "", seq_len: int = 1)
     Args:
       kind: of the model.
       name: a folder, a built-in name of KerasHub (`gpt2_base_en`), `kaggle://...` or `hf://...`.
-      sha256: the artifact hash that the run asks for; "" takes any.
+      sha256: the artifact hash that the run requires; "" accepts any.
       seq_len: the run's rows, which must fit the model's positions.
 
     Raises:
@@ -132,7 +132,7 @@ def _locate(kind: PresetKind, name: str, owned: str) -> Path:
     handle = name if "://" in name else _built_in(kind.name).get(name, "")
     if not handle.startswith(("kaggle://", "hf://")):
         raise ConfigError(
-            f"There is no preset {name!r}: it is no folder here, and no {kind.name} preset of KerasHub has that name."
+            f"There is no preset {name!r}: it is neither a folder nor the name of a {kind.name} preset of KerasHub."
         )
     return _fetch(handle)
 

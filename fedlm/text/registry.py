@@ -28,7 +28,7 @@ def vocabulary(spec: str, text: str = "") -> Vocabulary:
     return _fixed(spec)
 
 
-@lru_cache(maxsize=4)  # preparation asks for it twice a client
+@lru_cache(maxsize=4)  # preparation needs it twice per client
 def _fixed(spec: str) -> Vocabulary:
     parsed = parse_spec(spec)
     specials = ("",) * SPECIALS

@@ -5,7 +5,7 @@ cut into rows of seq_len inputs; the target of each input is the symbol after it
 
 Masked token, as in BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1 and
 appendix A.1): 15 % of a row's tokens, at least one, are targets. Of these, 80 % are replaced by
-[MASK], 10 % by a random token, and 10 % stay. Masks are drawn anew in every epoch, as in RoBERTa
+[MASK], 10 % by a random token, and 10 % stay. Masks are sampled again in every epoch, as in RoBERTa
 (Liu et al. 2019, https://arxiv.org/abs/1907.11692, section 4.1), and are fixed in evaluation.
 """
 
@@ -25,7 +25,7 @@ SHOWN_AS_MASK, SHOWN_AS_RANDOM = 0.8, 0.1  # shares of the targets; the rest is 
 def windows(documents: Sequence[str], vocab: Vocabulary, seq_len: int) -> tuple[Ids, Ids]:
     """Cuts documents into rows for next-symbol prediction.
 
-    Each document has rows of its own, as in Reddi et al. 2021 (https://arxiv.org/abs/2003.00295,
+    Each document has separate rows, as in Reddi et al. 2021 (https://arxiv.org/abs/2003.00295,
     appendix on Shakespeare): row r predicts its symbols r * seq_len + 1 ... (r + 1) * seq_len. The
     last row of a document is padded.
 

@@ -1,7 +1,7 @@
 """Fixed vocabularies, characters and bytes: text to ids and back.
 
 Ids 0 to 3 are padding, start, end and unknown in every vocabulary. `chars` adds 86 characters (90
-in all, as in McMahan et al. 2017), and 38 symbols reserved for the placeholders that scrubbing
+in total, as in McMahan et al. 2017), and 38 symbols reserved for the placeholders that scrubbing
 leaves (128). `bytes` is UTF-8 itself. Words and byte pairs: `learned.py`. Tokens of pretrained
 models: `preset_vocabulary.py`.
 """

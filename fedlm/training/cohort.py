@@ -28,7 +28,7 @@ class CohortTask:
       server_round: the round, from 1.
       weights: the global weights.
       cohort: clients drawn in the whole round; it bounds each contribution.
-      told: what the mechanism's server half told its nodes.
+      broadcast: the public numbers that the mechanism's server half sent to all nodes.
       proximal_mu: FedProx' mu, if not the configuration's.
       vectors: what the algorithm's server half sent beside the weights.
       noise: of a client by its pseudonym, where the node draws noise.
@@ -37,7 +37,7 @@ class CohortTask:
     server_round: int
     weights: Weights
     cohort: int
-    told: Mapping[str, float]
+    broadcast: Mapping[str, float]
     proximal_mu: float | None = None
     vectors: Mapping[str, Weights] = field(default_factory=dict)
     noise: Callable[[int], Source] = field(default=lambda client: _no_noise, repr=False)
@@ -77,12 +77,12 @@ def train_cohort(
       The exact sum, and the training figures of the clients in it.
 
     Raises:
-      ConfigError: the algorithm keeps state per client, and this node has no place for it; or the mechanism was told
-        what the run's noise and statement are not for.
+      ConfigError: the algorithm keeps state per client, and this node does not store it; or the server sent a value
+        that the run's noise and privacy statement do not cover.
     """
     if algorithm.keeps_state and states is None:
         raise ConfigError("The algorithm keeps state per client, which this node does not store.")
-    mechanism.hear(task.told)
+    mechanism.receive(task.broadcast)
     if algorithm.is_plain and mechanism.is_plain:
         return _plain(trainer, task, clients)
     return _one_by_one(trainer, algorithm, mechanism, task, clients, states)

@@ -28,7 +28,7 @@ _KEPT = 64  # states that a reader remembers
 
 
 class Steps(Protocol):
-    """Reads symbols. A step leaves the state that it starts from as it is, so several texts can continue one.
+    """Reads symbols. A step does not modify the state that it starts from, so several texts can continue it.
 
     Attributes:
       count: symbols read so far, over all texts.
@@ -52,7 +52,7 @@ def steps_of(model: keras.Model, spec: str) -> Steps:
 
     Args:
       model: with its weights.
-      spec: that it was built from; its file may have a decoder of its own.
+      spec: that it was built from; its file may contain its own decoder.
     """
     if (own := own_decoder(spec, model)) is not None:
         found: Steps = own

@@ -1,6 +1,6 @@
 """Changes a vault in one transaction, as a whole or not at all (docs/vault-format.md, "Changes").
 
-    open     take VAULT.use alone; BEGIN IMMEDIATE; check the root; settle what a killed change left undone
+    open     lock VAULT.use exclusively; BEGIN IMMEDIATE; check the root; settle what a killed change left undone
     put      a client's old documents + its new ones  ->  split  ->  sealed under a NEW data key      (add)
     remove   delete the client's wrapped key and text, leave a tombstone                              (forget)
     rewrap   a new vault key is stored beside the old one; every data key, the index and the inner
@@ -79,7 +79,7 @@ class VaultEditor:
         try:
             self._db = connect(self.path)
         except DAMAGE:
-            raise VaultError(f"{self.path} is not a vault, or it was damaged; restore it from a copy.") from None
+            raise VaultError(f"{self.path} is not a vault, or it is damaged: restore it from a backup.") from None
         held.callback(self._db.close)
         try:
             return self._begin()
@@ -171,7 +171,7 @@ class VaultEditor:
         row_id = self.head.secrets.row_id(name)
         position = self._index.position(row_id)
         if position is None:
-            raise VaultError(f"The vault {self.path} holds no client of this name.")
+            raise VaultError(f"The vault {self.path} has no client of this name.")
         number, place = position
         wrapped = self._index.entry(number, place)["wrapped"].tobytes()
         with contextlib.suppress(VaultError):
@@ -190,7 +190,7 @@ class VaultEditor:
     def rewrap(self) -> None:
         """Wraps every data key, and seals the index and the inner keys, under a new vault key; call it last.
 
-        Texts stay as they are: only the keys that wrap them change. One block of the index is in
+        Texts do not change, only the keys that wrap them. One block of the index is in
         memory at a time. A damaged client stays in the index and is lost for good, because its data
         key opens under no later vault key.
 

@@ -28,7 +28,7 @@ _NONCE_BYTES = 12
 # One sentence for every cause: which of them it was would help whoever tries keys or alters files.
 DOES_NOT_OPEN = (
     "A part of the vault does not open: the key is not this vault's, or the file was damaged or altered; "
-    "fedlm vault verify tells how much of it opens."
+    "run fedlm vault verify to see how much of it opens."
 )
 
 

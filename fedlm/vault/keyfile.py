@@ -100,7 +100,7 @@ class KeyFile:
             erase_replaced(before.fileno())
 
     def remove(self, vault_id: bytes, *, unlink: bool) -> None:
-        """Removes a vault's entry, as `save` does; with `unlink`, the file too if no entry is left."""
+        """Removes a vault's entry, as `save` does; with `unlink`, and the file as well if no entry remains."""
         with _locked(self._path, Mode.EXCLUSIVE) as before:
             content = _parse(self._path, before)
             entry = content["vaults"].pop(vault_id.hex(), None)
@@ -128,10 +128,10 @@ def create_key_file(path: Path) -> None:
     """Writes a key file without entries, mode 0600, never over an existing file.
 
     Raises:
-      VaultError: the file is there already.
+      VaultError: the file exists.
     """
     if not make_key_file(path):
-        raise VaultError(f"The key file {path} is there already; it is never overwritten.")
+        raise VaultError(f"The key file {path} exists already and is never overwritten: name another one.")
 
 
 def _target(path: Path) -> Path:
@@ -142,7 +142,7 @@ def _target(path: Path) -> Path:
 def _parse(path: Path, file: BinaryIO) -> dict[str, Any]:
     try:
         if not is_private(file.fileno()):
-            raise VaultError(f"Others may read the key file {path}: run chmod 600 on it.")
+            raise VaultError(f"Other users may read the key file {path}: run chmod 600 on it.")
         content = json.loads(file.read())
         if content["fedlm-key"] == 1 and all(map(is_entry, content["vaults"].values())):
             return dict(content)
@@ -174,7 +174,7 @@ def _locked(path: Path, mode: Mode) -> Iterator[BinaryIO]:
         except FileNotFoundError:
             raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
         except OSError as error:
-            raise VaultError(f"The key file {path} does not open: {error.strerror}.") from None
+            raise VaultError(f"The key file {path} cannot be opened: {error.strerror}.") from None
         with file:
             with contextlib.suppress(OSError):  # a file system without locks: its owner makes one change at a time
                 wait_for_lock(file.fileno(), mode)

@@ -97,7 +97,7 @@ def _own_provider(spec: str) -> KeyProvider:
     try:
         make: Any = getattr(import_module(module), factory)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"The key provider {spec!r} does not load: {error}.") from None
+        raise ConfigError(f"The key provider {spec!r} cannot be loaded: {error}.") from None
     made = make() if callable(make) else None
     if not isinstance(made, KeyProvider):
         raise ConfigError(

@@ -1,11 +1,11 @@
-"""Who has a vault open. A run or a node reads a vault as it was when it opened it, so nobody may change it meanwhile.
+"""Locks on open vaults. A run or node relies on the state of a vault at opening, so no process may change it meanwhile.
 
-Readers share a lock on an empty file beside the vault (`VAULT.use`), a change takes it alone; the
+Readers share a lock on an empty file beside the vault (`VAULT.use`); a change holds it exclusively; the
 kernel releases it when the process ends, however it ends. A file system without locks, or a folder
 that may not be written, is used without.
 
 The last holder removes the file. That is safe because everyone who gets the lock compares the file
-with what its name stands for (`is_at`): whoever waited on a removed file starts over.
+with the file that now has the name (`is_at`): a process that waited on a removed file starts over.
 """
 
 import contextlib

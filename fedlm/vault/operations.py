@@ -48,7 +48,7 @@ def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
         # it purged.
         if editor.forgotten(name) is None:
             if not editor.has(name):
-                raise VaultError(f"The vault {path} holds no client of this name, and has forgotten none.")
+                raise VaultError(f"The vault {path} has no client of this name, and never forgot one.")
             editor.remove(name, int(time.time()))
             editor.rewrap()
             editor.commit()
@@ -75,7 +75,7 @@ def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
 def _verification(vault: Vault, row_id: bytes, pseudonym: int) -> dict[str, Any]:
     """Checks the deletion through a new connection."""
     if vault.holds_row(row_id) or pseudonym in set(map(int, vault.pseudonyms)):
-        raise VaultError(f"The client is still in {vault.path}: it was put back while it was being forgotten.")
+        raise VaultError(f"The client is still in {vault.path}: it was added again while it was being forgotten.")
     free_pages = vault.free_pages()
     return {"row": "gone", "index": "gone", "tombstone": "there", "free_pages": free_pages, "epoch": vault.epoch}
 

@@ -146,5 +146,5 @@ class Keyring:
             yield
         except self._keyring.errors.KeyringError as error:  # the backend's text is not ours to show
             raise VaultError(
-                f"The OS keyring does not answer ({type(error).__name__}): unlock it, or name another key."
+                f"The OS keyring does not respond ({type(error).__name__}): unlock it, or name another key."
             ) from None

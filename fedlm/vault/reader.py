@@ -196,4 +196,4 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         return connect(path)
     except DAMAGE:
-        raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None
+        raise VaultError(f"{path} is not a vault, or it is damaged: restore it from a backup.") from None

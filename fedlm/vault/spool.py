@@ -1,6 +1,6 @@
 """Groups a stream of documents by client on disk, sealed under a key that exists in memory only.
 
-Memory does not grow with the corpus, and nobody can read what a crash leaves behind.
+Memory does not grow with the corpus, and what a crash leaves behind cannot be read.
 """
 
 import contextlib

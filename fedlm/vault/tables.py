@@ -36,7 +36,7 @@ CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrap
 _ROOT = struct.Struct("<QQ32s")
 
 # What reading a damaged file raises. SQLite quotes damaged names in messages that are not UTF-8 (a
-# ValueError), and a damaged header can make it ask for a cache of any size (a MemoryError).
+# ValueError), and a damaged header can make it request a cache of any size (a MemoryError).
 DAMAGE = (sqlite3.DatabaseError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
 
 
@@ -56,7 +56,7 @@ class VaultKeys:
           ConfigError: the provider gave something other than 32 bytes.
         """
         if not isinstance(vault_key, bytes) or len(vault_key) != KEY_BYTES:
-            raise ConfigError(f"The key provider gave a key that is not {KEY_BYTES} bytes.")
+            raise ConfigError(f"The key provider returned a key that does not have {KEY_BYTES} bytes.")
         return cls(vault_key, derive(vault_key, "wrap"), derive(vault_key, "index"))
 
     @property
@@ -87,7 +87,7 @@ class Secrets:
         return hmac.digest(self.row_key, name.encode("utf-8", "replace"), "sha256")[:16]
 
     def pseudonym(self, name: str) -> int:
-        """Returns the keyed 64-bit hash that stands for a client's name."""
+        """Returns a client's pseudonym, the keyed 64-bit hash of its name."""
         return pseudonym(self.pseudonym_key, name)
 
     @property
@@ -102,7 +102,7 @@ class Secrets:
 
 
 def pseudonym(key: bytes, name: str) -> int:
-    """Returns the keyed 64-bit hash that stands for a client's name."""
+    """Returns a client's pseudonym, the keyed 64-bit hash of its name."""
     return int.from_bytes(hmac.digest(key, name.encode("utf-8", "replace"), "sha256")[:8], "little")
 
 
@@ -190,7 +190,7 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         version, vault_id = int(meta["format"]), as_bytes(meta["vault_id"])
     except (*DAMAGE, VaultError):
-        raise VaultError(f"{path} is not a vault, or it was damaged; restore it from a copy.") from None
+        raise VaultError(f"{path} is not a vault, or it is damaged: restore it from a backup.") from None
     if version > FORMAT:
         raise VaultError(f"The vault {path} has the newer format {version}: update fedlm.")
     try:
@@ -199,7 +199,7 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
             if root_digest(db, epoch) != expected:  # the key is right, the content is not: no other key will do
                 break
             if epoch < (provider.epoch(vault_id) or 0):
-                raise VaultError(f"The vault {path} was put back from an older copy: restore the newest one.")
+                raise VaultError(f"The vault {path} was replaced by an older copy: restore the newest one.")
             place = Place(vault_id, Part.SECRETS)
             secrets = Secrets.unpack(unseal(keys.index, place, as_bytes(meta["inner_keys"])))
             return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]))

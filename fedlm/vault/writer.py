@@ -33,7 +33,7 @@ class ClientShard:
 
 @dataclass(frozen=True)
 class SealedClient:
-    """One client under a data key of its own: the row of `client`, of `shard`, and the digest for the index."""
+    """One client under a separate data key: the row of `client`, of `shard`, and the digest for the index."""
 
     row_id: bytes
     wrapped: bytes
@@ -74,7 +74,7 @@ class VaultWriter:
         self, path: Path, source: KeySource, pseudonym_key: bytes | None = None, vault_id: bytes | None = None
     ) -> None:
         if path.exists():
-            raise VaultError(f"{path} is there already: name another place, or remove it first.")
+            raise VaultError(f"{path} exists already: name another file, or remove it first.")
         self.path, self._provider = path, source.open()
         self._beside = path.with_name(path.name + ".partial")
         self._remove()
@@ -86,7 +86,7 @@ class VaultWriter:
             undo.callback(self._remove)
             create_private(self._beside)
             self._db = connect(self._beside, writing=True)
-            # Nobody opens the file before `finish`: no journal, and one transaction over all clients.
+            # No process opens the file before `finish`: no journal, and one transaction over all clients.
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.executescript(SCHEMA)
             self._db.execute("BEGIN")
@@ -98,7 +98,7 @@ class VaultWriter:
         self._blocks = self.clients = 0
 
     def add(self, shard: ClientShard) -> None:
-        """Seals one client under a data key of its own."""
+        """Seals one client under a separate data key."""
         parts = ([d.text for d in shard.train], [d.text for d in shard.held_out])
         sealed = SealedClient.seal(self._keys.wrap, self.vault_id, self._secrets.row_id(shard.name), parts)
         self._db.execute("INSERT INTO client VALUES (?, ?)", (sealed.row_id, sealed.wrapped))

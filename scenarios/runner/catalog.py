@@ -1,4 +1,4 @@
-"""Where studies come from: the files of `scenarios/`, or a file of one's own. One question is one file.
+"""Finds studies: the files of `scenarios/`, or a user's file. One file answers one question.
 
 A file defines `QUESTION` and `study(options: Options) -> Study`. Its name is the study's name.
 """
@@ -20,7 +20,7 @@ def scenario_names() -> list[str]:
 
 
 def load_scenario(name: str) -> ModuleType:
-    """Returns the module of a study. A file of one's own is executed: run only code that you trust.
+    """Returns the module of a study. A user's file is executed: load only code that you trust.
 
     Args:
       name: of a built-in study, or the path of a file that ends in `.py`.

@@ -1,6 +1,6 @@
 """Client sampling of a study, in place of the run's own. Every choice is by hash, as the server's is: no generator has state.
 
-A rule is a function `(population, round, size) -> pseudonyms`; its options stand in the spec string.
+A rule is a function `(population, round, size) -> pseudonyms`; its options are given in the spec string.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.errors import ConfigError
-from fedlm.privacy.sampling import draw_cohort, scores
+from fedlm.privacy.sampling import sample_cohort, scores
 from fedlm.spec import parse_spec
 from fedlm.types import Pseudonyms, TextMetrics
 from fedlm.vault.format import derive
@@ -50,10 +50,10 @@ Sampling = Callable[[Population, int, int], Pseudonyms]
 
 
 def available(population: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
-    """Clients of a group are available in a share of the rounds only, the others in all; the cohort comes from the available."""
-    # Each client has a probability of its own a round, independent of the sampling below: the purposes differ.
+    """Samples from the available clients: those of a group are available in a share of the rounds, all others always."""
+    # Availability and the sampling below use independent streams, because their purposes differ.
     there = (population.chance("available", server_round) < share) | ~population.of_group(group)
-    return draw_cohort(population.key, server_round, population.clients[there], size)
+    return sample_cohort(population.key, server_round, population.clients[there], size)
 
 
 def dropout(population: Population, server_round: int, size: int, *, rate: float, by_size: bool = True) -> Pseudonyms:
@@ -65,7 +65,7 @@ def dropout(population: Population, server_round: int, size: int, *, rate: float
     ranks = np.argsort(np.argsort([population.tokens.get(int(c), 0) for c in population.clients], kind="stable"))
     probabilities = 2 * rate * (ranks + 0.5) / max(len(ranks), 1) if by_size else np.full(len(ranks), rate)
     there = population.chance("dropout", server_round) >= probabilities
-    return draw_cohort(population.key, server_round, population.clients[there], size)
+    return sample_cohort(population.key, server_round, population.clients[there], size)
 
 
 def _by_share(population: Population, server_round: int, size: int, shares: Mapping[str, float]) -> Pseudonyms:
@@ -73,7 +73,7 @@ def _by_share(population: Population, server_round: int, size: int, shares: Mapp
     parts = []
     for group, share in sorted(shares.items()):
         inside = population.clients[population.of_group(group)]
-        parts.append(draw_cohort(population.key, server_round, inside, max(1, round(share * size))))
+        parts.append(sample_cohort(population.key, server_round, inside, max(1, round(share * size))))
     return np.concatenate(parts)
 
 

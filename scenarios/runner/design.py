@@ -11,17 +11,17 @@ SMALL: dict[str, object] = {
     "client_optimizer": "sgd(learning_rate=3.0)",
     "cohort_size": 8,
 }
-"""Settings that answer in minutes what the published model answers in hours: a thirtieth of its weights, a higher rate."""
+"""Settings that take minutes where the published model takes hours: a thirtieth of its weights, a higher learning rate."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """The user's choices.
 
     Attributes:
       quick: the small version of the study.
       corpus: the user's own corpus; empty for the study's.
-      group: the label that tells groups of clients apart; empty for the study's, or none.
+      group: the label that defines groups of clients; empty for the study's, or none.
     """
 
     quick: bool = False
@@ -40,7 +40,7 @@ class Case:
       x: its place on the figures' axis; None for a category.
       corpus: another corpus than the study's; `{seed}` is replaced.
       sampling: client sampling, a spec of `scenarios.runner.cohorts`; empty for the run's own.
-      centralised: all text is trained on in one place, the ceiling; nothing is federated.
+      centralised: train one model on all text, the upper reference; nothing is federated.
       grouped: the study's groups exist in the data of this case.
     """
 
@@ -89,12 +89,12 @@ class Design:
       figures: what is drawn.
       baseline: the algorithm with which the others are compared, by condition and seed.
       x_label: of the figures' axis.
-      group: the label that tells groups apart; empty for none.
-      minority: the group whose figures stand by themselves; by default the smallest.
+      group: the label that defines groups; empty for none.
+      minority: the group that is also reported separately; by default the smallest.
       local_passes: passes over its own text of a local-only model for each client; 0 trains none.
       local_clients: how many clients of each group get a local-only model, chosen by hash; 0 for all.
       measures: further measures of a run, beside those of `fedlm/measure/`.
-      limits: what the answer does not cover.
+      limits: what the answer does not cover, for the report.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What executes the runs of a study. The local engine: threads of this process over worker processes that outlive a run."""
+"""Engines that execute the runs of a study. The local one uses threads over worker processes that outlive a run."""
 
 import os
 import threading
@@ -22,8 +22,8 @@ class Engine(Protocol):
     """What runs jobs while it is open.
 
     Attributes:
-      cores: processors in all.
-      most: processors of one machine; the workers of a run are on one.
+      cores: the total number of processors.
+      most: the processors of the largest machine; all workers of a run are on one machine.
     """
 
     cores: int
@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Returns the rounds done so far of the jobs that were submitted."""
 
     def stop(self) -> None:
-        """Starts no further job; running ones end after their round and can be resumed."""
+        """Starts no further job; running jobs stop after their round and can be resumed."""
 
 
 class LocalEngine:
@@ -77,7 +77,7 @@ class LocalEngine:
         return self._rounds
 
     def stop(self) -> None:
-        """Lets the threads end after their round."""
+        """Stops the threads after their present round."""
         self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -92,7 +92,7 @@ def study_engine(name: str, out: Path, address: str = "") -> Engine:
     Args:
       name: local, or ray.
       out: the study's folder.
-      address: of a Ray cluster; by default that of the variable RAY_ADDRESS, or a Ray of this study alone.
+      address: of a Ray cluster; by default that of the variable RAY_ADDRESS, or a new Ray instance for this study.
 
     Raises:
       ConfigError: there is no such engine, or an address goes with one that has none.

@@ -1,15 +1,15 @@
-"""One run of a study: seal the data unless a run before did, train, measure, leave the result.
+"""One run of a study: seal the data unless an earlier run has, train, measure, write the result.
 
 On disk, below the study's folder:
 
     vaults/HASH.db, HASH.key       sealed data, shared by all runs with the same corpus, preparation and seed
     vaults/local-only-HASH.json    sums of local-only models, shared by all runs that differ at the server only
     runs/NAME-KEY/                 a run's folder: config.toml, metrics.jsonl, checkpoint/
-    runs/NAME-KEY/result.json      its result; written last, whole or not at all
+    runs/NAME-KEY/result.json      its result; written last, atomically
 
-A killed study resumes from these files alone. A run whose result.json has its key is done. A run with a checkpoint resumes
-from it: cohorts, batches and initial weights are functions of the seed, so it ends in the same bits. A run
-with neither starts anew. `vaults/` is removed once all runs have ended well.
+A killed study resumes from these files. A run whose result.json has its key is done. A run with a checkpoint resumes from
+it and ends in the same bits, because cohorts, batches and initial weights are functions of the seed. A run with neither
+starts again. `vaults/` is removed once all runs have succeeded.
 """
 
 import shutil
@@ -41,7 +41,7 @@ class Stopped(FedLMError):
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where the runs of a study lie, and what they share.
+    """The folders of a study's runs, and what the runs share.
 
     Attributes:
       runs: the folder of the runs' folders.
@@ -110,7 +110,7 @@ def run_job(job: Job, place: Workplace) -> RunRecord:
 
 
 def _open_folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:
-    """Returns the run's folder, and whether it has a checkpoint to go on from; a folder without one is made anew."""
+    """Returns the run's folder, and whether it has a checkpoint to resume from; without one, the folder is made again."""
     if path.exists() and RunFolder(path).has_checkpoint:
         return RunFolder.open(path), True
     shutil.rmtree(path, ignore_errors=True)
@@ -118,7 +118,7 @@ def _open_folder(path: Path, config: RunConfig) -> tuple[RunFolder, bool]:
 
 
 def _resume(federation: StudyFederation, folder: RunFolder, place: Workplace, *, resume: bool) -> None:
-    """Starts the federation; the rounds that a killed study had done are told again, so that progress counts them."""
+    """Starts the federation; rounds from before an interrupt are reported again, so that the progress bar counts them."""
     done = federation.start(resume=resume)
     federation.figures = folder.last_clients() if done else {}  # which agnostic sampling reads
     for line in done:
@@ -126,15 +126,15 @@ def _resume(federation: StudyFederation, folder: RunFolder, place: Workplace, *,
 
 
 def _train_federated(federation: StudyFederation) -> Trained:
-    """Trains all rounds. With early stopping the best weights are not the last ones, so they are evaluated anew."""
+    """Trains all rounds. Under early stopping the best weights are not the last ones, so they are evaluated again."""
     weights = federation.run()
     return Trained(weights, federation.figures if federation.best is None else federation.held_out(weights))
 
 
 def _train_centralised(federation: StudyFederation, job: Job) -> Trained:
-    """Trains on all text in one place, in as many passes as the federated runs make client visits per client.
+    """Trains one model on all text, with as many passes as a federated run makes over each client on average.
 
-    rounds x cohort_size visits over n clients are rounds x cohort_size / n passes over everybody's text, at least one.
+    passes = max(1, round(rounds * cohort_size / clients)) * local_epochs
     """
     visits = job.config.rounds * job.config.cohort_size
     passes = max(1, round(visits / len(federation.population.pseudonyms)))
@@ -157,6 +157,6 @@ def _evidence(
 
 
 def _local_only(federation: StudyFederation, job: Job, vaults: Vaults) -> dict[int, TextMetrics]:
-    """Returns held-out sums under local-only models, if the study asks for them."""
+    """Returns held-out sums under local-only models; empty if the study trains none."""
     passes, clients = job.study.local_passes, job.study.local_clients
     return vaults.local_only(job, lambda: federation.train_local_only(passes, clients)) if passes else {}

@@ -8,7 +8,7 @@ import numpy as np
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError
 from fedlm.messages.evaluation import ClientFigures, ReferenceRequest, ScoreRequest
-from fedlm.privacy.sampling import draw_cohort
+from fedlm.privacy.sampling import sample_cohort
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from fedlm.vault.format import derive
 from scenarios.runner.cohorts import Population, build_sampling
@@ -92,7 +92,7 @@ class StudyFederation(Federation):
     def _some_of_each_group(self, number: int) -> Pseudonyms:
         """Returns the clients of each group that come first by a hash of their own, which no cohort uses."""
         clients = self.population.with_held_out
-        ordered = draw_cohort(derive(self.key, "alone"), 0, clients, len(clients))
+        ordered = sample_cohort(derive(self.key, "alone"), 0, clients, len(clients))
         kept: dict[str, list[int]] = {}
         for client in map(int, ordered):
             kept.setdefault(self._groups.get(client, ""), []).append(client)

@@ -66,7 +66,7 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
     own = [source for measure in study.measures if (source := _own_source(measure))]
     return {
         "config": {k: v for k, v in settings.items() if k not in ("workers", "timeout")},
-        "corpus": fingerprint(corpus),  # names and hashes of files, and versions of the packages that bring text
+        "corpus": fingerprint(corpus),  # names and hashes of files, and versions of the packages that contain text
         "draw": case.sampling,
         "pooled": case.centralised,
         "alone": [study.local_passes, study.local_clients],
@@ -77,7 +77,7 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
 
 
 def _own_source(measure: Measure) -> str:
-    """Returns the code of a measure that stands in a study file of one's own; nothing for one of this package."""
+    """Returns the source code of a measure in a user's study file; empty for a measure of this package."""
     if measure.figures.__module__.startswith(("fedlm.", "scenarios.")):
         return ""
     try:
@@ -96,13 +96,13 @@ def hash_of(value: object) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
-    """Versions of the packages that bring text; one that is not installed has none."""
+    """The versions of the packages that contain text; packages that are not installed are omitted."""
     known = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {name: known.get(name, "") for name in _DATA}
 
 
 def fingerprint(corpus: str) -> dict[str, str]:
-    """Returns what identifies a corpus: its name, its files' hashes, the versions of the packages that bring text."""
+    """Returns what identifies a corpus: its name, its files' hashes, and the versions of the packages that contain text."""
     found = {"corpus": corpus, "fedlm": __version__}
     found |= _versions()
     for path in map(Path, _names(list(parse_spec(corpus).options.values()) if "(" in corpus else corpus)):

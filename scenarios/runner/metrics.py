@@ -24,7 +24,7 @@ class Profile:
       groups: each pseudonym's group; empty without groups.
       tokens: each pseudonym's training targets.
       data: heterogeneity figures, by metric.
-      minority: the group whose figures stand by themselves; empty without groups.
+      minority: the group that is also reported separately; empty without groups.
     """
 
     groups: Mapping[int, str]
@@ -37,7 +37,7 @@ def profile_vault(path: Path, source: KeySource, job: Job) -> Profile:
     """Opens a vault in memory and describes its clients.
 
     Raises:
-      CorpusError: the study asks for groups, and the clients have no such label, or a group has one client.
+      CorpusError: the study compares groups, but no client has the label, or a group has one client.
     """
     vault = Vault(path, source)
     clients = [int(c) for c in vault.pseudonyms]

@@ -1,7 +1,7 @@
 """The files of a finished study: results.parquet and study.json. The report is made from them and from nothing else.
 
 study.json        everything in the report, and the figures of each run (`format` 2; the report reads format 1, too)
-results.parquet   a row per run, client and metric; client -1 stands for all clients together
+results.parquet   a row per run, client and metric; client -1 means all clients together
 figures/          SVG and PNG
 report.html       one page without outside references
 """
@@ -28,11 +28,11 @@ _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
 @dataclass(frozen=True)
 class Ended:
-    """A study that has ended: what it was, and what its runs said.
+    """A finished study: its design and the results of its runs.
 
     Attributes:
       study, seeds: what was run.
-      records: of the runs that ended well.
+      records: of the runs that succeeded.
       failed: the reason by run, for the others.
       command: that repeats the study.
       seconds: that it took, this time.
@@ -107,7 +107,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _write_parquet(path: Path, name: str, records: Sequence[RunRecord]) -> None:
-    """Writes a tidy row per run, client and metric; client -1 stands for all clients together."""
+    """Writes a tidy row per run, client and metric; client -1 means all clients together."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 20.0  # that an interrupted study gives its tasks to end the
 
 
 class RayEngine:
-    """Jobs as tasks; Ray is started and ended here unless a cluster is named.
+    """Jobs as Ray tasks; without the address of a cluster, Ray is started and stopped here.
 
     Args:
       out: the study's folder.

@@ -3,7 +3,7 @@
 The folder of a study:
 
     runs/             one folder for each run (`execute.py` says what is in it)
-    vaults/           sealed data that the runs share; removed once all runs have ended well
+    vaults/           sealed data that the runs share; removed once all runs have succeeded
     results.parquet   every figure of every run and client
     study.json        everything in the report
     figures/, report.html
@@ -40,7 +40,7 @@ def grid(study: Design, seeds: Sequence[int], cores: int, most: int = 0) -> list
 
     Args:
       study, seeds: whose runs.
-      cores: in all.
+      cores: the total number.
       most: workers of one run at most, those of one machine; 0 is all cores.
 
     Raises:
@@ -85,7 +85,7 @@ class Runner:
 
         Raises:
           ConfigError: the folder is that of a run.
-          FedLMError: no run ended well.
+          FedLMError: all runs failed.
           KeyboardInterrupt: interrupted; what is done stays done.
         """
         started = time.monotonic()
@@ -125,7 +125,7 @@ class Runner:
             left = [j for j in jobs if j.name not in self.done]
             try:
                 self._await({self.engine.submit(j): j for j in left}, progress)
-            except BaseException:  # an interrupt, or the end that SIGTERM asks for
+            except BaseException:  # an interrupt or SIGTERM
                 self.engine.stop()
                 raise
 
@@ -148,7 +148,7 @@ class Runner:
         elif not isinstance(error, Exception):
             raise error
         elif not isinstance(error, Stopped):
-            # The text of any other exception than ours may quote a document: its type is all that is told.
+            # The text of an exception that is not ours may quote a document, so only its type is shown.
             self.failed[job.name] = error if isinstance(error, FedLMError) else FedLMError(type(error).__name__)
             if self.echo:
                 self.echo(f"failed: {job.name}: {self.failed[job.name]}")
@@ -157,7 +157,7 @@ class Runner:
         """Returns the study's error, of the runs' kind if they agree: bad input ends as it would in one run."""
         kinds = {type(error) for error in self.failed.values()}
         kind = kinds.pop() if len(kinds) == 1 else FedLMError
-        return kind(f"No run of {self.study.name} ended well: {next(iter(self.failed.values()), '')}")
+        return kind(f"All runs of {self.study.name} failed: {next(iter(self.failed.values()), '')}")
 
 
 def run_study(

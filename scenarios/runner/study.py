@@ -54,7 +54,7 @@ class Study(Design):
           name: see `fedlm study --list`.
           quick: the small version: minutes, not an hour.
           corpus: your own text in place of the study's.
-          group: the label that tells groups of clients apart.
+          group: the label that defines groups of clients.
 
         Raises:
           ConfigError: there is no such study, or it needs what the arguments lack.
@@ -69,7 +69,7 @@ class Study(Design):
         """Returns the small or the full version of a loaded study.
 
         Raises:
-          ConfigError: a small version is asked for, and the study was declared in place.
+          ConfigError: `quick` is set, but the study was declared in place.
         """
         if self.options is None:
             if quick:
@@ -101,7 +101,7 @@ class Study(Design):
 
         Raises:
           ConfigError: a setting is invalid, or the folder holds something else.
-          FedLMError: no run ended well.
+          FedLMError: all runs failed.
         """
         small = quick or (self.options is not None and self.options.quick)
         chosen = self.version(quick=small)
@@ -139,7 +139,7 @@ class StudyResult:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why runs failed, by run; empty if all ended well."""
+        """The reasons of failed runs, by run; empty if all succeeded."""
         return dict(self.content["failed"])
 
     @property
@@ -167,7 +167,7 @@ class StudyResult:
 
     @property
     def runs(self) -> "pd.DataFrame":
-        """A row per run, client and metric, as results.parquet has them; client -1 stands for all clients together."""
+        """A row per run, client and metric, as results.parquet has them; client -1 means all clients together."""
         import pandas as pd
 
         return pd.read_parquet(self.folder / "results.parquet")

@@ -90,7 +90,7 @@ class Vaults:
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        """Lets one run at a time make what has this name, whatever process it is in."""
+        """Makes sure that one run at a time, in any process, creates the file of this name."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with one_at_a_time(self._folder / f"{name}.lock"):
             yield

@@ -19,7 +19,7 @@ CA_DAYS, SERVER_DAYS = 3650, 397
 
 
 def create_authority(folder: Path) -> None:
-    """Makes `ca.key` (mode 0600, needed only to renew) and `ca.pem`, which every node gets."""
+    """Makes `ca.key` (mode 0600, needed only to renew) and `ca.pem`, which every node receives."""
     key = ec.generate_private_key(ec.SECP384R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
@@ -49,7 +49,7 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
             f"{folder} has no ca.key and ca.pem, or they are damaged: restore them to renew the certificate."
         ) from None
     if not isinstance(authority, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{folder / 'ca.key'} is not the key that deploy server made: restore it.")
+        raise ConfigError(f"{folder / 'ca.key'} is not the key that fedlm deploy server made: restore it.")
     key = ec.generate_private_key(ec.SECP384R1())
     names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
     certificate = (
@@ -95,7 +95,7 @@ def _general_name(host: str) -> x509.GeneralName:
     except ValueError:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
             raise ConfigError(
-                f"{host!r} is no host name: leave out ports and blanks, and write other alphabets as xn--..."
+                f"{host!r} is not a host name: leave out ports and spaces, and write other alphabets as xn--..."
             ) from None
         return x509.DNSName(host)
 

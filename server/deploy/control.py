@@ -28,7 +28,7 @@ class Refused(FedLMError):
     """The SuperLink answered with an HTTP error.
 
     Args:
-      sentence: what it said.
+      sentence: the response.
       status: the HTTP status.
     """
 
@@ -75,13 +75,15 @@ class Control:
                 yield client
         except httpx.TransportError:
             raise FedLMError(
-                f"The SuperLink of {self.authority.parent.parent} does not answer: start it with fedlm deploy up or server."
+                f"The SuperLink of {self.authority.parent.parent} does not respond: start it with fedlm deploy up or server."
             ) from None
         except httpx.HTTPStatusError as error:
-            raise Refused(f"The SuperLink refused: {error.response.text[:300]}", error.response.status_code) from None
+            raise Refused(
+                f"The SuperLink refused the request: {error.response.text[:300]}", error.response.status_code
+            ) from None
 
     def register(self, public_key: bytes) -> None:
-        """Admits a node; a node that is admitted already stays admitted.
+        """Admits a node, unless it has been admitted already.
 
         Raises:
           ConfigError: the key was expelled.
@@ -95,7 +97,7 @@ class Control:
             if "already in use" not in str(error):
                 raise
             raise ConfigError(
-                "This key was expelled, and the SuperLink never takes a key again: its owner makes a new one with "
+                "This key was expelled, and the SuperLink never admits an expelled key again: its owner must make a new one with "
                 "fedlm deploy node NODE --new-key."
             ) from None
 
@@ -127,13 +129,13 @@ class Control:
             return int(client.StartRun(request).run_id)
 
     def stop(self, run: int) -> None:
-        """Stops a run, unless it has ended."""
+        """Stops a run, unless it has finished."""
         if self.status(run)[0] != "finished":
             with self._client() as client:
                 client.StopRun(StopRunRequest(run_id=run))
 
     def status(self, run: int) -> tuple[str, str]:
-        """Returns a run's status and how it ended; a run that the SuperLink does not know is finished."""
+        """Returns a run's status and its details; a run that the SuperLink does not know counts as finished."""
         try:
             with self._client() as client:
                 found = client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status

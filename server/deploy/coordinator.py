@@ -24,14 +24,14 @@ def run(folder: ServerFolder, say: Callable[[str], object]) -> None:
 
     Raises:
       ConfigError: the port cannot be opened.
-      FedLMError: the folder has a coordinator already.
+      FedLMError: the folder already has a coordinator.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with supervising(folder.path), contextlib.ExitStack() as stack:
         if folder.has_gateway:
             listener = stack.enter_context(open_port(folder.host, folder.port))
             serve = folder.gateway.serve
-            say(f"serving {folder.host}:{folder.port}; Ctrl-C ends it")
+            say(f"serving {folder.host}:{folder.port}; press Ctrl-C to stop")
             threading.Thread(target=lambda: asyncio.run(serve(listener)), daemon=True).start()
         superlink = Child(folder.superlink(), folder.path / "superlink.log", folder.environment)
         registered = False
@@ -53,7 +53,7 @@ def open_port(host: str, port: int) -> socket.socket:
     """Returns a listening socket.
 
     Raises:
-      ConfigError: another process has the port, or it may not be opened.
+      ConfigError: another process uses the port, or this user may not open it.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -64,8 +64,8 @@ def open_port(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such port"
         raise ConfigError(
-            f"{host}:{port} cannot be opened ({reason}): choose another --bind or --port. An existing coordinator has "
-            "them in server.toml, and each node has the port in its node.toml."
+            f"{host}:{port} cannot be opened ({reason}): choose another --bind or --port. An existing coordinator "
+            "reads them from server.toml, and each node reads the port from its node.toml."
         ) from None
     listener.listen(128)
     return listener

@@ -28,8 +28,8 @@ class ServerFolder:
       has_gateway: whether the coordinator serves the open port itself; otherwise nginx or Caddy does.
 
     Raises:
-      ConfigError: it is none, a setting is invalid, or a certificate or key is missing, damaged or
-        readable by others.
+      ConfigError: it is not such a folder, a setting is invalid, or a certificate or key is missing,
+        damaged or readable by other users.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,9 +41,11 @@ class ServerFolder:
             self.max_message_bytes = int(settings["max_message_bytes"])
             self.has_gateway = _has_gateway(path / "server.toml", settings)
         except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path.parent} is no deployment: make one with fedlm deploy init or server.") from None
+            raise ConfigError(
+                f"{path.parent} is not a deployment: make one with fedlm deploy init or server."
+            ) from None
         except (ValueError, KeyError, TypeError):  # the errors of TOML and Unicode are ValueErrors
-            raise ConfigError(f"{path / 'server.toml'} is invalid: restore it as deploy wrote it.") from None
+            raise ConfigError(f"{path / 'server.toml'} is invalid: restore the original file.") from None
 
         for name in ("ca.pem", "server.pem", "server.key"):
             if not (path / name).is_file():
@@ -51,7 +53,7 @@ class ServerFolder:
         for name in ("ca.pem", "server.pem"):
             load_certificate(path / name)
         if not is_private(path / "server.key"):
-            raise ConfigError(f"Others may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
+            raise ConfigError(f"Other users may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
 
     @property
     def control(self) -> Control:
@@ -60,7 +62,7 @@ class ServerFolder:
 
     @property
     def gateway(self) -> Gateway:
-        """What serves the open port."""
+        """The gateway that serves the open port."""
         return Gateway(self.superlink_port, self.path, self.max_message_bytes)
 
     def superlink(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The gateway: a TLS reverse proxy that lets Flower's fleet API through and nothing else.
+"""The gateway: a TLS reverse proxy that forwards only Flower's fleet API.
 
 In Flower 1.41 one port serves the fleet, the control and the runtime API, and the control API takes
 anyone's bundle. The SuperLink therefore listens on loopback, and the gateway, the only open port,
@@ -38,7 +38,7 @@ _IDLE_SECONDS, _START_SECONDS = 75.0, 20.0
 
 
 class Refusal(Exception):
-    """A request is not passed on; `status` is the answer's status line after the version."""
+    """A request is not forwarded; `status` is the answer's status line after the version."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -54,7 +54,7 @@ class Peer(NamedTuple):
 
 @dataclass(frozen=True)
 class Gateway:
-    """What it passes on, and to whom.
+    """The gateway of one coordinator.
 
     Attributes:
       backend_port: the SuperLink's port on loopback.
@@ -89,7 +89,7 @@ class Gateway:
             with contextlib.suppress(OSError):
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, h11.ProtocolError):
-            pass  # either side is gone, too slow or malformed: the connection ends without an answer
+            pass  # a lost, slow or malformed peer: the connection is closed without a response
         finally:
             for peer in (node, superlink):
                 if peer is not None:
@@ -120,7 +120,7 @@ class Gateway:
 
 
 class FleetRequest(NamedTuple):
-    """A request that may pass.
+    """A request that may be forwarded.
 
     Attributes:
       head: method, target and headers, as h11 read them.
@@ -137,7 +137,7 @@ def parsed_request(head: bytes, max_body_bytes: int) -> FleetRequest:
     """Reads a request's head, up to and with the empty line.
 
     Raises:
-      Refusal: it is no call of the fleet API (403), malformed or ambiguous (400), or its body is
+      Refusal: it is not a call of the fleet API (403), malformed or ambiguous (400), or its body is
         too large (413).
     """
     # Printable ASCII in lines that end with CR LF: no control character, no bare CR or LF, no
@@ -181,7 +181,7 @@ def rebuilt(request: h11.Request) -> h11.Request:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
-    """Returns the next head with its empty line; None if the connection ended before it."""
+    """Returns the next head with its empty line; None if the connection was closed before."""
     try:
         return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _IDLE_SECONDS)
     except asyncio.IncompleteReadError:
@@ -189,7 +189,7 @@ async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
 
 
 async def _exchange(request: FleetRequest, node: Peer, superlink: Peer) -> bool:
-    """Passes one request on and its response back; returns whether the node's connection can go on."""
+    """Forwards one request and its response; returns whether the node's connection can be reused."""
     backend = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
     await _send(superlink, backend, rebuilt(request.head))
     async for block in _body(node.reader, request.length):
@@ -201,13 +201,13 @@ async def _exchange(request: FleetRequest, node: Peer, superlink: Peer) -> bool:
             event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
         await _send(node, request.parser, event)
     await _send(node, request.parser, h11.EndOfMessage())
-    if backend.their_state is not h11.DONE:  # the SuperLink ends its connection; the node's may go on
+    if backend.their_state is not h11.DONE:  # the SuperLink closes its connection; the node's may stay open
         superlink.writer.close()
     return request.parser.our_state is h11.DONE
 
 
 async def _body(reader: asyncio.StreamReader, length: int) -> AsyncIterator[bytes]:
-    """Yields a body as it comes; its bytes pass as they are."""
+    """Yields the unmodified bytes of a body as they arrive."""
     while length:
         block = await reader.read(min(length, _BLOCK))
         if not block:
@@ -217,7 +217,7 @@ async def _body(reader: asyncio.StreamReader, length: int) -> AsyncIterator[byte
 
 
 async def _next_event(peer: Peer, connection: h11.Connection) -> h11.Event:
-    """Returns the next part of a response; interim ones (1xx) are dropped: the node asked for none."""
+    """Returns the next part of a response; interim responses (1xx) are dropped, since the node requested none."""
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:

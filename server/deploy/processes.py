@@ -1,4 +1,4 @@
-"""The processes of a deployment on one machine: up, status, down. A mark in their environment tells them from others."""
+"""The processes of a deployment on one machine: up, status, down. A mark in their environment identifies them."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ class Deployment:
         self.nodes = sorted((self.path / "nodes").glob("*")) if (self.path / "nodes").is_dir() else []
 
     def up(self, say: Callable[[str], object]) -> list[str]:
-        """Starts what does not run, and waits until the nodes of this folder are connected.
+        """Starts all processes that are not running, and waits until the nodes of this folder are connected.
 
         Args:
           say: gets a sentence when something is started, and what a started process says.
@@ -46,7 +46,7 @@ class Deployment:
           be started here.
 
         Raises:
-          FedLMError: what a process said before it ended, or that a node does not connect in time.
+          FedLMError: a process stopped (with its last line of output), or a node did not connect in time.
         """
         local = {load_public_key(node / "node.key.pub"): node for node in self.nodes if NodeFolder(node)}
         for key, node in local.items():
@@ -116,11 +116,11 @@ class Deployment:
         }
 
     def down(self) -> int:
-        """Ends every process that `up` started and removes the message store; returns how many processes there were.
+        """Stops every process that `up` started and removes the message store; returns the number of processes.
 
         Raises:
           ConfigError: a process that `up` did not start serves a folder of the deployment; nothing
-            was ended.
+            was stopped.
         """
         ours = marked(self.path)
         for folder in [self.server.path, *self.nodes]:
@@ -128,7 +128,7 @@ class Deployment:
             if process is not None and process not in ours:
                 raise ConfigError(
                     f"{folder} is served by process {process}, which deploy up did not start: stop it where it was "
-                    "started (Ctrl-C, or systemctl stop). Nothing was ended here."
+                    "started (Ctrl-C, or systemctl stop). Nothing was stopped here."
                 )
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in marked(self.path):
@@ -155,8 +155,8 @@ def _wait(
     """Waits until the condition holds.
 
     Raises:
-      FedLMError: a started process has ended, with its last words; or the problem, after so many
-        seconds.
+      FedLMError: a started process has stopped (with its last line of output), or the condition does
+        not hold after `seconds`.
     """
     end, said = time.monotonic() + seconds, {folder: _last_words(folder) for folder in started}
     while not condition():

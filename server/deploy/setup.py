@@ -29,7 +29,7 @@ def init(
     """Makes a deployment on one machine, whole or not at all.
 
     Args:
-      path: the deployment's folder; nothing may be there.
+      path: the deployment's folder, which must not exist.
       nodes: the number of owners; the clients of the corpus are split among them by a hash of their
         names.
       corpus: see `open_corpus`.
@@ -39,10 +39,10 @@ def init(
       progress: called while vaults are made.
 
     Raises:
-      ConfigError: something is at `path`, there is no node, or a node gets too few clients.
+      ConfigError: `path` exists, `nodes` is below 1, or a node gets too few clients.
     """
     if path.exists():
-        raise ConfigError(f"{path} is there already: name another folder, or remove it first.")
+        raise ConfigError(f"{path} exists already: name another folder, or remove it first.")
     if nodes < 1:
         raise ConfigError(f"A deployment needs at least one node, not {nodes}.")
     path.mkdir(parents=True, mode=0o700)

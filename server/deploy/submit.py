@@ -19,7 +19,7 @@ from server.run.summary import write_summary
 from server.simulation import resumed_config
 from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder
 
-_LOSSES = 5  # in a row without a round between: the next attempt would be lost too
+_LOSSES = 5  # in a row, without a finished round in between: another attempt would be lost, too
 _PATIENCE_SECONDS = 300.0  # with a SuperLink that its coordinator restarts
 _GONE_SECONDS = 60.0  # with a coordinator that is gone
 _LOOK_SECONDS = 5.0
@@ -44,11 +44,11 @@ def train(
       overrides: of the settings in config.toml.
       listener: gets each round's line of metrics.jsonl.
       say: gets a sentence when the run waits for something.
-      resume: go on with the run in `out`; if a ServerApp still works on it, follow that one.
+      resume: continue the run in `out`; if its ServerApp is still running, follow that one.
 
     Raises:
-      FedLMError: the ServerApp failed (the run's folder stays, and `resume` goes on with it), or no
-        coordinator answers.
+      FedLMError: the ServerApp failed (the run's folder is kept, and `resume` continues it), or no
+        coordinator responds.
     """
     deployment = Deployment(folder)
     config = resumed_config(out, overrides) if resume else _config(folder, overrides)
@@ -61,7 +61,7 @@ def train(
     )
     with holding(out / FOLLOWED, os.getpid(), problem):
         if resume and overrides and holder(out / LOCK) is not None:
-            raise ConfigError(f"The ServerApp of {out} still works: --resume without --set follows it.")
+            raise ConfigError(f"The ServerApp of {out} is still running: use --resume without --set to follow it.")
         run.write_text("config.toml", config.to_toml())
         remember_run(deployment.server.path, out)
         FollowedRun(deployment, run, listener, say).until_done()
@@ -78,7 +78,7 @@ def _config(folder: Path, overrides: Sequence[str]) -> RunConfig:
     try:
         return RunConfig.load(file if file.is_file() else None, overrides)
     except ConfigError as error:
-        raise ConfigError(f"{error} (It stands in {file} or behind --set.)") from None
+        raise ConfigError(f"{str(error).rstrip('.')} (set in {file} or by --set).") from None
 
 
 class FollowedRun:
@@ -110,7 +110,7 @@ class FollowedRun:
                 self._follow(run_id)
             except (KeyboardInterrupt, SystemExit):
                 with contextlib.suppress(FedLMError):
-                    self._control.stop(run_id)  # otherwise the ServerApp goes on alone
+                    self._control.stop(run_id)  # otherwise the ServerApp would keep running
                 raise
             if (out / "model.keras").is_file():
                 return
@@ -138,12 +138,12 @@ class FollowedRun:
             except FedLMError as error:
                 gone = supervisor(self._deployment.server.path) is None
                 if time.monotonic() > begun + (_GONE_SECONDS if gone else _PATIENCE_SECONDS):
-                    raise FedLMError(f"{str(error).rstrip('.')}, then go on with --resume.") from None
-                self._tell("the coordinator was stopped" if gone else "the SuperLink does not answer")
+                    raise FedLMError(f"{str(error).rstrip('.')}, then continue with --resume.") from None
+                self._tell("the coordinator was stopped" if gone else "the SuperLink does not respond")
                 time.sleep(0.5)
 
     def _follow(self, run_id: int) -> None:
-        """Reports new rounds until the run has ended or its ServerApp was lost."""
+        """Reports new rounds until the run has finished or its ServerApp was lost."""
         worked, end = False, time.monotonic() + _PATIENCE_SECONDS
         while True:
             ended = self._patiently(lambda: self._control.status(run_id)[0]) == "finished"
@@ -159,7 +159,7 @@ class FollowedRun:
                 self._patiently(lambda: self._control.stop(run_id))
                 return
             if holds and not worked:
-                self._tell("the ServerApp asks the nodes; they load and compile the model")
+                self._tell("the ServerApp has contacted the nodes; they load and compile the model")
             worked |= holds
             self._look_for_nodes()
             time.sleep(0.3)

@@ -1,6 +1,6 @@
 """Flower's SuperLink with a patient database: SQLite waits a minute for a lock instead of five seconds.
 
-On a busy machine five seconds pass; the SuperLink then answers with an internal error, and the
+On a busy machine, five seconds can pass; the SuperLink then responds with an internal error, and the
 message is lost.
 """
 

@@ -1,7 +1,9 @@
-"""The engine seam: what carries messages to nodes and replies back.
+"""The engine seam: carries messages to nodes, and their replies back.
+
+    submit(messages, timeout)  ->  one future per message  ->  a reply or an error reply, at the latest after `timeout`
 
 An engine of `fedlm simulate` is one file with a function `run(command, workers, body, tell)`, which starts nodes for a vault,
-calls `body(engine)` and ends them. A deployment makes its own engine over the nodes that are connected.
+calls `body(engine)` and stops the nodes. A deployment creates its own engine over the connected nodes.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,25 +23,24 @@ Tell = Callable[[str], object]
 
 
 class Engine(Protocol):
-    """Nodes, and a way to send to them."""
+    """Nodes, and a way to send messages to them."""
 
     one_vault: bool
-    """Whether all nodes open the same vault, so that one of them can speak for all."""
+    """Whether all nodes open the same vault, so that one of them can answer for all."""
 
     @property
     def nodes(self) -> Sequence[int]:
-        """The ids of the nodes that are connected."""
+        """The ids of the connected nodes."""
 
     @property
     def faults(self) -> dict[str, int]:
-        """What went wrong so far and was made up for, by kind; empty if nothing did."""
+        """The number of recovered faults so far, by kind; empty without any."""
 
     def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
         """Sends messages, several to one node in turn, and returns a future for each.
 
-        Every future is done after `timeout` seconds at the latest: with the node's reply, or with an error reply.
-        What goes wrong in the transport itself is raised by the futures. The next messages may be submitted before
-        these have their replies.
+        After at most `timeout` seconds every future is done, with the node's reply or an error reply. Errors of the
+        transport itself are raised by the futures. Further messages may be submitted before these have replies.
         """
 
 
@@ -64,7 +65,7 @@ def ask(engine: Engine, questions: Sequence[tuple[int, str, RecordDict]], timeou
 
 @cache
 def engine_names() -> tuple[str, ...]:
-    """Returns the engines of `fedlm simulate`: the files of this folder that define `run`; none is loaded for it."""
+    """Returns the engines of `fedlm simulate`: the files of this folder that define `run`, without importing them."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return tuple(f.stem for f in files if "\ndef run(" in f.read_text(encoding="utf-8"))
 
@@ -75,14 +76,14 @@ def run_on(
     """Runs a server's work over the nodes of an engine.
 
     Args:
-      name: of the engine.
+      name: the engine's name.
       command: the vault and key that each node opens.
-      workers: how many nodes.
-      body: what the server does.
+      workers: the number of nodes.
+      body: the server's work.
       tell: gets a sentence when a node is lost.
 
     Raises:
-      ConfigError: there is no such engine, or what it needs is not installed.
+      ConfigError: there is no such engine, or a package that it needs is not installed.
     """
     check_engine(name)
     result: Result = import_module(f"server.engines.{name}").run(command, workers, body, tell)

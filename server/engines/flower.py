@@ -1,4 +1,4 @@
-"""Flower's grid as an engine: messages are pushed, and replies pulled until all are there or the time is over."""
+"""Flower's grid as an engine: messages are pushed, and replies are polled until all have arrived or the timeout expires."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from fedlm.errors import FedLMError
 
 _POLL_SECONDS = 0.1
-_LATE = "The node was not connected, or did not answer in time."
+_LATE = "The node was not connected, or did not reply in time."
 
 
 class FlowerEngine:
@@ -28,12 +28,12 @@ class FlowerEngine:
 
     @property
     def nodes(self) -> list[int]:
-        """The nodes that are connected, in order of their ids."""
+        """The connected nodes, sorted by id."""
         return sorted(self.grid.get_node_ids())
 
     @property
     def faults(self) -> dict[str, int]:
-        """Nothing is made up for here."""
+        """Empty: this engine recovers no faults."""
         return {}
 
     def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
@@ -45,14 +45,16 @@ class FlowerEngine:
     def _collect(self, messages: list[Message], futures: list[Future[Message]], timeout: float | None) -> None:
         try:
             self._exchange(messages, futures, None if timeout is None else time.monotonic() + timeout)
-        except Exception as error:  # noqa: BLE001 - it is raised again where the futures are read
+        except Exception as error:  # noqa: BLE001 - raised again by the futures' readers
             for future in (f for f in futures if not f.done()):
                 future.set_exception(error)
 
     def _exchange(self, messages: list[Message], futures: list[Future[Message]], end: float | None) -> None:
         """Resolves every future, with a reply or an error reply."""
         ids = list(self.grid.push_messages(messages))
-        waiting = {i: place for place, i in enumerate(ids) if i}
+        waiting = {
+            i: place for place, i in enumerate(ids) if i
+        }  # Flower returns no id for a message that it did not accept
         while waiting and (end is None or time.monotonic() < end):
             for reply in self.grid.pull_messages(list(waiting)):
                 place = waiting.pop(reply.metadata.reply_to_message_id, None)
@@ -66,7 +68,7 @@ class FlowerEngine:
 
 
 def late(message: Message) -> Message:
-    """Returns the error reply to a message whose node did not answer in time."""
+    """Returns the error reply to a message whose node did not reply in time."""
     return Message(Error(ErrorCode.NODE_UNAVAILABLE, _LATE), reply_to=message)
 
 
@@ -74,7 +76,7 @@ def wait_for_nodes(engine: FlowerEngine, count: int, seconds: float) -> None:
     """Returns once `count` nodes are connected.
 
     Raises:
-      FedLMError: fewer are there after `seconds`.
+      FedLMError: fewer are connected after `seconds`.
     """
     end = time.monotonic() + seconds
     while len(engine.nodes) < count:

@@ -1,6 +1,8 @@
-"""Persistent worker processes of this machine: no Ray, no polling.
+"""Persistent worker processes on this machine: no Ray, no polling.
 
-A worker that dies is started again and its message is sent once more; a second death becomes an error reply.
+    server ---- one thread per worker: send, wait for the reply ----> worker 2, 3, ...   each with a channel (`clients/ipc`)
+
+A worker that crashes is restarted, and its message is sent once more; a second crash becomes an error reply.
 """
 
 import time
@@ -33,7 +35,7 @@ def run(
 
 
 def take_identity() -> None:
-    """Makes this process the server's task: Flower builds messages for a task with an identity only (private to it)."""
+    """Gives this process the identity of the server's task, without which Flower creates no messages (a private API)."""
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, _SERVER_NODE
 
 
@@ -41,13 +43,13 @@ class LocalEngine:
     """Nodes are worker processes, numbered from 2 (1 is the server).
 
     Args:
-      command: what each worker opens.
-      workers: how many processes.
-      idle: where they come from and go to; by default each is started here and stopped at the end.
+      command: the vault and key that each worker opens.
+      workers: the number of processes.
+      idle: a pool that provides workers and takes them back; by default they are started here and stopped at the end.
       tell: gets a sentence when a worker is lost.
 
     Attributes:
-      lost: workers that were, so far.
+      lost: the number of workers lost so far.
     """
 
     one_vault = True
@@ -61,7 +63,7 @@ class LocalEngine:
         self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
         self._weights = Segment.create()
         self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
-        # One thread a worker: what is sent to it waits for what was sent before.
+        # One thread per worker, so the messages to a worker are processed in order.
         self._threads = {node: ThreadPoolExecutor(1) for node in self._workers}
         self._waiting: set[Future[Message]] = set()
 
@@ -69,7 +71,7 @@ class LocalEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends all workers at once; one that still works for a round which nobody waits for any more is killed."""
+        """Stops all workers; one that is still working on an abandoned message is killed."""
         self._closing = True
         for worker in self._workers.values():
             worker.channel.shut_down()
@@ -91,13 +93,14 @@ class LocalEngine:
 
     @property
     def faults(self) -> dict[str, int]:
-        """How many workers were lost so far, if any was."""
+        """The number of workers lost so far, if any."""
         return {"lost_workers": self.lost} if self.lost else {}
 
     def submit(self, messages: Sequence[Message], timeout: float | None) -> list[Future[Message]]:
         """Sends each message to its worker, several to one worker in turn; see `Engine`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        # The weights' segment is written anew only if no message that waits lies there, and no worker reads there.
+        # All workers share the weights' segment. It may be overwritten only if every earlier message has its reply and
+        # every worker has released its lease; otherwise these messages carry their arrays through the sockets.
         is_free = all(future.done() for future in tuple(self._waiting))
         is_free = is_free and all(worker.channel.has_released for worker in self._workers.values())
         placement = Placement(messages, self._weights if is_free else None)
@@ -119,11 +122,11 @@ class LocalEngine:
             if self._closing:
                 break
             self.lost += 1
-            self._tell(f"A worker {how}. It is restarted, and its clients are trained again.")
+            self._tell(f"A worker {how}: it is restarted, and its clients are trained again.")
             worker.channel.close()
             worker.start()
         return Message(Error(_WORKER_LOST, "The worker process was lost or took too long."), reply_to=message)
 
     def _is_over(self, deadline: float | None) -> bool:
-        """Returns whether no worker is called any more. One that was started while the engine closes is shut down."""
+        """Returns whether no further request may be sent to a worker."""
         return self._closing or (deadline is not None and time.monotonic() >= deadline)

@@ -1,4 +1,13 @@
-"""An engine for real networks: a chunk carries run, name and attempt, is sent again, and its first reply counts."""
+"""An engine for real networks: at-least-once delivery, and the first valid reply to a chunk counts.
+
+    send    a chunk, stamped with (run, chunk, attempt)
+    resend  if it could not be sent, if it came back as lost, if its node has reconnected, or after a silence of
+            60 s * 2**(attempt - 1)
+    accept  a reply whose echo names this run and chunk; later replies are counted as refused
+    give up after three errors, at a refusal by the node's policy, or at the timeout
+
+Sending again is safe: a node answers a chunk that it has just finished from its kept reply (`clients/guard.py`).
+"""
 
 import itertools
 import time
@@ -22,11 +31,11 @@ _MAX_ERRORS = 3
 
 @dataclass
 class _Chunk:
-    """One message that wants one reply.
+    """One message, and the state of its delivery.
 
     Attributes:
       ids: Flower's ids of all attempts.
-      activated: when the node had come online, at the last attempt; another time means that it was started anew.
+      activated: since when the node was online at the last attempt; a later time means that it has restarted.
       sent_at: `time.monotonic()` of the last attempt.
     """
 
@@ -42,9 +51,9 @@ class _Chunk:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing came for long: a message or reply in transit when a connection broke is lost.
+        """Whether there has been no reply for a long time: a message in transit is lost when its connection breaks.
 
-        The wait doubles with each attempt; a node that is still at work answers the second message from its kept reply.
+        The wait doubles with each attempt. A node that is still working answers the second message from its kept reply.
         """
         doublings = max(self.attempt - 1, 0)
         return time.monotonic() > self.sent_at + _SILENCE_SECONDS * float(2**doublings)
@@ -57,23 +66,23 @@ class NetworkEngine(FlowerEngine):
       grid: Flower's own.
 
     Attributes:
-      resent: chunks that were sent again.
-      refused: replies that were not to their chunk, or came a second time.
+      resent: the number of chunks sent again.
+      refused: the number of replies that belonged to another chunk or were duplicates.
     """
 
     def __init__(self, grid: Grid) -> None:
         super().__init__(grid)
-        self._session = uuid.uuid4().hex  # a reply to an earlier ServerApp of the same run does not count
-        self._numbers = itertools.count(1)  # exchanges may run side by side: each name is given once
+        self._session = uuid.uuid4().hex  # replies to an earlier ServerApp of the same run do not count
+        self._numbers = itertools.count(1)  # exchanges may run concurrently: each name is used once
         self.resent = self.refused = 0
 
     @property
     def faults(self) -> dict[str, int]:
-        """How many chunks were sent again, and replies refused, so far."""
+        """The numbers of chunks sent again and of replies refused so far."""
         return {"resent": self.resent, "refused": self.refused}
 
     def _exchange(self, messages: list[Message], futures: list[Future[Message]], end: float | None) -> None:
-        """Sends every message until it has a reply, is refused for good, or the time is over."""
+        """Sends every message until it has a reply or a final refusal, or the timeout expires."""
         chunks = [self._chunk(m) for m in messages]
         looked = 0.0
         while any(c.reply is None for c in chunks) and (end is None or time.monotonic() < end):
@@ -94,18 +103,18 @@ class NetworkEngine(FlowerEngine):
         return _Chunk(f"{self._session}-{next(self._numbers)}", message)
 
     def _activations(self) -> dict[int, str]:
-        """Returns, for every node that is connected, since when it is."""
+        """Returns, for every connected node, since when it has been online."""
         nodes = cast(Any, self.grid).get_nodes()
         return {n.node_id: str(n.last_activated_at) for n in nodes}
 
     def _send(self, chunks: list[_Chunk]) -> None:
-        """Sends what was never sent, what came back as lost, and what a node that was started anew has forgotten."""
+        """Sends chunks that were not sent yet, came back as lost, or went to a node that has restarted or is silent."""
         activations = self._activations()
         for chunk in chunks:
-            there = activations.get(chunk.message.metadata.dst_node_id)
-            wanted = chunk.wants_sending or there != chunk.activated or chunk.is_silent
-            if chunk.reply is None and there is not None and wanted:
-                chunk.activated = there
+            online_since = activations.get(chunk.message.metadata.dst_node_id)
+            wanted = chunk.wants_sending or online_since != chunk.activated or chunk.is_silent
+            if chunk.reply is None and online_since is not None and wanted:
+                chunk.activated = online_since
                 self._send_one(chunk)
 
     def _send_one(self, chunk: _Chunk) -> None:
@@ -130,20 +139,20 @@ class NetworkEngine(FlowerEngine):
 
     def _take(self, chunk: _Chunk, reply: Message) -> None:
         if reply.has_error():
-            chunk.errors += reply.error.code != ErrorCode.NODE_UNAVAILABLE
+            chunk.errors += reply.error.code != ErrorCode.NODE_UNAVAILABLE  # a node that is away may come back
             if reply.error.code == ConfigError.exit_code or chunk.errors >= _MAX_ERRORS:
                 chunk.reply = reply
             chunk.wants_sending = not chunk.ids
             return
         if not self._delivery(chunk).is_echoed(reply.content):
             self.refused += 1
-            refusal = "The node's reply was not to this message, so it was refused."
+            refusal = "The node's reply belongs to another message and was refused."
             reply = Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, refusal), reply_to=chunk.message)
         chunk.reply = reply
 
 
 def _resolve(chunks: list[_Chunk], futures: list[Future[Message]]) -> None:
-    """Sets the results of the chunks that have a reply by now."""
+    """Resolves the futures of the chunks that have a reply."""
     for chunk, future in zip(chunks, futures, strict=True):
         if chunk.reply is not None and not future.done():
             future.set_result(chunk.reply)

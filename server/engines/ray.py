@@ -1,7 +1,7 @@
 """Flower's simulation runtime on Ray: the same ServerApp and ClientApp, the trainer in the Ray actor.
 
-Vault and key reach the actors through the environment that they inherit from this process; on a cluster, every
-machine's `ray start` sets it (docs/deployment.md). Messages name neither.
+The actors find vault and key through environment variables that they inherit from this process; on a cluster, `ray start`
+sets them on every machine (docs/deployment.md). Messages contain neither.
 """
 
 import logging
@@ -41,7 +41,7 @@ def run(command: WorkerCommand, workers: int, body: Callable[[Engine], Result], 
         results.append(body(engine))
 
     _environment(command)
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what goes wrong comes back as an exception
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # errors are raised as exceptions
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")
@@ -50,12 +50,12 @@ def run(command: WorkerCommand, workers: int, body: Callable[[Engine], Result], 
         settings = {"init_args": _cluster(workers), "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
         run_simulation(server, client_side.app, workers, backend_config=settings)  # type: ignore[arg-type]
     if not results:
-        raise FedLMError("The run on Ray ended without a result; see Ray's own log in /tmp/ray.")
+        raise FedLMError("The run on Ray ended without a result: see Ray's log in /tmp/ray.")
     return results[0]
 
 
 def _cluster(workers: int) -> dict[str, object]:
-    """Returns what `ray.init` gets: the cluster of RAY_ADDRESS, or else a Ray of this run alone, whatever runs here already."""
+    """Returns the arguments of `ray.init`: the cluster of RAY_ADDRESS, or else a new Ray instance for this run."""
     address = os.environ.get("RAY_ADDRESS", "")
     return {"address": address} if address else {"address": "local", "num_cpus": workers}
 

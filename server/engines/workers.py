@@ -1,4 +1,4 @@
-"""Worker processes of this machine: one that ends with its engine, and those that outlive a run, for a study of many short ones."""
+"""Worker processes on this machine: those of one engine, and those that a study keeps for many short runs."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class WorkerCommand:
-    """What a worker process opens: its own vault, with its own key."""
+    """The vault and key that a worker process opens."""
 
     vault: Path
     key_file: Path | None = None
@@ -29,11 +29,11 @@ class WorkerCommand:
     key_provider: str | None = None
 
     def arguments(self, channel: Sequence[int]) -> list[str]:
-        """Returns the worker's command line; a channel is its descriptors."""
+        """Returns the worker's command line; `channel` lists the descriptors of its channel."""
         return module_command("clients.worker", "--channel", *channel, *self.options())
 
     def options(self) -> list[str]:
-        """Returns the part of it that says what to open."""
+        """Returns the part of the command line that names vault and key."""
         words = ["--vault", str(self.vault.absolute())]  # a kept worker may have started in another folder
         if self.key_file is not None:
             words += ["--key-file", str(self.key_file.absolute())]
@@ -48,7 +48,7 @@ class Worker:
     """A worker process and the channel to it.
 
     Args:
-      command: what it opens.
+      command: the vault and key that it opens.
       weights: the shared-memory segment from which it reads weights.
     """
 
@@ -57,7 +57,7 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        """Starts the process anew."""
+        """Starts the process, or starts it again."""
         with Channel.opened(self._weights) as (self.channel, theirs):
             command, environment = self._command.arguments(theirs), child_environment(huge_pages=True)
             self.process = start(command, environment, pass_fds=theirs)
@@ -68,12 +68,12 @@ class Worker:
         end(self.process, seconds)
 
     def end(self) -> str:
-        """Ends a process that gave no reply; returns what became of it."""
+        """Ends a process that sent no reply; returns what happened to it."""
         code = end(self.process, 1.0)
         if code is None:
-            return "took too long and was ended"
+            return "took too long and was stopped"
         if code >= 0:
-            return f"ended with exit code {code}"
+            return f"crashed (exit code {code})"
         return f"was killed by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
     def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
@@ -86,34 +86,34 @@ class Worker:
 
 
 class Idle(Protocol):
-    """Workers that outlive an engine."""
+    """A pool of workers that outlive an engine."""
 
     def take(self, command: WorkerCommand, weights: Segment | None) -> Worker:
-        """Returns a worker that has opened what the command names, and reads weights from a segment."""
+        """Returns a worker that has opened the command's vault and reads weights from the segment."""
 
     def give(self, worker: Worker) -> None:
         """Takes a worker back."""
 
 
 class KeptWorker(Worker):
-    """A worker that is handed one vault after the other, each with a channel of its own, over a control socket."""
+    """A worker that opens one vault after another, sent over a control socket, each with a separate channel."""
 
     def __init__(self, command: WorkerCommand, weights: Segment | None) -> None:
         self._launch()
         super().__init__(command, weights)
 
     def open(self, command: WorkerCommand, weights: Segment | None) -> None:
-        """Hands it another vault; the one before is closed."""
+        """Opens another vault in the worker; the previous one is closed."""
         self._command, self._weights = command, weights
         self.start()
 
     def start(self) -> None:
-        """Starts the process unless it runs, and opens a channel to it for the vault."""
+        """Starts the process unless it is running, and opens a channel for the vault."""
         if self.process.poll() is not None:
             self._relaunch()
         try:
             self._hand_over()
-        except OSError:  # it died unnoticed
+        except OSError:  # it has just crashed
             self._relaunch()
             self._hand_over()
 
@@ -138,9 +138,9 @@ class KeptWorker(Worker):
 
 
 class KeptWorkers:
-    """The workers of a study, leased to one engine at a time; any thread may ask.
+    """The workers of a study, each leased to one engine at a time; the methods are thread-safe.
 
-    A study of many short runs loads TensorFlow and compiles its model once per core.
+    A study of many short runs thus loads TensorFlow and compiles its model once per core.
     """
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class KeptWorkers:
 
     @property
     def waiting(self) -> tuple[KeptWorker, ...]:
-        """The workers that no engine has."""
+        """The workers that are not leased."""
         return tuple(self._idle)
 
     def __enter__(self) -> "KeptWorkers":
@@ -171,7 +171,7 @@ class KeptWorkers:
         return worker
 
     def give(self, worker: Worker) -> None:
-        """Takes a released worker back; its vault is closed."""
+        """Takes back a worker that an engine has released, and closes its vault."""
         if not isinstance(worker, KeptWorker):
             raise TypeError(f"Expected a KeptWorker, not a {type(worker).__name__}.")
         worker.channel.close()

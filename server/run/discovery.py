@@ -1,4 +1,4 @@
-"""Client discovery: one question to every node at the start of a run. Afterwards the population is fixed."""
+"""Client discovery: one request to every node at the start of a run; afterwards the population is fixed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from fedlm.types import Pseudonyms, Weights
 from server.engines.base import Engine, ask
 from server.run.population import Population
 
-Told = tuple[Pseudonyms, Mapping[str, npt.NDArray[Any]]]
-"""Pseudonyms, and counts of each client by name."""
+Reported = tuple[Pseudonyms, Mapping[str, npt.NDArray[Any]]]
+"""Pseudonyms, and counts per client by name."""
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What the nodes said.
+    """The result of client discovery.
 
     Attributes:
       population: all clients.
-      vaults: of each node: its vault's id and the node's id.
+      vaults: (vault id, node id) of each node.
       initial: the initial weights of the run's seed.
-      kernels: how the first node computes recurrent layers; empty if it did not say.
+      kernels: how the first node computes recurrent layers; empty if unknown.
     """
 
     population: Population
@@ -37,10 +37,10 @@ class Discovery:
 
 
 def discover(engine: Engine, settings: str, timeout: float, *, wants_weights: bool = True) -> Discovery:
-    """Asks who can take part; the first node also gives the initial weights of the run's seed.
+    """Gets every node's clients, and from the first node the initial weights of the run's seed.
 
     Raises:
-      CohortError: a reply is malformed, or brings no weights though they were asked for.
+      CohortError: a reply is malformed, or lacks the requested weights.
     """
     nodes = list(engine.nodes)
     asked = nodes[:1] if engine.one_vault else nodes
@@ -49,7 +49,7 @@ def discover(engine: Engine, settings: str, timeout: float, *, wants_weights: bo
     replies = [_read(node, c) for node, c in zip(asked, ask(engine, questions, timeout), strict=True)]
     initial = replies[0].initial if replies else None
     if wants_weights and initial is None:
-        raise CohortError("No node gave the initial weights.")
+        raise CohortError("No node sent the initial weights.")
     if engine.one_vault:
         replies *= len(nodes)
     vaults = tuple((reply.vault, node) for reply, node in zip(replies, nodes, strict=True))
@@ -64,12 +64,12 @@ def _read(node: int, content: RecordDict) -> DiscoveryReply:
         raise CohortError(f"The reply of node {node} about its clients was refused: {error}.") from None
 
 
-def _shared(replies: Sequence[DiscoveryReply]) -> list[Told]:
-    """Returns pseudonyms and counts of each reply; the same object for nodes with the same vault.
+def _shared(replies: Sequence[DiscoveryReply]) -> list[Reported]:
+    """Returns pseudonyms and counts of each reply, with one object for all nodes of a vault.
 
-    A million clients are then held in memory once, however many nodes open their vault.
+    A million clients are then in memory once, for any number of nodes that open their vault.
     """
-    first: dict[bytes, Told] = {}
+    first: dict[bytes, Reported] = {}
     shared = []
     for reply in replies:
         own = (reply.pseudonyms, reply.counts)

@@ -1,4 +1,4 @@
-"""Early stopping: the best round so far by held-out loss, a function of the lines of metrics.jsonl, so that resume keeps it."""
+"""Early stopping by held-out loss. Its state is a function of the lines of metrics.jsonl, so a resumed run continues it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ from fedlm.errors import ConfigError
 
 @dataclass
 class Best:
-    """What early stopping remembers.
+    """The state of early stopping.
 
     Attributes:
-      patience: evaluations without a gain after which the run is over.
-      min_gain: a gain is a held-out loss lower than the best one by more than this, in nats per token.
+      patience: the number of evaluations without an improvement after which the run stops.
+      min_gain: the smallest decrease of the held-out loss that counts as one, in nats per token.
       round, loss: of the best evaluation.
       waited: evaluations since then.
     """
@@ -28,7 +28,7 @@ class Best:
 
     @classmethod
     def of(cls, lines: Iterable[Mapping[str, Any]], config: RunConfig) -> "Best":
-        """Returns what a run with these lines of metrics remembers."""
+        """Returns the state after these lines of metrics."""
         best = cls(config.patience, config.min_gain)
         for line in lines:
             if "eval" in line:
@@ -36,13 +36,13 @@ class Best:
         return best
 
     def add(self, server_round: int, loss: float) -> bool:
-        """Takes an evaluation; returns whether it is the best one.
+        """Adds an evaluation; returns whether it is the best so far.
 
         Raises:
           ConfigError: there is no held-out text.
         """
         if self.round < 0 and math.isnan(loss):
-            raise ConfigError("patience needs held-out text; set holdout_fraction above 0, or patience=0.")
+            raise ConfigError("patience needs held-out text: set holdout_fraction above 0, or patience=0.")
         if self.round < 0 or loss < self.loss - self.min_gain:
             self.round, self.loss, self.waited = server_round, loss, 0
             return True

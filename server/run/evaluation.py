@@ -1,4 +1,4 @@
-"""Held-out figures of the global model: which clients, one message a node, sums per client."""
+"""Held-out figures of the global model: one message per node, sums per client."""
 
 from collections.abc import Sequence
 
@@ -22,20 +22,20 @@ def evaluate_clients(
     clients: Pseudonyms,
     timeout: float,
 ) -> dict[int, TextMetrics]:
-    """Returns held-out sums per client, or per node where a node tells no more.
+    """Returns held-out sums per client, or per node where a node reports only its total.
 
     Args:
       engine: carries messages.
-      population: balances the work of nodes.
+      population: used to balance the work of nodes.
       settings: the run's configuration as JSON.
-      server_round, weights: what is evaluated.
-      clients: whose held-out text, (clients,).
+      server_round, weights: the model to evaluate.
+      clients: on whose held-out text, (clients,).
       timeout: in seconds.
 
     Raises:
-      FedLMError: a node could not evaluate its clients, with the exit code that the reason has there: a client whose
-        held-out text does not open is never left out of a figure.
-      CohortError: a node's reply is not that of an evaluation of its clients.
+      FedLMError: a node could not evaluate its clients; the exit code is that of the node's error. A client whose held-out
+        text does not open is never silently omitted from a figure.
+      CohortError: a node's reply is malformed, or covers other clients.
     """
     arrays, messages, asked = weights_record(weights), list[Message](), list[tuple[int, Pseudonyms]]()
     for node, chunk in _chunks(population, clients, engine.nodes):
@@ -56,12 +56,12 @@ def evaluate_clients(
 
 
 def total_of(figures: dict[int, TextMetrics]) -> TextMetrics:
-    """Returns the sum over clients, in the order of their pseudonyms: one order, one sum of floats."""
+    """Returns the sum over clients in the order of their pseudonyms: float sums depend on the order."""
     return sum((figures[client] for client in sorted(figures)), TextMetrics())
 
 
 def _chunks(population: Population, clients: Pseudonyms, nodes: Sequence[int]) -> list[tuple[int, Pseudonyms]]:
-    """Returns each node's clients, in the same packs however many nodes there are."""
+    """Returns each node's clients, in packs that do not depend on the number of nodes."""
     chunks: list[tuple[int, Pseudonyms]] = []
     for own_nodes, own in population.by_vault(clients, nodes):
         split = split_packs(own, population.evaluating(own), len(own_nodes))

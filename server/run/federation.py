@@ -16,7 +16,7 @@ from fedlm.errors import CohortError, ConfigError
 from fedlm.measure.text import summary
 from fedlm.messages.discovery import ExportReply, ExportRequest
 from fedlm.messages.fields import Malformed, weights_record
-from fedlm.privacy.sampling import cohort_key, draw_cohort
+from fedlm.privacy.sampling import cohort_key, sample_cohort
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.engines.base import Engine, ask
 from server.run.discovery import discover
@@ -40,11 +40,11 @@ class Federation:
     Args:
       engine: the nodes.
       config: the run's configuration.
-      folder: where it is kept.
-      listener: gets each round's line of metrics.jsonl; `folder.public(line)` is what may be shown of it.
+      folder: the run's folder.
+      listener: gets each round's line of metrics.jsonl; `folder.public(line)` is the part that may be shown.
 
     Raises:
-      ConfigError: the plug-ins of the configuration do not fit together.
+      ConfigError: the plug-ins of the configuration cannot be combined.
       CohortError: a node's reply about its clients is malformed.
     """
 
@@ -79,7 +79,7 @@ class Federation:
         )
 
     def start(self, *, resume: bool = False) -> list[dict[str, Any]]:
-        """Goes back to the folder's last checkpoint, if asked to and there is one; returns the lines of its rounds.
+        """Loads the folder's last checkpoint if `resume` is set and there is one; returns the metrics of its rounds.
 
         Raises:
           ConfigError: the run was trained on other vaults.
@@ -97,18 +97,18 @@ class Federation:
         return self.folder.metrics()
 
     def check_vaults(self) -> None:
-        """Refuses other vaults than the ledger's; rotating a key, adding and forgetting clients keep a vault's id."""
+        """Refuses vaults other than the run's. Rotating a key and adding or forgetting clients keep a vault's id."""
         if not self.ledger.path.is_file():
-            return  # a run from before there was a ledger
+            return  # a run of a version without participation ledgers
         if self.ledger.header().get("vaults") != sorted({v.hex() for v in self.vaults}):
             raise ConfigError(
-                f"The run {self.folder.path} was trained on another vault than the one given now: resume it with that one, "
-                "or start a new run with another --out."
+                f"The run {self.folder.path} was trained on another vault: resume it with that vault, or start a new run with "
+                "another --out."
             )
 
     def run(self, *, initial: Weights | None = None) -> Weights:
-        """Trains all rounds that are left; returns the final weights. `initial` are other first weights than the seed's."""
-        # A round that was charged is on the disk before another one is.
+        """Trains all remaining rounds; returns the final weights. `initial` replaces the initial weights of the seed."""
+        # A charged round must be on disk before the next one is charged.
         with Saver(behind=not self.stages.release.charges) as self._saver:
             weights = self._run(initial)
         return self.folder.load_checkpoint(BEST).weights if self.best is not None else weights
@@ -125,10 +125,12 @@ class Federation:
         return weights
 
     def _begin(self, initial: Weights | None) -> Weights:
-        """Writes round 0 and returns the first weights."""
+        """Writes round 0 and returns the initial weights."""
         weights = self.initial if initial is None else initial
         if [w.shape for w in weights] != [w.shape for w in self.initial]:
-            raise ConfigError("The weights of --init do not fit this run's model and vocabulary; use the same ones.")
+            raise ConfigError(
+                "The weights of --init do not fit this run's model and vocabulary: use the same model and vocabulary."
+            )
         self.ledger.start(self.vaults, init=initial is not None)
         if initial is not None and self.private is not None:
             self.private.ledger.starts_from_another_run()
@@ -137,8 +139,8 @@ class Federation:
         return weights
 
     def cohort(self, server_round: int) -> Pseudonyms:
-        """Returns the clients of a round; a study may draw others."""
-        return self.stages.release.draw(server_round)
+        """Samples the clients of a round; studies override it."""
+        return self.stages.release.sample(server_round)
 
     def _train(self, server_round: int, weights: Weights) -> Weights:
         started = time.monotonic()
@@ -161,20 +163,20 @@ class Federation:
         self._report(server_round, weights, line, entry)
         return weights
 
-    def _check_quorum(self, server_round: int, result: RoundResult, drawn: int) -> None:
-        if result.total.clients < self.config.quorum * drawn:
+    def _check_quorum(self, server_round: int, result: RoundResult, sampled: int) -> None:
+        if result.total.clients < self.config.quorum * sampled:
             raise CohortError(
-                f"Round {server_round}: {result.total.clients} of {drawn} clients were trained, below the quorum "
+                f"Round {server_round}: {result.total.clients} of {sampled} clients were trained, below the quorum "
                 f"{self.config.quorum}; --resume continues the run from its checkpoint."
             )
 
     def _faults(self) -> dict[str, int]:
-        """Returns how many chunks were sent again and replies refused, or workers lost, so far."""
+        """Returns the numbers of chunks sent again and replies refused, or of workers lost, so far."""
         faults = dict(self.engine.faults)
         return faults | ({"refused": faults["refused"] + self.refused} if "refused" in faults else {})
 
     def export(self, weights: Weights) -> tuple[bytes, str]:
-        """Asks a node for the model as a `.keras` file and for a sample of its text; this process never loads TensorFlow."""
+        """Gets the model as a `.keras` file and a text sample from a node: this process never loads TensorFlow."""
         request = ExportRequest(self.settings, self.record(weights))
         (content,) = ask(self.engine, [(self.engine.nodes[0], request.kind, request.content())], self.config.timeout)
         try:
@@ -190,7 +192,7 @@ class Federation:
     def _report(
         self, server_round: int, weights: Weights, line: dict[str, Any], entry: Participation | None = None
     ) -> None:
-        """Evaluates if it is time; writes the round's line, then who took part, then the checkpoint that makes it count."""
+        """Evaluates if due, then writes metrics, participation and checkpoint, in this order: the checkpoint commits the round."""
         last = server_round == self.config.rounds or not self.stages.release.affords(server_round + 1)
         line |= self.stages.release.public()
         if server_round % self.config.eval_every == 0 or last:
@@ -214,7 +216,7 @@ class Federation:
     def _evaluate(self, server_round: int, weights: Weights) -> dict[str, float]:
         clients = self.population.with_held_out
         if self.config.eval_clients:
-            clients = draw_cohort(self.key, 0, clients, self.config.eval_clients)
+            clients = sample_cohort(self.key, 0, clients, self.config.eval_clients)
         self.figures = self.evaluate(server_round, weights, clients)
         if not self.population.is_private:
             self.folder.write_clients(server_round, self.figures)

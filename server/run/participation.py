@@ -1,7 +1,7 @@
-"""The participation ledger of a run: who took part in which round, and whose training was lost. It lets a client be unlearned.
+"""The participation ledger of a run: the cohort of each round, and the clients that were lost. Exact unlearning needs it.
 
-`checkpoint/participation.jsonl`, mode 0600: a header, then a line a round. It holds pseudonyms, no names and no text; it
-is in the open for whoever may read the run's folder, as the cohort key of a private run is.
+`checkpoint/participation.jsonl`, mode 0600: a header, then one line per round. It contains pseudonyms, but no names and no
+text. Anyone who may read the run's folder can read it, as with the cohort key of a private run.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ class Participation:
     Attributes:
       round: the round, from 1.
       clients: the cohort.
-      lost: those of it whose chunk brought no usable reply (a worker was lost, time ran out); None where a grid does
-        not say which. A client that fails by its own text fails again by itself and is not listed.
+      lost: the clients of the cohort without a usable reply (a lost worker, a timeout); None where the engine does not
+        report which. A client that fails because of its own text would fail again, so it is not listed.
     """
 
     round: int
@@ -47,18 +47,18 @@ class ParticipationLedger:
         self.path = run / "checkpoint" / FILE
 
     def start(self, vaults: Iterable[bytes], *, init: bool) -> None:
-        """Begins anew: the ids of the run's vaults, and whether it starts from another run's weights."""
+        """Starts an empty ledger; its header has the ids of the run's vaults, and whether another run's weights were used."""
         self.path.parent.mkdir(exist_ok=True, mode=0o700)
         self._rewrite({"vaults": sorted({v.hex() for v in vaults}), "init": init}, [])
 
     def add(self, entry: Participation) -> None:
-        """Writes a round down; it is on the disk before the round's checkpoint is."""
+        """Appends a round durably, before its checkpoint is written."""
         if not self.path.is_file():
-            return  # a run from before there was a ledger goes on without: half a ledger would mislead
+            return  # a run of a version without ledgers stays without: an incomplete ledger would be misleading
         append_durably(self.path, json.dumps(_as_dict(entry)) + "\n")
 
     def keep_until(self, server_round: int, *, without: int | None = None) -> None:
-        """Drops later rounds, which the checkpoint does not know, and a client from the earlier ones."""
+        """Drops the rounds after the checkpoint, and one client from the rounds before."""
         if self.path.is_file():
             self._rewrite(self.header(), [_without(e, without) for e in self.rounds() if e.round <= server_round])
 
@@ -72,11 +72,11 @@ class ParticipationLedger:
             return dict(json.loads(self.path.read_text().splitlines()[0]))
         except (OSError, ValueError, IndexError, TypeError):
             raise FedLMError(
-                f"The run {self.path.parent.parent} has no participation ledger: train it anew without the client."
+                f"The run {self.path.parent.parent} has no participation ledger: start a new run without the client."
             ) from None
 
     def rounds(self) -> list[Participation]:
-        """Returns the rounds; a half-written last line is left out."""
+        """Returns the rounds; an incomplete last line is skipped."""
         lines = self.path.read_text().splitlines()[1:] if self.path.is_file() else []
         entries = []
         for line in lines:

@@ -1,14 +1,16 @@
-"""What leaves a round: the cohort's mean as it is, or under differential privacy charged, noised and over a fixed denominator.
+"""The release stage of a round: the mean update unchanged, or under differential privacy charged, noised and normalised.
 
-One class for both: a `Mechanism` says who is drawn and what is noised. This file adds what a server keeps for it in the
-run's folder: the ledger, and the cohort key, since amplification by sampling holds only against those who do not know
-the cohort.
+    without privacy   w + sum / 2**24 / sum_i w_i             the realised total weight
+    with privacy      w + (sum + noise) / 2**24 / denominator a fixed public number: the realised total would need noise, too
+
+A `Mechanism` samples the cohort and adds the noise. This file adds what the server stores for it in the run's folder: the
+ledger and the cohort key. The key is secret, because sampling amplifies privacy only against those who do not know the cohort.
 """
 
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,46 +31,46 @@ _KEY_BYTES = 32
 
 
 class ReleaseStage(Protocol):
-    """What the round loop asks.
+    """The interface of the release stage for the round loop.
 
     Attributes:
-      charges: whether a round costs privacy budget. Then a chunk that fails is asked again client by client, since one
-        client may not decide over another's part in the sum; a round without any client counts, as its noise does; and
-        a round is on the disk before the next one begins.
+      charges: whether a round costs privacy budget. If so, a failed chunk is requested again client by client, because one
+        client must not decide whether others are in the sum; a round without any client still counts, since its noise is
+        released; and a round is on disk before the next one begins.
     """
 
     charges: bool
 
-    def draw(self, server_round: int) -> Pseudonyms:
-        """Returns the cohort of a round."""
+    def sample(self, server_round: int) -> Pseudonyms:
+        """Samples the cohort of a round."""
 
     def affords(self, server_round: int) -> bool:
         """Returns whether the privacy budget allows a round."""
 
     def charge(self, server_round: int, cohort: Pseudonyms) -> Release | None:
-        """Charges a round before its nodes are asked."""
+        """Charges a round before any request is sent."""
 
-    def told(self) -> Mapping[str, float]:
-        """Returns what nodes are told in the next round."""
+    def broadcast(self) -> Mapping[str, float]:
+        """Returns the mechanism's public numbers for all nodes in the next round."""
 
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
-        """Returns global weights + mean update, as it is released."""
+        """Returns the released value of global weights + mean update."""
 
     def public(self) -> dict[str, float | str | None]:
-        """Returns what a round's public line says of it."""
+        """Returns what a round's public line of metrics contains."""
 
     def state(self) -> dict[str, float]:
-        """Returns what the checkpoint keeps."""
+        """Returns the state for the checkpoint."""
 
     def restore(self, done: int, state: Mapping[str, float]) -> None:
-        """Puts back what the checkpoint after `done` rounds kept."""
+        """Restores the state of the checkpoint after `done` rounds."""
 
 
 class OpenRelease:
-    """The mean as it is.
+    """The mean without noise.
 
     Args:
-      config: of the run.
+      config: the run's configuration.
       population: all clients, (clients,).
     """
 
@@ -78,9 +80,9 @@ class OpenRelease:
         self._mechanism, self._population = build_mechanism(config.privacy, 0), population
         self._key = cohort_key(config.seed)
 
-    def draw(self, server_round: int) -> Pseudonyms:
-        """Returns a cohort of fixed size, by hash."""
-        return self._mechanism.draw(self._key, server_round, self._population, 0)
+    def sample(self, server_round: int) -> Pseudonyms:
+        """Samples a cohort of fixed size, by hash."""
+        return self._mechanism.sample(self._key, server_round, self._population, 0)
 
     def affords(self, server_round: int) -> bool:
         """Returns True: nothing is spent."""
@@ -89,8 +91,8 @@ class OpenRelease:
     def charge(self, server_round: int, cohort: Pseudonyms) -> None:
         """Charges nothing."""
 
-    def told(self) -> Mapping[str, float]:
-        """Returns nothing."""
+    def broadcast(self) -> Mapping[str, float]:
+        """Returns nothing: no public numbers are needed."""
         return {}
 
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
@@ -106,21 +108,21 @@ class OpenRelease:
         return {}
 
     def restore(self, done: int, state: Mapping[str, float]) -> None:
-        """Puts nothing back."""
+        """Restores nothing."""
 
 
 class PrivateRelease:
     """The noised mean of a private run.
 
     Args:
-      config: of the run, with a mechanism.
-      folder: the run's folder; ledger and cohort key are kept there.
+      config: the run's configuration, with a mechanism.
+      folder: the run's folder, with the ledger and the cohort key.
       population: all clients, (clients,).
-      weights: their shapes.
+      weights: any weights of the model, for their shapes.
 
     Raises:
       ConfigError: the sums could overflow, or an option of the mechanism is invalid.
-      FedLMError: the ledger or the cohort key of a run that has begun is gone or damaged.
+      FedLMError: the ledger or the cohort key of a started run is missing or damaged.
     """
 
     charges = True
@@ -135,59 +137,63 @@ class PrivateRelease:
         reproducible, checkpoint = self.settings.reproducible, folder / "checkpoint"
         self._key = cohort_key(config.seed) if reproducible else _secret_key(checkpoint, begun=bool(rounds))
         self._charge_vocabulary(config)
-        seen = Counter[int]()
-        for release in rounds:  # what a mechanism counts of earlier cohorts follows from the key
-            self._mechanism.took_part(self._draw(release.round, seen[release.round]))
-            seen[release.round] += 1
+        self._replay_participation(rounds)
+
+    def _replay_participation(self, rounds: Sequence[Release]) -> None:
+        """Reports the cohorts of earlier rounds to the mechanism; they are recomputed from the key, never stored."""
+        attempts = Counter[int]()
+        for release in rounds:
+            self._mechanism.took_part(self._sample(release.round, attempts[release.round]))
+            attempts[release.round] += 1
 
     def _charge_vocabulary(self, config: RunConfig) -> None:
-        """Charges a vocabulary that another run learned privately, once."""
+        """Charges, once, a private vocabulary that another run has learned."""
         words = charged_before(config.vocabulary_text)
         if words is not None and all(r.is_of_a_round for r in self.ledger.releases):
             self.ledger.charge(ledger_release(words, self.settings.traits.distance))
 
     @property
     def clip_norm(self) -> float:
-        """The bound to which nodes clip in the next round."""
+        """The clip norm of the next round."""
         return self._mechanism.clip_norm
 
     def state(self) -> dict[str, float]:
-        """Returns what the mechanism remembers; all of it is released."""
+        """Returns the mechanism's state; all of it has been released."""
         return self._mechanism.state()
 
     def restore(self, done: int, state: Mapping[str, float]) -> None:
-        """Puts back what the checkpoint after `done` rounds kept.
+        """Restores the state of the checkpoint after `done` rounds.
 
         Raises:
-          FedLMError: the ledger lacks a round that the checkpoint has: it is gone, or an old one was put back.
+          FedLMError: the ledger lacks a round of the checkpoint: it was lost, or replaced by an older copy.
         """
         if not set(range(1, done + 1)) <= {r.round for r in self.ledger.releases}:
             raise FedLMError(
-                f"{FILE} lacks rounds that the checkpoint has: restore it, without it the run cannot continue."
+                f"{FILE} lacks rounds that the checkpoint has: restore it, the run cannot continue without it."
             )
         self._mechanism.restore(state)
 
-    def draw(self, server_round: int) -> Pseudonyms:
-        """Returns the cohort of a round's next release.
+    def sample(self, server_round: int) -> Pseudonyms:
+        """Samples the cohort of a round's next release.
 
-        A round that was charged and has to be run again draws other clients: nodes may have seen its first result, and
-        two releases over one sample cost more than the two independent ones that the ledger then has.
+        A charged round that has to be repeated gets a new cohort. Nodes may have seen its first result, and two releases
+        from one sample cost more than the two independent ones that the ledger charges.
         """
-        return self._draw(server_round, sum(r.round == server_round for r in self.ledger.releases))
+        return self._sample(server_round, sum(r.round == server_round for r in self.ledger.releases))
 
-    def _draw(self, server_round: int, attempt: int) -> Pseudonyms:
-        return self._mechanism.draw(self._key, server_round, self._population, attempt)
+    def _sample(self, server_round: int, attempt: int) -> Pseudonyms:
+        return self._mechanism.sample(self._key, server_round, self._population, attempt)
 
     def affords(self, server_round: int) -> bool:
         """Returns whether the budget allows a round."""
-        return self.ledger.affords(self._mechanism.event(server_round, self.draw(server_round)))
+        return self.ledger.affords(self._mechanism.event(server_round, self.sample(server_round)))
 
     def charge(self, server_round: int, cohort: Pseudonyms) -> Release:
-        """Writes a round into the ledger. A node may draw noise itself, so this comes before nodes are asked.
+        """Writes a round to the ledger. Nodes may add noise themselves, so this happens before any request is sent.
 
         Raises:
-          BudgetError: it would pass the budget.
-          ConfigError: at its clip norm the sums could overflow.
+          BudgetError: it would exceed the budget.
+          ConfigError: with its clip norm, the sums could overflow.
         """
         event = self._mechanism.event(server_round, cohort)
         self.settings.check_overflow(event.clip_norm, self.dimension, len(self._population))
@@ -195,42 +201,42 @@ class PrivateRelease:
         self._mechanism.took_part(cohort)
         return event
 
-    def told(self) -> Mapping[str, float]:
+    def broadcast(self) -> Mapping[str, float]:
         """Returns the mechanism's public numbers."""
-        return self._mechanism.told()
+        return self._mechanism.broadcast()
 
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
-        """Returns the next weights before the optimizer: noise is drawn here, once per event; the denominator is public."""
+        """Returns float32(weights + noised sum / 2**24 / denominator); noise is generated once per event, here."""
         if event is None:
-            raise FedLMError("A private round was not charged, so nothing of it may be released.")
+            raise FedLMError("A private round was not charged, so its result cannot be released.")
         source = noise_source(self.settings.reproducible, Stream(self._seed, Purpose.SERVER_NOISE, event.round))
         noised = ExactSum(self._mechanism.release(event, total, source))
         return noised.mean(weights, self.settings.denominator)
 
     def public(self) -> dict[str, float | str | None]:
-        """Returns the privacy spent so far, and the clip norm."""
+        """Returns epsilon so far, and the clip norm."""
         epsilon = self.ledger.epsilon() if not self.ledger.why_none() else math.inf
         return {"epsilon": epsilon if math.isfinite(epsilon) else None, "clip_norm": self.clip_norm}
 
     def noise_on_mean(self) -> float:
-        """Returns the standard deviation of the noise on a coordinate of the next mean, in the unit of the weights."""
+        """Returns the standard deviation of the noise per coordinate of the next mean, in the unit of the weights."""
         std = self._mechanism.event(0, self._population[:0]).noise_std
         return std / SCALE / self.settings.denominator
 
 
 def _secret_key(folder: Path, *, begun: bool) -> bytes:
-    """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once, whole.
+    """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once, atomically.
 
     Raises:
-      FedLMError: the file holds something else, or it is gone though the run has begun: who took part could not be told.
+      FedLMError: the file is damaged, or it is missing although the run has started: earlier cohorts would be unknown.
     """
     path = folder / "cohort.key"
     if begun and not path.is_file():
-        raise FedLMError(f"The cohort key {path} is gone: restore it, or start a new run.")
+        raise FedLMError(f"The cohort key {path} is missing: restore it, or start a new run.")
     if not path.is_file():
         folder.mkdir(exist_ok=True, mode=0o700)
         write_atomic(path, secrets.token_bytes(_KEY_BYTES), private=True)
     key = path.read_bytes()
-    if len(key) != _KEY_BYTES:  # a short key could be guessed, and the sampling would hide nobody
+    if len(key) != _KEY_BYTES:  # a short key could be guessed, and sampling would amplify nothing
         raise FedLMError(f"The cohort key {path} is damaged: restore it, or start a new run.")
     return key

@@ -1,11 +1,11 @@
 """One round of federated training, the same for every algorithm, aggregation and mechanism.
 
-    plan      the release stage draws the cohort, which is split into one chunk a node      RoundPlan, Chunks
-    dispatch  each chunk goes out as a message; what comes back is read                      Answers
+    plan      the release stage samples the cohort, which is split into one chunk per node   RoundPlan, Chunks
+    dispatch  each chunk is sent as a message, and its reply is read                         Answers
     collect   the aggregation opens the answers                                              RoundResult
     step      release (noise, if any), algorithm, Flower's strategy, schedule               next weights
 
-What is special about a plug-in is behind its interface; nothing here knows one by name.
+Everything specific to a plug-in is behind its interface; no plug-in is named here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ from server.run.population import Population
 from server.run.release import ReleaseStage
 from server.run.strategies import ServerOptimizer
 
-_NOTHING = "no client's text opened, or no update was usable (not finite, or too large)."
+_NOTHING = "no client's text could be opened, or no update was usable (not finite, or too large)."
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What a run is made of.
+    """The plug-ins of a run.
 
     Attributes:
       algorithm: what clients compute, and what the server does with it.
-      aggregation: how sums become one.
-      release: what the mean is released as, and what that costs.
+      aggregation: how the nodes' sums become one.
+      release: how the mean is released, and what that costs.
       optimizer: Flower's strategy, and the server's schedule.
     """
 
@@ -49,12 +49,12 @@ class Stages:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all messages of a run say, and how its chunks are balanced.
+    """What all messages of a run have in common, and how its chunks are balanced.
 
     Attributes:
       settings: the run's configuration as JSON.
-      batch_size, seq_len: of the rows that a client's work is counted in.
-      timeout: seconds that an exchange may take.
+      batch_size, seq_len: for estimates of a client's training work.
+      timeout: for one exchange of messages, in seconds.
     """
 
     settings: str
@@ -65,13 +65,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A planned round with what its messages carry.
+    """A planned round with the content of its messages.
 
     Attributes:
       plan: the round.
-      event: what it was charged as; None without a privacy budget.
-      arrays: the global weights as one record for all messages.
-      strategy, mechanism, vectors: what strategy, mechanism and algorithm tell the nodes.
+      event: the release that was charged; None without differential privacy.
+      arrays: the global weights, one record for all messages.
+      strategy, mechanism, vectors: what strategy, mechanism and algorithm send to the nodes.
     """
 
     plan: RoundPlan
@@ -98,17 +98,17 @@ class Round:
     def run(
         self, server_round: int, weights: Weights, cohort: Pseudonyms, absent: frozenset[int] = frozenset()
     ) -> tuple[Weights, RoundResult]:
-        """Trains a cohort; returns the next weights and what the round brought.
+        """Trains a cohort; returns the next weights and the round's result.
 
         Args:
           server_round: the round, from 1.
           weights: the global weights; not modified.
-          cohort: who was drawn.
-          absent: clients of it that are not asked, since their loss is replayed.
+          cohort: the sampled clients, (clients,).
+          absent: clients of the cohort that get no request, because their failure is replayed.
 
         Raises:
-          CohortError: not one client could be trained, and nothing was charged for the round.
-          BudgetError: the round would pass the privacy budget.
+          CohortError: no client could be trained, and the round was not charged.
+          BudgetError: the round would exceed the privacy budget.
         """
         prepared = self._plan(server_round, weights, cohort, absent)
         chunks = self._stages.aggregation.chunks(self._chunks(prepared.plan))
@@ -120,17 +120,17 @@ class Round:
         stages, arrays = self._stages, weights_record(weights)
         plan = RoundPlan(server_round, weights, cohort, absent, stages.algorithm.sends)
         strategy = stages.optimizer.begin(server_round, arrays)
-        mechanism = stages.release.told()  # before the charge: it is this round's clip norm that the event names
+        mechanism = stages.release.broadcast()  # before the charge: the event must state this round's clip norm
         event = stages.release.charge(server_round, cohort)
         vectors = {name: weights_record(vector) for name, vector in stages.algorithm.vectors().items()}
         return Prepared(plan, event, arrays, strategy, mechanism, vectors)
 
     def _chunks(self, plan: RoundPlan) -> list[Chunk]:
-        """Returns the cohort by nodes: each vault's clients over the nodes that open it, by training work."""
-        asked, chunks = plan.cohort, list[Chunk]()
+        """Splits the cohort over nodes: each vault's clients over the nodes that open it, balanced by training work."""
+        requested, chunks = plan.cohort, list[Chunk]()
         if plan.absent:
-            asked = np.setdiff1d(asked, np.array(sorted(plan.absent), np.uint64))
-        for nodes, own in self._population.by_vault(asked, self._engine.nodes):
+            requested = np.setdiff1d(requested, np.array(sorted(plan.absent), np.uint64))
+        for nodes, own in self._population.by_vault(requested, self._engine.nodes):
             work = self._population.training(own, self._setting.batch_size, self._setting.seq_len)
             chunks += [Chunk(n, c) for n, c in zip(nodes, split_chunks(own, work, len(nodes)), strict=True) if len(c)]
         return chunks
@@ -138,8 +138,8 @@ class Round:
     def _dispatch(self, prepared: Prepared, chunks: Sequence[Chunk]) -> Sequence[Answer]:
         """Returns an answer for each chunk.
 
-        Where rounds are charged, a chunk that fails is asked again client by client: sensitivity is counted for one
-        client, so that one may not decide whether others are in the sum.
+        If rounds are charged, a failed chunk is requested again client by client. The sensitivity is that to one client, so
+        no client may decide whether others are in the sum.
         """
         answers = self._ask(prepared, chunks)
         if self._stages.release.charges and (failed := [a.chunk for a in answers if a.payload is None]):
@@ -167,7 +167,7 @@ class Round:
         return Message(request.content(), chunk.node, request.kind)
 
     def _answer(self, plan: RoundPlan, chunk: Chunk, reply: Message) -> Answer:
-        """Returns what a reply is worth: nothing if it is an error, does not read, or is refused by the aggregation."""
+        """Returns the answer in a reply; it has no payload if the reply is an error, malformed, or refused by the aggregation."""
         if reply.has_error():
             return Answer(chunk, None, str(reply.error.reason))
         try:
@@ -191,5 +191,6 @@ class Round:
         plan = prepared.plan
         mean = self._stages.release.mean(prepared.event, result.total, plan.weights)
         mean = self._stages.algorithm.step(plan, result, mean)
+        # Training figures are not covered by the noise, so the strategy does not see them under differential privacy.
         metrics = None if self._stages.release.charges else result.metrics
         return self._stages.optimizer.step(plan, mean, result.singles, metrics)

@@ -1,4 +1,4 @@
-"""A run over an engine from its first or next round to its exported model, with progress on a terminal."""
+"""Runs a training over an engine, from its first or next round to the exported model, with progress on the terminal."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,15 +25,15 @@ def train_and_export(
     echo: Echo | None,
     listener: Callable[[dict[str, Any]], object] | None = None,
 ) -> Weights:
-    """Trains all rounds that are left and writes `model.keras` and `sample.txt`; returns the final weights.
+    """Trains all remaining rounds and writes `model.keras` and `sample.txt`; returns the final weights.
 
     Args:
       engine: the nodes.
       config, folder: of the run.
-      initial: other first weights than the seed's.
+      initial: replaces the initial weights of the seed.
       resume: continue from the folder's checkpoint, if there is one.
-      echo: prints a line; None shows no progress either.
-      listener: gets what may be shown of each round's line of metrics.
+      echo: prints a line; None also hides the progress bar.
+      listener: gets the part of each round's line of metrics that may be shown.
     """
     config = settle_vocabulary(engine, config, folder)
     with ClientProgress("training", quiet=echo is None) as progress:
@@ -47,7 +47,7 @@ def train_and_export(
         run = Federation(engine, config, folder, show)
         before = run.start(resume=resume)
         if echo and before and before[-1]["round"] >= config.rounds:
-            echo(f"Nothing is left to train: the run has {before[-1]['round']} rounds, and rounds={config.rounds}.")
+            echo(f"Nothing to train: the run has {before[-1]['round']} rounds, and rounds={config.rounds}.")
         with EventLog(folder.figures, before) as display.events:
             weights = run.run(initial=initial)
         if echo and run.private is not None:
@@ -59,7 +59,7 @@ def train_and_export(
 
 
 class _Display:
-    """Shows each round: in the event log, and beside the progress bar what may be shown of it."""
+    """Writes each round to the event log, and shows the public part beside the progress bar."""
 
     events: EventLog
 
@@ -82,7 +82,7 @@ class _Display:
 
 
 def _tell_privacy(run: Federation, echo: Echo) -> None:
-    """Says where the privacy budget ended the run, if it did, and what the run guarantees."""
+    """Prints where the privacy budget stopped the run, if it did, and the run's guarantee."""
     config, done = run.config, run.folder.metrics()[-1]["round"]
     if config.epsilon_budget and done < config.rounds:
         echo(f"Stopped after round {done}: another round would exceed epsilon_budget={config.epsilon_budget:g}.")

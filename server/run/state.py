@@ -1,4 +1,4 @@
-"""What a run remembers between rounds, beside the weights: the strategy's, the mechanism's and the algorithm's state."""
+"""The state of a run between rounds besides the weights: that of the strategy, the mechanism and the algorithm."""
 
 import numpy as np
 
@@ -14,17 +14,17 @@ class RunState:
     """Captures and restores the state of a run's stages.
 
     Args:
-      stages: freshly built; what the strategy holds now needs no checkpoint.
+      stages: freshly built; the strategy's present state needs no checkpoint.
     """
 
     def __init__(self, stages: Stages) -> None:
         self._stages, self._strategy = stages, StrategyState(stages.optimizer.strategy)
 
     def checkpoint(self, server_round: int, weights: Weights) -> Checkpoint:
-        """Returns all that the run needs to continue; the next round may change the plug-ins' arrays in place.
+        """Returns all that the run needs to continue. Arrays are copied, since the next round may change them in place.
 
         Raises:
-          ConfigError: the strategy keeps something that no checkpoint can hold.
+          ConfigError: the strategy has state of a type that a checkpoint cannot store.
         """
         arrays, strategy = self._strategy.capture()
         arrays |= {_ALGORITHM + k: np.asarray(a) for k, a in self._stages.algorithm.state().items()}
@@ -32,7 +32,7 @@ class RunState:
         return Checkpoint(server_round, weights, held, strategy, self._stages.release.state())
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Puts back what a checkpoint kept.
+        """Restores the state in a checkpoint.
 
         Raises:
           FedLMError: the privacy ledger lacks a round that the checkpoint has.

@@ -1,4 +1,4 @@
-"""Flower's strategies as the server's optimizer: by name or import path, what they see, and what they tell clients."""
+"""Flower's strategies as the server's optimizer: built by name or import path, given the cohort's mean or single clients."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -19,26 +19,28 @@ from fedlm.schedules import rate_factor
 from fedlm.spec import parse_spec
 from fedlm.types import TextMetrics, Weights
 
-# These see one reply a round, the exact mean; every other one sees a reply per client.
+# These get one reply per round, the exact mean; all others get one reply per client.
 ACCEPT_MEAN = ("FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedYogi", "FedAdagrad")
 PER_CLIENT = ("Krum", "MultiKrum", "Bulyan", "FedMedian", "FedTrimmedAvg", "QFedAvg")
 
 
 def build_strategy(spec: str) -> Strategy:
-    """Returns a strategy of Flower's by name, or a user's own by import path: `FedAdam(eta=0.01)`, `mine.rules.Mine(x=1)`.
+    """Returns a Flower strategy by name, or a user's by import path: `FedAdam(eta=0.01)`, `mine.rules.Mine(x=1)`.
 
     Raises:
-      ConfigError: there is none, an option is invalid, or it is one whose arithmetic would be wrong here.
+      ConfigError: there is no such strategy, an option is invalid, or its arithmetic would be wrong here.
     """
     parsed = parse_spec(spec)
     module, _, name = parsed.name.rpartition(".")
     if not module and name not in ACCEPT_MEAN + PER_CLIENT:
         why = (
-            "its noise or its trees do not fit" if name.startswith(("Differential", "DP", "FedXgb")) else "no such name"
+            "its noise or trees are not supported"
+            if name.startswith(("Differential", "DP", "FedXgb"))
+            else "no such name"
         )
         known = ", ".join(ACCEPT_MEAN + PER_CLIENT)
         raise ConfigError(
-            f"The strategy {name!r} is not supported ({why}): use {known}, or an import path of your own."
+            f"The strategy {name!r} is not supported ({why}): use {known}, or the import path of your own strategy."
         )
     try:
         kind = getattr(import_module(module) if module else flower, name)
@@ -49,41 +51,46 @@ def build_strategy(spec: str) -> Strategy:
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"The strategy {spec!r} cannot be built: {error}.") from None
     if not isinstance(made, Strategy):
-        raise ConfigError(f"{parsed.name} is not a Flower Strategy.")
+        raise ConfigError(f"{parsed.name} is not a subclass of Flower's Strategy.")
     return made
 
 
 def _check_options(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuses an option that a strategy does not have, unless it takes any."""
+    """Refuses an option that the strategy does not have, unless it accepts arbitrary options."""
     taken = signature(kind).parameters
     unknown = [option for option in options if option not in taken]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        raise ConfigError(f"The strategy {name} has no option {unknown[0]}; it has {', '.join(taken)}.")
+        raise ConfigError(f"The strategy {name} has no option {unknown[0]!r}; its options are: {', '.join(taken)}.")
 
 
 def accepts_mean(strategy: Strategy) -> bool:
-    """Returns whether a strategy gives the same result for one reply, the cohort's exact mean, as for all replies."""
+    """Returns whether a strategy gives the same result for one reply with the cohort's exact mean as for all replies."""
     if type(strategy).__module__.startswith("flwr."):
         return type(strategy).__name__ in ACCEPT_MEAN
     return bool(getattr(strategy, "accepts_mean", False))
 
 
 class ServerOptimizer:
-    """One of Flower's strategies as the server's optimizer, and the share of its step that the schedule takes.
+    """A Flower strategy as the server's optimizer, with a learning-rate schedule.
 
-    A strategy that accepts a mean sees one reply a round, the exact mean with weight 1; any other sees one reply a client.
-    What it puts into its messages' configuration (`proximal-mu`) goes to the clients; its messages are dropped.
+        w_next = w + factor(round) * (strategy(w, mean) - w)
+
+    A strategy that accepts a mean gets one reply per round, the exact mean with weight 1; any other gets one reply per client.
+    The configuration of its messages (`proximal-mu`) is sent to the clients; the messages themselves are dropped.
 
     Args:
       strategy: freshly built.
-      schedule: of the share; see `fedlm.schedules`.
+      schedule: of the factor; see `fedlm.schedules`.
     """
 
     def __init__(self, strategy: Strategy, schedule: str = "constant") -> None:
         self.strategy, self._schedule = strategy, schedule
 
     def begin(self, server_round: int, weights: ArrayRecord) -> Mapping[str, object]:
-        """Returns what the strategy tells its clients. FedOpt, FedAvgM and QFedAvg remember the weights given here."""
+        """Returns the configuration that the strategy sends to clients.
+
+        FedOpt, FedAvgM and QFedAvg need this call: they store the weights and compare the mean with them in `step`.
+        """
         config = ConfigRecord()
         self.strategy.configure_train(server_round, weights, config, _SurrogateGrid(self.strategy))
         return dict(config)
@@ -96,8 +103,8 @@ class ServerOptimizer:
         Args:
           plan: the round.
           mean: global weights + mean update.
-          singles: clients one by one, for a strategy that compares them.
-          metrics: training figures that the strategy may see; None where no noise covers them.
+          singles: the clients' results, for a strategy that compares them.
+          metrics: training figures for the strategy; None under differential privacy, which does not cover them.
         """
         reached = self._aggregated(plan.server_round, mean, singles, metrics or TextMetrics())
         return part_way(plan.weights, reached, rate_factor(self._schedule, plan.server_round))
@@ -113,7 +120,7 @@ class ServerOptimizer:
 
 
 _HAND_BACK = (flower.FedAvg, flower.FedProx)
-"""Their result for one reply of weight 1 is that reply, bit by bit, and they remember nothing: they need not be asked."""
+"""Their result for one reply of weight 1 is that reply, bit for bit, and they keep no state: the call can be skipped."""
 
 
 def part_way(start: Weights, end: Weights, share: float) -> Weights:
@@ -132,7 +139,7 @@ def as_reply(weights: Weights, num_examples: int, metrics: TextMetrics) -> Messa
 
 
 class _SurrogateGrid(Grid):
-    """As many nodes as a strategy's sampling waits for, it makes a message for each; nothing is sent through it."""
+    """A grid without a network, with as many nodes as the strategy waits for. `sample_nodes` would wait for ever for more."""
 
     def __init__(self, inner: Strategy) -> None:
         needed = [getattr(inner, f"min_{kind}_nodes", 2) for kind in ("available", "train", "evaluate")]

@@ -1,4 +1,4 @@
-"""What one of Flower's strategies remembers between rounds, as arrays and JSON for a checkpoint."""
+"""The state of a Flower strategy between rounds, as arrays and JSON for a checkpoint."""
 
 from typing import Any
 
@@ -13,20 +13,27 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class StrategyState:
-    """What changes in a strategy from round to round: arrays, their dicts and lists, records, numbers.
+    """The attributes of a strategy that change between rounds: arrays, dicts and lists of them, records, numbers.
+
+    Flower's strategies do not declare their state. It is found by comparing all attributes with those of the fresh strategy.
+
+        attribute                array        record              dict, str keys     dict, other keys  list    tuple
+        JSON, with one key       {"array": k} {"record": {...}}   {"dict": {...}}    {"pairs": [...]}  {"list": [...]} ...
+
+    where k names an array of the checkpoint, such as "strategy.m_t.0".
 
     Args:
-      strategy: freshly built; what it holds now needs no checkpoint.
+      strategy: freshly built; its present attributes need no checkpoint.
     """
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy, self._fresh = strategy, {k: _copied(v) for k, v in vars(strategy).items()}
 
     def capture(self) -> tuple[Arrays, dict[str, Any]]:
-        """Returns the arrays by key, and a JSON tree that names them.
+        """Returns the arrays by key, and a JSON tree that refers to them.
 
         Raises:
-          ConfigError: the strategy keeps something else, so the run could not resume.
+          ConfigError: the strategy has state of another type, so the run could not be resumed.
         """
         arrays: Arrays = {}
         fresh = self._fresh
@@ -34,10 +41,10 @@ class StrategyState:
         return arrays, {k: _encode(v, f"strategy.{k}", arrays) for k, v in changed.items()}
 
     def restore(self, arrays: Arrays, tree: dict[str, Any]) -> None:
-        """Puts back what `capture` returned."""
+        """Restores what `capture` returned."""
         for key, value in tree.items():
             held, found = getattr(self._strategy, key, None), _decode(value, arrays)
-            if isinstance(held, dict) and isinstance(found, dict):  # it may be a defaultdict
+            if isinstance(held, dict) and isinstance(found, dict):  # filled in place: it may be a defaultdict
                 held.clear()
                 held.update(found)
             else:
@@ -45,7 +52,7 @@ class StrategyState:
 
 
 def _copied(value: object) -> object:
-    """Returns what a value holds now: a strategy may change dicts, lists and arrays in place."""
+    """Returns a copy of a value: a strategy may change dicts, lists and arrays in place."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, ArrayRecord):
@@ -58,7 +65,7 @@ def _copied(value: object) -> object:
 
 
 def _same(now: Any, before: Any) -> bool:
-    """Returns whether two copies have the same bits; of an object of another kind, whether it is the same one."""
+    """Returns whether two copies have the same bits; objects of other types are compared by identity."""
     if type(now) is not type(before):
         return False
     if isinstance(now, np.ndarray):
@@ -67,6 +74,7 @@ def _same(now: Any, before: Any) -> bool:
         return list(now) == list(before) and all(_same(v, before[k]) for k, v in now.items())
     if isinstance(now, list | tuple):
         return len(now) == len(before) and all(map(_same, now, before))
+    # repr distinguishes 0.0 from -0.0 and equates NaN with NaN, unlike ==.
     plain = isinstance(now, bool | int | float | str | bytes)
     return now is before or (plain and repr(now) == repr(before))
 
@@ -81,7 +89,7 @@ def _encode(value: object, path: str, arrays: Arrays) -> Any:
         return {"record": {k: _encode(a.numpy(), f"{path}.{k}", arrays) for k, a in value.items()}}
     if isinstance(value, dict) and all(isinstance(k, str) for k in value):
         return {"dict": {k: _encode(v, f"{path}.{k}", arrays) for k, v in value.items()}}
-    if isinstance(value, dict):  # JSON has no other keys than strings
+    if isinstance(value, dict):  # JSON allows only strings as keys
         return {"pairs": [_encode(pair, f"{path}.{i}", arrays) for i, pair in enumerate(value.items())]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"

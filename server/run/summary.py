@@ -1,4 +1,4 @@
-"""What a finished run says of itself: summary.json and the report."""
+"""summary.json and the report of a finished run, and its event log."""
 
 import json
 import platform
@@ -32,7 +32,7 @@ def write_summary(
     *,
     samples: bool,
 ) -> dict[str, Any]:
-    """Writes summary.json and the report of a finished run; returns what summary.json says."""
+    """Writes summary.json and the report of a finished run; returns the content of summary.json."""
     metrics = folder.metrics()
     train_seconds = sum(m.get("seconds", 0.0) for m in metrics)
     tokens = sum(m.get("tokens", 0) for m in metrics)
@@ -62,7 +62,7 @@ def write_summary(
 
 
 def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dict[str, Any]:
-    """Writes summary.json and returns it; under differential privacy what was counted from the data stands in private/."""
+    """Writes and returns summary.json. Under differential privacy, figures counted from the data are written to private/ only."""
     if config.privacy.on:
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
@@ -75,7 +75,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dic
 
 
 def _processor() -> str:
-    """Returns the processor's name; the bits of a run hold on one type of it."""
+    """Returns the processor's name; the bits of a run are reproducible on one type of processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -83,11 +83,11 @@ def _processor() -> str:
 
 
 class EventLog:
-    """Writes `events/` anew from the rounds so far, then round by round.
+    """Rewrites `events/` from the rounds so far, then appends round by round.
 
     Args:
       run: the run's folder.
-      rounds: lines of metrics.jsonl that count.
+      rounds: the lines of metrics.jsonl so far.
     """
 
     def __init__(self, run: Path, rounds: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -119,7 +119,7 @@ class EventLog:
         values = {f"held_out/{k}": v for k, v in line.get("eval", {}).items()}
         values |= {f"train/{k}": line[k] for k in ("train_loss", "tokens", "failed", "seconds") if k in line}
         summary = Summary(value=[Summary.Value(tag=k, simple_value=float(v)) for k, v in values.items()])
-        # The round stands for the time, so that a run repeated has the same bytes.
+        # The round takes the place of the time, so that a repeated run writes the same bytes.
         event = Event(step=line["round"], wall_time=float(line["round"]), summary=summary)
         self._records.write(event.SerializeToString())
         self._file.flush()

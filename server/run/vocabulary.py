@@ -1,4 +1,4 @@
-"""A vocabulary that a run learns from its own clients, under differential privacy, before its first round."""
+"""Learns a vocabulary from the run's own clients under differential privacy, before the first round."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,12 +21,12 @@ from server.store.run_folder import RunFolder
 
 
 def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> RunConfig:
-    """Learns the vocabulary of a run that asks for a private one; returns the configuration that names its file.
+    """Learns the vocabulary if the configuration names a private one; returns the configuration that names its file.
 
-    The cost is in the ledger before a node draws noise; the run's folder keeps the vocabulary, with its guarantee in it.
+    The cost is charged before a node generates noise. The file in the run's folder contains the vocabulary and its guarantee.
 
     Raises:
-      BudgetError: it would pass the budget. CohortError: a node refused, or no word reached the threshold.
+      BudgetError: the cost would exceed the budget. CohortError: a node refused, or no word reached the threshold.
       ConfigError: the file of candidates is not a vocabulary of words.
     """
     if config.spec("vocabulary").name != NAME:
@@ -40,7 +40,7 @@ def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> R
     words = merged(_ask(engine, config, candidates), int(options["size"]) - SPECIALS - PLACEHOLDERS)
     if not words:
         raise CohortError(
-            f"No word was used by enough clients (threshold {plan.threshold}); raise epsilon, or name candidates."
+            f"No word was used by enough clients (threshold {plan.threshold}): raise epsilon, or name candidates."
         )
     folder.write_text(VOCABULARY_FILE, words_content(words, options["size"], privacy=_about(plan, config)))
     learned = config.model_copy(update={"vocabulary": f"words(file={VOCABULARY_FILE!r})"})
@@ -53,7 +53,7 @@ def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> R
 def _about(plan: WordRelease, config: RunConfig) -> dict[str, object]:
     statement = plan.statement()
     if config.reproducible:
-        statement = "no guarantee: the run is marked reproducible, so the vocabulary's noise follows from the seed"
+        statement = "no guarantee: the run is marked reproducible, so the vocabulary's noise is derived from the seed"
     return {"statement": statement, "single_word": plan.single_word, **asdict(plan)}
 
 
@@ -64,17 +64,17 @@ def _candidates(file: str) -> list[str]:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
-            f"There is no file of candidates {file}; make one with fedlm vocabulary --kind words."
+            f"There is no file of candidates {file}: make one with fedlm vocabulary --kind words."
         ) from None
     symbols = learned_vocabulary(file, "words", text).symbols
     return [s for s in symbols[SPECIALS:-PLACEHOLDERS] if words_of(s) == [s]]
 
 
 def _ask(engine: Engine, config: RunConfig, candidates: list[str]) -> list[Mapping[str, int]]:
-    """Asks one node of every vault for the words of the clients that no other vault has given.
+    """Gets noised counts from one node of every vault; each client is counted in one vault only.
 
     Raises:
-      CohortError: a reply is malformed, or names what is no word.
+      CohortError: a reply is malformed, or contains something other than words.
     """
     settings, found = config.to_settings(), discover(engine, config.to_settings(), config.timeout, wants_weights=False)
     questions = []
@@ -90,5 +90,5 @@ def _counts(content: RecordDict) -> Mapping[str, int]:
     except Malformed as error:
         raise CohortError(f"A node's reply about words was refused: {error}.") from None
     if not all(words_of(w) == [w] for w in counts):
-        raise CohortError("A node's reply about words was refused: it names what is no word.")
+        raise CohortError("A node's reply about words was refused: it contains something other than words.")
     return counts

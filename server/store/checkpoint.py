@@ -60,7 +60,9 @@ class Checkpoint:
         try:
             save_file({**named, **self.arrays}, path, metadata=metadata)
         except SafetensorError:
-            raise FedLMError(f"The checkpoint in {path.parent} could not be written; is the disk full?") from None
+            raise FedLMError(
+                f"The checkpoint in {path.parent} could not be written: check whether the disk is full."
+            ) from None
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
@@ -77,7 +79,7 @@ class Checkpoint:
             privacy = json.loads(metadata.get("privacy", "{}"))
             return cls(int(metadata["round"]), weights, arrays, json.loads(metadata["strategy"]), privacy)
         except (SafetensorError, KeyError, TypeError, ValueError):
-            raise FedLMError(f"The checkpoint {path} is damaged; restore it, or start the run again.") from None
+            raise FedLMError(f"The checkpoint {path} is damaged: restore it, or start a new run.") from None
 
 
 Step = Callable[[], object]

@@ -30,7 +30,7 @@ class Forgotten:
 
     @classmethod
     def read(cls, run: Path) -> Self:
-        """Reads the file; without one, nobody was forgotten."""
+        """Reads the file; without one, no client was forgotten."""
         path = run / FILE
         if not path.is_file():
             return cls()

@@ -36,10 +36,10 @@ class RunFolder:
         """Makes the folder of a new run.
 
         Raises:
-          ConfigError: something is at `path` already.
+          ConfigError: `path` exists.
         """
         if path.exists():
-            raise ConfigError(f"{path} is there already: name another --out, or go on with --resume.")
+            raise ConfigError(f"{path} exists already: name another --out, or continue with --resume.")
         path.mkdir(parents=True, mode=0o700)
         folder = cls(path)
         folder.write_text("config.toml", config.to_toml())
@@ -49,7 +49,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, *, forgetting: bool = False) -> "RunFolder":
-        """Opens the folder of an earlier run; `forgetting` allows for an interrupted deletion, to go on with it.
+        """Opens the folder of an earlier run; `forgetting` also opens a run whose deletion was interrupted.
 
         Raises:
           ConfigError: this is no run's folder, or files of it still depend on a client that is
@@ -106,7 +106,7 @@ class RunFolder:
         """
         file = self.path / "checkpoint" / (name or LATEST)
         if not file.is_file():
-            raise FedLMError(f"{self.path} has no checkpoint {name or LATEST}; start the run again.")
+            raise FedLMError(f"{self.path} has no checkpoint {name or LATEST}: start a new run.")
         return Checkpoint.read(file)
 
     def final_weights(self) -> Weights:
@@ -156,14 +156,14 @@ class RunFolder:
         """Records the population of a deployment's run at its start; a resumed run must have the same.
 
         Raises:
-          CohortError: the nodes have other clients now.
+          CohortError: the nodes' clients have changed.
         """
         # Sorted: nodes may answer in another order, and a client may have moved to another node.
         digest, file = hashlib.sha256(np.sort(pseudonyms).tobytes()).hexdigest(), self.figures / "population.sha256"
         if not self.has_checkpoint or not file.is_file():
             self.write_text(str(file.relative_to(self.path)), digest)
         elif file.read_text() != digest:
-            raise CohortError("The nodes have other clients than at the start of the run; start a new run.")
+            raise CohortError("The nodes' clients have changed since the start of the run: start a new run.")
 
     def start_metrics(self, lines: Sequence[dict[str, Any]] = ()) -> None:
         """Rewrites metrics.jsonl; under differential privacy both the private file and the public one."""
@@ -179,7 +179,7 @@ class RunFolder:
                 file.write(json.dumps(content) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns the lines of metrics.jsonl; a half-written last line is left out."""
+        """Returns the lines of metrics.jsonl; an incomplete last line is skipped."""
         file = self.figures / "metrics.jsonl"
         lines = []
         for text in file.read_text().splitlines() if file.is_file() else []:
@@ -188,7 +188,7 @@ class RunFolder:
         return lines
 
     def drop_metrics_after(self, server_round: int) -> None:
-        """Drops the lines of rounds that the checkpoint does not know."""
+        """Drops the lines of rounds after the checkpoint."""
         kept = [m for m in self.metrics() if m["round"] <= server_round]
         self.start_metrics(kept)
 
@@ -196,7 +196,7 @@ class RunFolder:
 # A deployment's run: the number of its nodes, the lock of its ServerApp, the lock of the command
 # that follows it.
 DEPLOYED, LOCK, FOLLOWED = "deployed.json", ".lock", ".followed"
-LOCK_SECONDS = 60.0  # within which a ServerApp that lost its SuperLink ends
+LOCK_SECONDS = 60.0  # a ServerApp without its SuperLink stops within this time
 
 
 @contextlib.contextmanager
@@ -204,8 +204,8 @@ def working_in(run: Path) -> Iterator[None]:
     """Makes this process the only one that trains or rewrites a run; two would interleave its metrics and ledgers.
 
     Raises:
-      ConfigError: another process works in the folder.
+      ConfigError: another process is using the folder.
     """
-    problem = f"Another process works in {run}: wait until it has ended, or stop it first. Nothing was changed."
+    problem = f"Another process is using {run}: wait until it has finished, or stop it first. Nothing was changed."
     with holding(run / LOCK, os.getpid(), problem, kind=ConfigError):
         yield

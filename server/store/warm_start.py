@@ -11,7 +11,7 @@ from server.store.run_folder import RunFolder
 
 
 def initial_weights(run: Path, config: RunConfig) -> Weights:
-    """Returns the weights that a run ended with, for a run of `config`.
+    """Returns the final weights of a run, for a run with the configuration `config`.
 
     Weights whose shapes fit may still mean something else: another vocabulary of the same size
     assigns their rows to other symbols, and adapters belong to one preset. Shapes are compared
@@ -26,7 +26,7 @@ def initial_weights(run: Path, config: RunConfig) -> Weights:
     if first.vocabulary == config.vocabulary == PRESET_VOCABULARY:
         _check_preset(run, first, config)
     elif not _same_vocabulary(first, config):
-        raise ConfigError(f"The model of {run} was trained with another vocabulary; {_way_out(run, first)}.")
+        raise ConfigError(f"The model of {run} was trained with another vocabulary: {_way_out(run, first)}.")
     _check_positions(run, first, config)
     return weights
 
@@ -40,7 +40,7 @@ def _same_vocabulary(first: RunConfig, config: RunConfig) -> bool:
 def _way_out(run: Path, first: RunConfig) -> str:
     spec = first.spec("vocabulary")
     if first.vocabulary == PRESET_VOCABULARY:
-        return "use its model, which brings its own"
+        return "use its model, which includes the vocabulary"
     kept = f"{spec.name}(file={str(run / str(spec.options['file']))!r})" if "file" in spec.options else first.vocabulary
     return f'use --set "vocabulary={kept}"'
 
@@ -49,7 +49,7 @@ def _check_preset(run: Path, first: RunConfig, config: RunConfig) -> None:
     ours, theirs = (c.spec("model").options.get("sha256") for c in (config, first))
     if ours != theirs:
         raise ConfigError(
-            f"The model of {run} began from a preset with SHA-256 {str(theirs)[:16]}..., this run's has {str(ours)[:16]}...; "
+            f"The model of {run} started from a preset with SHA-256 {str(theirs)[:16]}..., this run's has {str(ours)[:16]}...: "
             "use the same preset."
         )
 
@@ -58,6 +58,6 @@ def _check_positions(run: Path, first: RunConfig, config: RunConfig) -> None:
     spec = config.spec("model")
     if has_positions(spec) and first.spec("model") == spec and first.seq_len != config.seq_len:
         raise ConfigError(
-            f"The model of {run} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}; "
+            f"The model of {run} has positions for {first.seq_len} symbols, not for seq_len={config.seq_len}: "
             f"use seq_len={first.seq_len}."
         )

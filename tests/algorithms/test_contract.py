@@ -81,7 +81,7 @@ def test_fedprox_is_fedavg_without_a_term_and_the_key_with_one(tmp_path: Path, w
 
 def test_an_unknown_algorithm_or_option_is_one_sentence() -> None:
     for spec, said in (
-        ("scaffoldd", "There is no algorithm 'scaffoldd'; there are fedavg, fedprox"),
+        ("scaffoldd", "There is no algorithm 'scaffoldd': use fedavg, fedprox"),
         ("fedprox(nu=1)", "has no option 'nu'; its options are: mu"),
         ("fedprox(mu='much')", "is not a float"),
         ("tests.support.toys.toy_algorithm:NoSuch", "cannot be loaded"),

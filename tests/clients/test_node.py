@@ -41,7 +41,9 @@ def identity() -> None:
 @pytest.mark.parametrize("kind", [*_HANDLERS, "train.x", "evaluate.alone", "query.default"])
 def test_a_message_of_another_layout_or_kind_is_refused_with_a_sentence(kind: str) -> None:
     known = kind in _HANDLERS
-    says = "not laid out as one of fedlm: the record 'config' is missing" if known else f"no message of type {kind}"
+    says = (
+        "message is malformed: the record 'config' is missing" if known else f"does not answer messages of type {kind}"
+    )
     with pytest.raises(ConfigError, match=says):
         NODE.answer(Message(RecordDict(), 2, kind))
 
@@ -55,5 +57,7 @@ def test_weights_that_do_not_read_are_refused_with_a_sentence(
     trainer = SimpleNamespace(config=RunConfig(), assign=pytest.fail, evaluate_each=pytest.fail)
     monkeypatch.setattr(Node, "_ready", lambda self, settings: trainer)
     request = requests(ArrayRecord({"0": array}))[place]
-    with pytest.raises(ConfigError, match="not laid out as one of fedlm: the arrays are wrong: they do not read"):
+    with pytest.raises(
+        ConfigError, match=r"message is malformed: the arrays (cannot be read|are not arrays of numbers)"
+    ):
         NODE.answer(Message(request.content(), 2, request.kind))

@@ -18,7 +18,7 @@ from fedlm.aggregation.base import RoundPlan
 from fedlm.aggregation.exact import ExactSum
 from fedlm.aggregation.open import Open, read_sum
 from fedlm.messages.fields import arrays_in, record_weights, weights_record
-from fedlm.messages.records import LaidArray, arrays_of, as_array, record_of, records_in
+from fedlm.messages.records import SharedArray, arrays_of, as_array, record_of, records_in
 from fedlm.messages.training import payload_content, read_payload
 from fedlm.types import TextMetrics, Weights
 from server.engines.local import take_identity
@@ -41,7 +41,7 @@ def pair() -> tuple[Segment, Segment]:
 def leased(reader: Segment, *references: bytes) -> list[np.ndarray]:
     record = ArrayRecord()
     for name, space in enumerate(reader.lease(list(references))):
-        record[str(name)] = LaidArray("float32", (), "numpy.ndarray", space)
+        record[str(name)] = SharedArray("float32", (), "numpy.ndarray", space)
     return arrays_of(record)
 
 
@@ -49,12 +49,12 @@ def leased(reader: Segment, *references: bytes) -> list[np.ndarray]:
 def test_an_array_is_read_where_it_was_written(values: np.ndarray) -> None:
     writer, reader = pair()
     array = as_array(values, writer.allocate)
-    assert isinstance(array, LaidArray) and array.data == as_array(values).data
+    assert isinstance(array, SharedArray) and array.data == as_array(values).data
     (found,) = leased(reader, writer.reference(array))
     np.testing.assert_array_equal(found, values)
     assert found.dtype == values.dtype and found.shape == values.shape and not found.flags.writeable
     if values.size:
-        array.space.view[-1] ^= 1  # the same memory
+        array.block.view[-1] ^= 1  # the same memory
         assert found.tobytes() != np.ascontiguousarray(values).tobytes()
 
 
@@ -157,7 +157,7 @@ def vectors_of(reply: Message) -> ArrayRecord:
 
 
 def is_laid(record: ArrayRecord) -> bool:
-    kinds = {isinstance(array, LaidArray) for array in record.values()}
+    kinds = {isinstance(array, SharedArray) for array in record.values()}
     assert len(kinds) == 1
     return kinds.pop()
 

@@ -75,7 +75,9 @@ def test_up_starts_the_one_node_that_was_lost_and_says_what_keeps_it_from_starti
     key.chmod(0o644)
     up = fedlm("deploy", "up", "d", cwd=place.home)
     key.chmod(0o600)
-    assert (up.returncode, "nodes/3 did not start: Others may read the key file" in up.stderr) == (3, True), up.stderr
+    assert (up.returncode, "nodes/3 did not start: Other users may read the key file" in up.stderr) == (3, True), (
+        up.stderr
+    )
     assert fedlm("deploy", "up", "d", cwd=place.home).returncode == 0
     assert [node["status"] for node in status(place)["nodes"]] == ["online"] * 3
     assert others <= set(processes(place.folder))  # the others were left alone

@@ -91,14 +91,14 @@ def test_what_stands_between_a_node_and_its_coordinator_is_said(folder: Path, tm
             assert problem in (said := problem_with(f"localhost:{port}", authority)) and bool(said) == bool(problem)
     for port in served(None):
         assert "does not speak TLS" in problem_with(f"localhost:{port}", ours)
-    assert "No coordinator answers" in problem_with(f"localhost:{free_port()}", ours)
-    assert "There is no host" in problem_with("nobody.invalid:9443", ours)
+    assert "No coordinator responds" in problem_with(f"localhost:{free_port()}", ours)
+    assert "is unknown" in problem_with("nobody.invalid:9443", ours)
 
 
 def test_the_last_word_of_a_supernode_counts() -> None:
     assert state_of("Starting Flower SuperNode", "h:1") == ""
     assert state_of("SuperNode ID: 7", "h:1") == CONNECTED
-    assert state_of("SuperNode ID: 7\nConnection attempt failed, retrying", "h:1") == "h:1 does not answer."
+    assert state_of("SuperNode ID: 7\nConnection attempt failed, retrying", "h:1") == "h:1 does not respond."
     refusal = state_of("[code: 2004] Failed to activate SuperNode.", "h:1")
     assert is_refusal(refusal) and "deploy add" in refusal and not is_refusal(CONNECTED)
 
@@ -154,7 +154,7 @@ def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> 
     assert "policy.toml" in refused("node", node, "--smallest-cohort", 4)
     assert "not a node's folder" in refused("node", folder / "server")
     (node / "node.key").chmod(0o640)
-    with pytest.raises(VaultError, match="Others may read the node's key"):
+    with pytest.raises(VaultError, match="Other users may read the node's key"):
         NodeFolder(node)
     (node / "node.toml").write_text("superlink = 3\nport = 'x'")
     with pytest.raises(ConfigError, match=r"node\.toml is invalid"):
@@ -234,7 +234,7 @@ def test_a_coordinator_of_its_own_is_not_ended_by_down_and_expels_for_good(folde
                 for more in ((), ("--expel",), ("--expel",), ())
             ]
             assert [done.returncode for done in said] == [0, 0, 2, 2]
-            assert "nothing to take back" in said[2].stderr and "--new-key" in said[3].stderr
+            assert "nothing to withdraw" in said[2].stderr and "--new-key" in said[3].stderr
             assert not list((folder / "server" / "nodes").glob("*"))
             process.terminate()
             assert process.wait(60) == 0

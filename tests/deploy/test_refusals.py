@@ -162,4 +162,4 @@ def test_a_key_that_others_may_read_is_refused(place: Place, tmp_path: Path) -> 
     words += ["--vault", str(node / "vault.db"), "--key-file", str(node / "vault.db.key")]
     env = {**os.environ, "KERAS_HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}  # as its node would start it
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=env)
-    assert (done.returncode, "Others may read the key file" in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, "Other users may read the key file" in done.stderr) == (3, True), done.stderr

@@ -130,7 +130,7 @@ def test_a_reply_without_pseudonyms_is_malformed() -> None:
 
 @pytest.mark.parametrize(("what", "array"), m.unreadable_arrays(as_array(WEIGHTS[0])))
 def test_first_weights_that_do_not_read_are_malformed(what: str, array: Array) -> None:
-    with pytest.raises(Malformed, match="do not read"):
+    with pytest.raises(Malformed, match=r"cannot be read|not arrays of numbers"):
         DiscoveryReply.read(m.changed(reply().content(), "arrays", record=ArrayRecord({"0": array})))
 
 

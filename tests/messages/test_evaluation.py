@@ -131,10 +131,10 @@ def test_a_wrong_field_is_malformed(kind: type[ClientFigures], content: RecordDi
 def test_weights_that_do_not_read_are_malformed(what: str, array: Array) -> None:
     for kind, whole, _ in TABLE[:3]:
         request = kind.read(m.changed(whole, "arrays", "0", array))
-        with pytest.raises(Malformed, match="do not read"):
+        with pytest.raises(Malformed, match=r"cannot be read|not arrays of numbers"):
             assert request.weights
     told = ClientFigures(CLIENTS, METRICS, WEIGHTS).content()
-    with pytest.raises(Malformed, match="do not read"):
+    with pytest.raises(Malformed, match=r"cannot be read|not arrays of numbers"):
         ClientFigures.read(m.changed(told, "arrays", "0", array))
     for other in (ConfigRecord(), MetricRecord()):
         with pytest.raises(Malformed, match="wrong type"):
@@ -153,7 +153,7 @@ def test_figures_of_other_clients_are_malformed(others: list[int]) -> None:
     clients = np.array(others, np.uint64)
     told = ClientFigures(clients, METRICS[:1] * len(others)).content()
     assert told["config"]["clients"] == pseudonym_bytes(clients)
-    with pytest.raises(Malformed, match="not those that the node was asked for"):
+    with pytest.raises(Malformed, match="not those of the request"):
         read_figures(told, NODE, CLIENTS)
 
 

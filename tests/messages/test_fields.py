@@ -76,7 +76,7 @@ def test_a_request_of_another_version_says_which() -> None:
     content = RecordDict({"config": head("{}", 3)})
     assert read_head(content)[1:] == ("{}", 3)
     content["config"]["version"] = VERSION + 1
-    with pytest.raises(Malformed, match=f"version {VERSION + 1}, not {VERSION}: use one version of fedlm"):
+    with pytest.raises(Malformed, match=f"version {VERSION + 1}, not {VERSION}: install the same version of fedlm"):
         read_head(content)
     del content["config"]["version"]  # as before there were versions
     with pytest.raises(Malformed, match=f"version unknown, not {VERSION}"):
@@ -96,7 +96,7 @@ def test_a_record_is_found_by_its_name_and_its_type() -> None:
     content = RecordDict({"config": ConfigRecord(), "metrics": MetricRecord()})
     assert record_in(content, "config", ConfigRecord) is content["config"]
     for name, kind in (("config", MetricRecord), ("metrics", ArrayRecord), ("more", ConfigRecord)):
-        with pytest.raises(Malformed, match=f"the record '{name}' is missing or of a wrong type"):
+        with pytest.raises(Malformed, match=f"the record '{name}' is missing or has the wrong type"):
             record_in(content, name, kind)
 
 

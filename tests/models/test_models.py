@@ -69,7 +69,7 @@ def test_recurrent_dropout_alone_changes_training(model: str, tiny_config: Any) 
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("elmo", "the models are: bert, gpt2, gru, lstm, rnn, transformer"),
+        ("elmo", "There is no model 'elmo': use bert, gpt2, gru, lstm, rnn, transformer"),
         ("lstm(size=3)", "its options are: units, layers"),
         ("rnn(units='x')", "is not a int"),
         ("rnn(units=True)", "is not a int"),
@@ -96,5 +96,5 @@ def test_wrong_specs_name_the_right_ones(spec: str, says: str) -> None:
     ],
 )
 def test_values_out_of_range(spec: str) -> None:
-    with pytest.raises(ConfigError, match="does not build: Expected"):
+    with pytest.raises(ConfigError, match="cannot be built: Expected"):
         build_model(spec, VOCAB, STEPS)

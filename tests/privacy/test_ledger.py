@@ -31,11 +31,11 @@ def rounds(folder: Path, **more: Any) -> PrivateRelease:
 def test_charge_is_on_disk_before_noise_and_a_round_run_again_is_charged_again(tmp_path: Path) -> None:
     first = rounds(tmp_path)
     for server_round in (1, 2):
-        first.charge(server_round, first.draw(server_round))
+        first.charge(server_round, first.sample(server_round))
     del first  # killed before the checkpoint of round 2
     again = rounds(tmp_path)
-    again.charge(2, again.draw(2))
-    again.charge(3, again.draw(3))
+    again.charge(2, again.sample(2))
+    again.charge(3, again.sample(3))
     written = json.loads((tmp_path / "ledger.json").read_text())
     assert [r["round"] for r in written["releases"]] == [1, 2, 2, 3]
     assert written["epsilon"] == pytest.approx(epsilon([again.ledger.releases[0]] * 4, 1e-5))
@@ -44,24 +44,24 @@ def test_charge_is_on_disk_before_noise_and_a_round_run_again_is_charged_again(t
 def test_round_run_again_draws_other_clients_and_goes_on_as_without_the_crash(tmp_path: Path) -> None:
     """Two noises over one sample cost more than the two independent releases that are charged."""
     run = rounds(tmp_path)
-    first = run.draw(1)
+    first = run.sample(1)
     run.charge(1, first)
     again = rounds(tmp_path)
-    second = again.draw(1)
-    assert not np.array_equal(first, second) and not np.array_equal(second, again.draw(2))
-    assert np.array_equal(run.draw(2), again.draw(2))
+    second = again.sample(1)
+    assert not np.array_equal(first, second) and not np.array_equal(second, again.sample(2))
+    assert np.array_equal(run.sample(2), again.sample(2))
     one = [again.ledger.releases[0]]
     same_sample = epsilon([replace(one[0], noise_multiplier=1 / math.sqrt(2))], 1e-5)
     assert same_sample > epsilon(one * 2, 1e-5)  # why it matters
     again.charge(1, second)
-    assert not np.array_equal(rounds(tmp_path).draw(1), second)
+    assert not np.array_equal(rounds(tmp_path).sample(1), second)
 
 
 def test_resume_without_its_ledger_or_with_an_old_one_is_refused(tmp_path: Path) -> None:
     run = rounds(tmp_path)
-    run.charge(1, run.draw(1))
+    run.charge(1, run.sample(1))
     old = (tmp_path / "ledger.json").read_text()
-    run.charge(2, run.draw(2))
+    run.charge(2, run.sample(2))
     rounds(tmp_path).restore(2, {})
     for content in (old, None):
         (tmp_path / "ledger.json").unlink()
@@ -77,14 +77,14 @@ def test_ledger_that_is_gone_is_refused_where_only_round_0_has_a_checkpoint(tmp_
     (tmp_path / "checkpoint" / "latest.safetensors").touch()
     rounds(tmp_path)
     (tmp_path / "ledger.json").unlink()
-    with pytest.raises(FedLMError, match="is gone"):
+    with pytest.raises(FedLMError, match="is missing"):
         rounds(tmp_path)
 
 
 @pytest.mark.parametrize(("key", "value"), [("noise_multiplier", -1.0), ("sampling_rate", 7), ("compositions", "x")])
 def test_release_that_makes_no_sense_is_damage(tmp_path: Path, key: str, value: object) -> None:
     run = rounds(tmp_path)
-    run.charge(1, run.draw(1))
+    run.charge(1, run.sample(1))
     content = json.loads((tmp_path / "ledger.json").read_text())
     content["releases"][0][key] = value
     (tmp_path / "ledger.json").write_text(json.dumps(content))
@@ -97,9 +97,9 @@ def test_cohort_key_that_is_gone_is_refused_once_a_round_was_charged(tmp_path: P
     run = rounds(tmp_path, mechanism=mechanism)
     (tmp_path / "checkpoint" / "cohort.key").unlink()
     run = rounds(tmp_path, mechanism=mechanism)  # nothing was drawn with it
-    run.charge(1, run.draw(1))
+    run.charge(1, run.sample(1))
     (tmp_path / "checkpoint" / "cohort.key").unlink()
-    with pytest.raises(FedLMError, match="is gone"):
+    with pytest.raises(FedLMError, match="is missing"):
         rounds(tmp_path, mechanism=mechanism)
 
 
@@ -132,11 +132,11 @@ def test_cohorts_are_secret_random_and_the_same_after_resume(tmp_path: Path) -> 
     for name in "ab":
         (tmp_path / name).mkdir()
     one, other = rounds(tmp_path / "a"), rounds(tmp_path / "b")
-    assert any(not np.array_equal(one.draw(n), other.draw(n)) for n in range(5))
-    assert all(np.array_equal(one.draw(n), rounds(tmp_path / "a").draw(n)) for n in range(5))
+    assert any(not np.array_equal(one.sample(n), other.sample(n)) for n in range(5))
+    assert all(np.array_equal(one.sample(n), rounds(tmp_path / "a").sample(n)) for n in range(5))
     key = tmp_path / "a" / "checkpoint" / "cohort.key"
     assert (stat.S_IMODE(key.stat().st_mode), key.stat().st_size) == (0o600, 32)
-    sizes = [len(one.draw(n)) for n in range(400)]
+    sizes = [len(one.sample(n)) for n in range(400)]
     assert len(set(sizes)) > 5
     assert abs(np.mean(sizes) - 10) < 5 * math.sqrt(200 * 0.05 * 0.95 / 400)
 
@@ -147,10 +147,10 @@ def test_budget_stops_before_the_release_that_would_pass_it(tmp_path: Path) -> N
     run = rounds(tmp_path, epsilon_budget=budget)
     for server_round in (1, 2, 3):
         assert run.affords(server_round)
-        run.charge(server_round, run.draw(server_round))
+        run.charge(server_round, run.sample(server_round))
     assert not run.affords(4)
     with pytest.raises(BudgetError, match="nothing was released"):
-        run.charge(4, run.draw(4))
+        run.charge(4, run.sample(4))
     assert len(run.ledger.releases) == 3
 
 
@@ -158,7 +158,7 @@ def test_mean_has_the_fixed_denominator_and_the_noise_of_the_ledger(tmp_path: Pa
     run = rounds(tmp_path)
     squares, repeats = 0.0, 200
     for _ in range(repeats):
-        event = run.ledger.releases[0] if run.ledger.releases else run.charge(1, run.draw(1))
+        event = run.ledger.releases[0] if run.ledger.releases else run.charge(1, run.sample(1))
         mean = run.mean(event, ExactSum.zeros_like(WEIGHTS), WEIGHTS)
         squares += sum(float((m.astype(float) ** 2).sum()) for m in mean)
     variance = squares / (repeats * run.dimension) / run.noise_on_mean() ** 2
@@ -168,7 +168,7 @@ def test_mean_has_the_fixed_denominator_and_the_noise_of_the_ledger(tmp_path: Pa
 
 def test_reproducible_and_noiseless_runs_state_no_guarantee(tmp_path: Path) -> None:
     run = rounds(tmp_path, reproducible=True)
-    event = run.charge(1, run.draw(1))
+    event = run.charge(1, run.sample(1))
     means = [run.mean(event, ExactSum.zeros_like(WEIGHTS), WEIGHTS) for _ in range(2)]
     assert means[0][0].tobytes() == means[1][0].tobytes()
     assert run.ledger.statement().startswith("no guarantee")
@@ -186,14 +186,14 @@ def test_simulated_cohort_is_said_to_be_and_scales_the_noise(tmp_path: Path) -> 
 def test_local_charges_the_worst_off_client_by_hand(tmp_path: Path) -> None:
     run, drawn = rounds(tmp_path, mechanism="local"), dict.fromkeys(map(int, POPULATION), 0)
     for server_round in range(1, 31):
-        cohort = run.draw(server_round)
+        cohort = run.sample(server_round)
         run.charge(server_round, cohort)
         for c in cohort:
             drawn[int(c)] += 1
     assert sum(r.compositions for r in run.ledger.releases) == max(drawn.values()) < 30
     assert {(r.sampling_rate, r.distance) for r in run.ledger.releases} == {(1.0, 2.0)}  # nothing is amplified
     again = rounds(tmp_path, mechanism="local")
-    drawn_again = again.draw(31)
+    drawn_again = again.sample(31)
     expected = max(0, max((drawn[int(c)] + 1 for c in drawn_again), default=0) - max(drawn.values()))
     assert again.charge(31, drawn_again).compositions == expected
 

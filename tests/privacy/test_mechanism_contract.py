@@ -81,12 +81,12 @@ def test_state_resumes_and_nodes_hear_what_is_told(name: str) -> None:
         event = made.event(server_round, np.zeros(0, np.uint64))
         made.release(event, summed(made, [1, 2, 3]), silent)
     again.restore(made.state())
-    assert (again.clip_norm, dict(again.told())) == (made.clip_norm, dict(made.told()))
+    assert (again.clip_norm, dict(again.broadcast())) == (made.clip_norm, dict(made.broadcast()))
     node = mechanism(name)
-    node.hear(made.told())
+    node.receive(made.broadcast())
     assert node.clip_norm == made.clip_norm
     with pytest.raises(ConfigError, match="no finite clip norm"):
-        node.hear({})
+        node.receive({})
 
 
 @pytest.mark.parametrize("name", PRIVATE)
@@ -113,7 +113,7 @@ def test_an_unknown_option_is_one_sentence(name: str) -> None:
     spec = parse_spec(name)
     with pytest.raises(ConfigError, match=f"The mechanism {spec.name} has no option 'nonsense'"):
         RunConfig.checked({**BASE, "mechanism": f"{spec.name}(nonsense=1)"})
-    with pytest.raises(ConfigError, match="There is no mechanism 'nosuch'; there are adaptive, gaussian, local, none"):
+    with pytest.raises(ConfigError, match="There is no mechanism 'nosuch': use adaptive, gaussian, local, none"):
         RunConfig.checked({"mechanism": "nosuch"})
 
 

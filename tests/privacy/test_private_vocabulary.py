@@ -68,24 +68,24 @@ def test_a_run_learns_its_words_pays_for_them_and_shows_both(tmp_path: Path) -> 
 
 def test_a_budget_is_spent_once_and_outlives_the_process(tmp_path: Path) -> None:
     VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
-    with pytest.raises(ConfigError, match="of which 2 is spent; this one would cost 2"):
+    with pytest.raises(ConfigError, match="2 is spent, and this one would cost 2"):
         VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(2.0, 1e-6)
     VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
-    with pytest.raises(ConfigError, match="in total"):
+    with pytest.raises(ConfigError, match="limits the epsilon"):
         VocabularyBudget(tmp_path / "none.spent", 0.0, 1e-5).spend(0.1, 1e-6)
 
 
 def test_deltas_add_up_to_their_own_limit(tmp_path: Path) -> None:
     for _ in range(10):
         VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(0.3, 1e-6)  # both sums just reach their limits
-    with pytest.raises(ConfigError, match=r"delta 1e-05 in total \(vocabulary_delta\), of which 1e-05 is spent"):
+    with pytest.raises(ConfigError, match=r"delta of all vocabularies to 1e-05 \(vocabulary_delta\); 1e-05 is spent"):
         VocabularyBudget(tmp_path / "v.spent", 9.0, 1e-5).spend(0.3, 1e-6)
     assert json.loads((tmp_path / "v.spent").read_text()) == pytest.approx({"epsilon": 3.0, "delta": 1e-5})
 
 
 def test_a_file_of_before_deltas_were_counted_is_read(tmp_path: Path) -> None:
     (tmp_path / "v.spent").write_text('{"epsilon": 2.5}')
-    with pytest.raises(ConfigError, match=r"of which 2.5 is spent"):
+    with pytest.raises(ConfigError, match=r"2\.5 is spent, and this one"):
         VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(1.0, 1e-6)
     VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5).spend(0.5, 1e-5)
 

@@ -183,19 +183,19 @@ def test_adaptive_shares_cost_what_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"clip_norm": 0}, "without a clip_norm"),
-        ({"weighting": "tokens"}, "Token weights have no bound"),
+        ({"clip_norm": 0}, "needs clip_norm > 0"),
+        ({"weighting": "tokens"}, "Token weights are unbounded"),
         ({"weighting": "capped(tokens=5)"}, "population_weight"),
-        ({"sampling_rate": 0}, "needs sampling_rate"),
+        ({"sampling_rate": 0}, "needs a sampling_rate"),
         ({"mechanism": "laplace"}, "no mechanism 'laplace'"),
         ({"mechanism": "gaussian(x=1)"}, "no option 'x'"),
         ({"mechanism": "none"}, "Without a mechanism"),
         ({"noise_cohort_size": 5}, "at least cohort_size"),
-        ({"mechanism": "local", "noise_cohort_size": 50}, "means nothing"),
+        ({"mechanism": "local", "noise_cohort_size": 50}, "has no effect"),
         ({"clip_norm": math.inf}, "finite"),
         ({"noise_multiplier": 1e9}, "at most 1e"),
         ({"mechanism": "adaptive(quantile='x')"}, "is not a float"),
-        ({"mechanism": "adaptive(quantile=1e999)"}, "are numbers"),
+        ({"mechanism": "adaptive(quantile=1e999)"}, "must be finite numbers"),
         ({"quorum": 0.5}, "quorum reads the number of clients"),
         ({"patience": 3}, "patience reads held-out figures"),
     ],
@@ -226,18 +226,18 @@ def test_sums_are_refused_just_where_bound_times_clients_and_forty_sigma_pass_th
 @pytest.mark.parametrize("mechanism", ["gaussian", "local", "adaptive()"])
 def test_a_node_takes_only_the_norm_that_noise_and_statement_are_for(mechanism: str) -> None:
     built = build_mechanism(private(mechanism=mechanism), DIMENSION)
-    built.hear({"clip-norm": 0.7, "more": 1.0})
+    built.receive({"clip-norm": 0.7, "more": 1.0})
     assert built.clip_norm == 0.7
     for told in ({}, *({"clip-norm": norm} for norm in (0.0, -0.7, math.nan, math.inf))):
-        with pytest.raises(ConfigError, match="names no finite clip norm above 0"):
-            built.hear(told)
+        with pytest.raises(ConfigError, match="has no finite clip norm above 0"):
+            built.receive(told)
     if mechanism == "adaptive()":
-        built.hear({"clip-norm": 0.9})
+        built.receive({"clip-norm": 0.9})
         assert built.clip_norm == 0.9
         return
     for norm in (0.9, 7e9, 0.7 * (1 - 1e-15)):
-        with pytest.raises(ConfigError, match="The message asks for clipping to"):
-            built.hear({"clip-norm": norm})
+        with pytest.raises(ConfigError, match="The message sets the clip norm"):
+            built.receive({"clip-norm": norm})
     assert built.clip_norm == 0.7
 
 
@@ -246,4 +246,4 @@ def test_only_a_run_without_a_mechanism_adds_updates_as_they_are(mechanism: str)
     values = {} if mechanism == "none" else {"weighting": "uniform", "clip_norm": 0.7, "sampling_rate": 0.1}
     built = build_mechanism(RunConfig.checked({"mechanism": mechanism, **values}).privacy, DIMENSION)
     assert built.is_plain == (mechanism == "none")
-    assert dict(built.told()) == ({} if mechanism == "none" else {"clip-norm": 0.7})
+    assert dict(built.broadcast()) == ({} if mechanism == "none" else {"clip-norm": 0.7})

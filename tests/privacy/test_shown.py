@@ -57,6 +57,6 @@ def test_node_with_a_smallest_cohort_takes_no_part(is_training: bool) -> None:
         return Message(request.content(), 0, request.kind)
 
     Policy().check(message(PRIVATE))
-    with pytest.raises(ConfigError, match="no guarantee can be stated"):
+    with pytest.raises(ConfigError, match="differential privacy cannot be guaranteed"):
         Policy(smallest_cohort=2).check(message(PRIVATE))
     Policy(smallest_cohort=2).check(message({}))

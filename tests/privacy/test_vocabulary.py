@@ -133,6 +133,6 @@ def test_wrong_specs(spec: str, says: str) -> None:
 
 
 def test_a_file_that_says_private_but_not_how() -> None:
-    with pytest.raises(ConfigError, match="learn it anew"):
+    with pytest.raises(ConfigError, match="learn the vocabulary again"):
         charged_before('{"privacy": {"words": 3}}')
     assert charged_before('{"kind": "words"}') is None and charged_before("") is None

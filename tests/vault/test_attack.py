@@ -19,8 +19,8 @@ from fedlm.vault.reader import Vault
 from tests.vault.test_change import content, corpus, make, texts
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-NOT_A_VAULT = "is not a vault, or it was damaged"
-SENTENCES = (DOES_NOT_OPEN, NOT_A_VAULT, "was put back from an older copy", "has the newer format")
+NOT_A_VAULT = "is not a vault, or it is damaged"
+SENTENCES = (DOES_NOT_OPEN, NOT_A_VAULT, "was replaced by an older copy", "has the newer format")
 ANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -136,7 +136,7 @@ def test_forgotten_clients_row_put_back_is_not_read_and_is_named(tmp_path: Path)
     opened = Vault(vault, source)
     assert opened.strangers() == 1 and opened.verify() == []
     assert opened.pseudonym("b") not in set(map(int, opened.pseudonyms))
-    with pytest.raises(VaultError, match="put back"):
+    with pytest.raises(VaultError, match="replaced by an older copy"):
         forget(vault, source, "b")
 
 

@@ -23,7 +23,7 @@ def add(
     kept = found.admits()
     if expel:
         if not found.control.expel(key) and key not in kept:
-            raise ConfigError(f"The node with {pubkey} is not admitted: there is nothing to take back.")
+            raise ConfigError(f"The node with {pubkey} is not admitted: there is nothing to withdraw.")
         (found.path / "nodes" / f"{kept.get(key, '')}.pub").unlink(missing_ok=True)
         typer.echo("expelled")
         return

@@ -11,7 +11,7 @@ from fedlm.cli.options import ConfigFile, Settings
 
 def init(
     folder: DeploymentFolder,
-    nodes: Annotated[int, typer.Option(help="Number of owners, each with a vault and keys of its own.")] = 3,
+    nodes: Annotated[int, typer.Option(help="Number of owners, each with a separate vault and keys.")] = 3,
     corpus: Annotated[str, typer.Option(help="The corpus; its clients are split over the nodes.")] = "shakespeare",
     host: Hosts = None,
     config: ConfigFile = None,

@@ -1,4 +1,4 @@
-"""`fedlm deploy node`: an owner's node, on a machine of its own."""
+"""`fedlm deploy node`: an owner's node on the owner's machine."""
 
 import shutil
 from collections.abc import Mapping

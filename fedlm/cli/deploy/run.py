@@ -27,8 +27,8 @@ def run(
     out = out or folder / "runs" / time.strftime("%Y%m%d-%H%M%S")
     listener = (lambda line: None) if as_json else _show
     summary = train(folder, out, settings or [], listener, lambda s: typer.echo(s, err=True), resume=resume)
-    told = f"weights {summary['weights_sha256']}\nreport: {out / 'report.html'}"
-    typer.echo(json.dumps(summary) if as_json else told)
+    lines = f"weights {summary['weights_sha256']}\nreport: {out / 'report.html'}"
+    typer.echo(json.dumps(summary) if as_json else lines)
 
 
 def _show(line: dict[str, Any]) -> None:

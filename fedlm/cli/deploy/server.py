@@ -1,4 +1,4 @@
-"""`fedlm deploy server`: the coordinator, on a machine of its own."""
+"""`fedlm deploy server`: the coordinator on a separate machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ def server(
         _renew(path, host)
         return
     if (folder / "node.toml").exists():
-        raise ConfigError(f"{folder} is a node's folder: give the coordinator a folder of its own.")
+        raise ConfigError(f"{folder} is a node's folder: give the coordinator a separate folder.")
     if not path.exists():
         _make(
             path, host or [], bind or _BIND, port or _PORT, _MESSAGE if max_message_bytes is None else max_message_bytes

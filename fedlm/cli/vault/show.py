@@ -51,7 +51,7 @@ def _about(vault: "Vault", *, heterogeneity: bool) -> dict[str, Any]:
 
 
 class _Texts:
-    """A vault's training documents, client by client, as often as they are asked for."""
+    """A vault's training documents by client; it can be iterated any number of times."""
 
     def __init__(self, vault: "Vault") -> None:
         self._vault = vault

@@ -32,10 +32,10 @@ def verify(
     elif not broken and not strangers:
         typer.echo(f"all {clients} clients open" + ("; the receipt is genuine" if receipt else ""))
     if broken:
-        raise VaultError(f"{len(broken)} of {clients} clients do not open; restore {vault} from a copy.")
+        raise VaultError(f"{len(broken)} of {clients} clients do not open: restore {vault} from a backup.")
     if strangers:
         raise VaultError(
-            f"{strangers} rows of {vault} are not in its index: they were added from outside. fedlm ignores them."
+            f"{strangers} rows of {vault} are not in its index: another program added them, and fedlm ignores them."
         )
 
 

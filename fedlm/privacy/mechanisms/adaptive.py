@@ -3,9 +3,9 @@
 Andrew, Thakkar, McMahan, Ramaswamy, Differentially Private Learning with Adaptive Clipping, NeurIPS 2021, algorithm 1.
 https://arxiv.org/abs/1905.03871
 
-Each client also tells whether its update kept the norm. The count is on the integers: +1 if it did, -1 if it did not, so
-a client moves it by 1 whatever it says (the paper's b - 1/2, doubled). Sum and count come from one sample and are one
-Gaussian mechanism: 1/z^2 = 1/z_sum^2 + 1/z_count^2 (theorem 1), from which z_sum follows for the z that was asked for.
+Each client also reports b_i, whether the norm of its update was at most C. The server counts +1 for yes and -1 for no, which
+is the paper's b_i - 1/2 doubled, so that adding a client changes the count by exactly 1. Sum and count come from the same sample
+and form one Gaussian mechanism with 1/z^2 = 1/z_sum^2 + 1/z_count^2 (theorem 1). The settings give z; z_sum follows from it.
 """
 
 import math
@@ -23,18 +23,18 @@ from fedlm.types import IntSums, Pseudonyms
 
 
 class Adaptive(Gaussian):
-    """Gaussian noise with a clip norm that moves geometrically towards a quantile.
+    """Gaussian noise with a clip norm that follows a quantile of the update norms by geometric updates.
 
     Options of the spec: `quantile` (0.5), `learning_rate` (0.2, the paper's), `count_noise`: the standard deviation of
     the noise on the count of clients below the norm (default: a twentieth of the expected cohort, the paper's, and at
     least 1.5 z, which costs the sum 6 % more noise).
 
     Args:
-      settings: of the run.
-      dimension: coordinates of an update.
+      settings: the run's privacy settings.
+      dimension: the number of coordinates of an update.
 
     Raises:
-      ConfigError: an option is out of range, or the count leaves nothing for the sum.
+      ConfigError: an option is out of range, or the noise on the count is too small for the noise multiplier.
     """
 
     traits = replace(CENTRAL, title=f"{CENTRAL.title} with adaptive clipping (sum and count)", moves_norm=True)
@@ -48,9 +48,14 @@ class Adaptive(Gaussian):
             count_noise = max(settings.expected_cohort / 20, 1.5 * z)
         if not (0 < self._quantile < 1 and self._rate > 0 and count_noise > 0):
             raise ConfigError("adaptive(...) needs 0 < quantile < 1, learning_rate > 0 and count_noise > 0.")
-        self._count_std = math.ceil(2 * count_noise)  # of the doubled count, whose sensitivity is 1
+        self._count_std = math.ceil(
+            2 * count_noise
+        )  # of the doubled count, whose sensitivity is 1: also its multiplier
         if self._count_std <= z:
-            raise ConfigError(f"count_noise {count_noise:g} leaves nothing for the sum: it must be above {z / 2:g}.")
+            raise ConfigError(
+                f"count_noise={count_noise:g} spends the whole privacy budget on the count: set it above {z / 2:g}."
+            )
+        # theorem 1, solved for z_sum = (1/z^2 - 1/z_count^2)^(-1/2)
         self._z_sum = 1 / math.sqrt(1 / z**2 - 1 / self._count_std**2) if z else 0.0
 
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
@@ -64,13 +69,14 @@ class Adaptive(Gaussian):
         )
 
     def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
-        """Returns the noised sum and moves the clip norm by the noised count."""
+        """Returns the noised sum and updates the clip norm from the noised count."""
         sums = super().release(event, total, source)
-        count = 2 * total.below - total.clients
+        count = 2 * total.below - total.clients  # sum over clients of +1 or -1
         if event.count_multiplier:
             scale = self.settings.cohort_size / self.settings.expected_cohort
             count += int(discrete_gaussian(max(1, math.ceil(self._count_std * scale)), 1, source)[0])
-        share = 0.5 + count / (2 * self.settings.cohort_size)
+        share = 0.5 + count / (2 * self.settings.cohort_size)  # b~, the noised share of updates below C
+        # C <- C exp(-eta (b~ - gamma)): a share above the target quantile gamma lowers the norm.
         self.clip_norm *= math.exp(-self._rate * (share - self._quantile))
         return sums
 
@@ -79,5 +85,5 @@ class Adaptive(Gaussian):
         return {"clip_norm": self.clip_norm}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Puts the clip norm back."""
+        """Restores the clip norm."""
         self.clip_norm = state["clip_norm"]

@@ -1,11 +1,11 @@
-"""The mechanism seam: who is drawn, what a node does to an update, what the server does to the sum, and what it costs.
+"""The mechanism seam: how clients are sampled, what node and server do to an update and a sum, and what that costs.
 
-sampler        draw(key, round, clients)      the cohort of a round
-told to nodes  told()                         public numbers that nodes need, e.g. the clip norm
-node stage     contribute(total, ...)         bounds (and perhaps noises) one client's update and adds it
-accountant     event(round, cohort)           the cost of the release, charged before its noise is drawn
+sampler        sample(key, round, clients)    the cohort of a round
+broadcast      broadcast(), receive()         public numbers that nodes need, for example the clip norm
+node stage     contribute(total, ...)         bounds (and, in a local mechanism, noises) one client's update and adds it
+accountant     event(round, cohort)           the cost of the release, charged before its noise is generated
 server stage   release(event, total, source)  the noised sum
-state          state(), restore()             what the next round depends on; all of it is released already
+state          state(), restore()             what the next round depends on; all of it has been released already
 statement      traits                         neighbours, adversary and assumptions, in words
 """
 
@@ -22,18 +22,18 @@ from fedlm.privacy.sampling import poisson_cohort
 from fedlm.privacy.settings import PrivacySettings, Traits
 from fedlm.types import IntSums, Pseudonyms, Weights
 
-_ATTEMPT = 2**40  # rounds are fewer; the score of a round's second cohort is that of a round beyond all rounds
+_ATTEMPT = 2**40  # more than any number of rounds: attempt k of round r is sampled as round r + k * 2**40
 
 
 class Mechanism:
     """Base class of mechanisms.
 
     Args:
-      settings: of the run.
-      dimension: coordinates of an update, all arrays together.
+      settings: the run's privacy settings.
+      dimension: the number of coordinates of an update, over all arrays.
 
     Raises:
-      ConfigError: an option is unknown, of a wrong type or out of range.
+      ConfigError: an option is unknown, has the wrong type, or is out of range.
     """
 
     traits: ClassVar[Traits]
@@ -45,37 +45,37 @@ class Mechanism:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the node stage adds an update as it is, so that a chunk may go through one compiled program."""
+        """Whether the node stage adds updates unchanged; a chunk may then run in one compiled program."""
         return False
 
-    def draw(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
-        """Returns a cohort: each client by itself with the sampling rate (Poisson sampling).
+    def sample(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
+        """Returns a cohort in which each client takes part independently with the sampling rate (Poisson sampling).
 
         Args:
           key: the cohort key.
           server_round: the round, from 1.
-          clients: the population.
-          attempt: 0; a round that was charged and has to be run again draws another cohort under the next number.
+          clients: the population, (clients,).
+          attempt: 0 at first; each repetition of a charged round samples a new cohort under the next number.
         """
         rate = self.settings.sampling_rate
-        if self.settings.simulated:  # as many clients as were asked for, on average
+        if self.settings.simulated:  # expected size = cohort_size
             rate = min(1.0, self.settings.cohort_size / max(len(clients), 1))
         return poisson_cohort(key, server_round + attempt * _ATTEMPT, clients, rate)
 
-    def told(self) -> Mapping[str, float]:
-        """Returns what nodes are told in the next round. All of it is public."""
+    def broadcast(self) -> Mapping[str, float]:
+        """Returns the numbers that the server sends to all nodes in the next round. All of them are public."""
         return {"clip-norm": self.clip_norm}
 
-    def hear(self, told: Mapping[str, float]) -> None:
-        """Takes over, at a node, what the server told.
+    def receive(self, broadcast: Mapping[str, float]) -> None:
+        """Adopts, at a node, the numbers that the server sent.
 
         Raises:
-          ConfigError: it is not what the run's noise and statement are for.
+          ConfigError: a number is missing, or the run's noise and privacy statement do not cover it.
         """
-        norm = told.get("clip-norm", 0.0)
-        if not (norm > 0 and math.isfinite(norm)):
-            raise ConfigError("The message names no finite clip norm above 0, without which nothing bounds an update.")
-        self.settings.check_told_norm(norm)
+        norm = broadcast.get("clip-norm", 0.0)
+        if not (norm > 0 and math.isfinite(norm)):  # NaN compares false
+            raise ConfigError("The message has no finite clip norm above 0, so updates would be unbounded.")
+        self.settings.check_clip_norm(norm)
         self.clip_norm = norm
 
     def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
@@ -85,7 +85,7 @@ class Mechanism:
           total: the chunk's sum.
           update: local - global; None if the client failed.
           weight: the client's whole-number weight.
-          source: of noise bits, where the node draws noise.
+          source: of noise bits, where nodes add noise.
 
         Returns:
           Whether the update is in the sum.
@@ -93,14 +93,14 @@ class Mechanism:
         raise NotImplementedError
 
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
-        """Returns what releasing this round will cost. Depends on public values and earlier releases only."""
+        """Returns what releasing this round will cost; depends only on public values and earlier releases."""
         raise NotImplementedError
 
     def took_part(self, cohort: Pseudonyms) -> None:
-        """Notes a cohort that was asked, in this process or before a resume."""
+        """Records a cohort whose clients were sent a request, in this process or before a resume."""
 
     def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
-        """The server stage: returns the noised sum; called once per event, after it was charged."""
+        """The server stage: returns the noised sum. It is called once per event, after the event was charged."""
         raise NotImplementedError
 
     def state(self) -> dict[str, float]:
@@ -108,4 +108,4 @@ class Mechanism:
         return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Puts back what `state` returned."""
+        """Restores what `state` returned."""

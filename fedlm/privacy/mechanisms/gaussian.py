@@ -7,8 +7,8 @@ With clip norm C, weights at most the cap W, d coordinates and noise multiplier 
 
     rint(w_i 2^24 clip(u_i, C))
 
-moves by at most S = W C 2^24 + sqrt(d) / 2 in L2 when one client is added or removed (sqrt(d) / 2 is the rounding), and
-gets noise of standard deviation ceil(z S) on every coordinate.
+changes by at most S = W C 2^24 + sqrt(d) / 2 in L2 when one client is added or removed. The second term bounds the rounding:
+1/2 per coordinate. Every coordinate gets noise of standard deviation ceil(z S).
 """
 
 from fedlm.aggregation.exact import ExactSum
@@ -24,10 +24,10 @@ CENTRAL = Traits(
     title="the Poisson-sampled discrete Gaussian mechanism",
     neighbours="adding or removing any one client with all its text",
     adversary="whoever receives the models of all rounds (not the server, which sees the sums and knows the cohorts)",
-    assumptions=("the cohort key stays with the server; every client is drawn by itself with the sampling rate",),
+    assumptions=("the cohort key stays with the server; clients are sampled independently with the sampling rate",),
     counts_population=True,
 )
-"""What all mechanisms with noise at the server have in common."""
+"""What all mechanisms with noise at the server share."""
 
 
 class Gaussian(Mechanism):
@@ -36,11 +36,11 @@ class Gaussian(Mechanism):
     traits = CENTRAL
 
     def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
-        """Clips the update and adds it; a client that failed, or whose update is not finite, adds nothing."""
+        """Clips the update and adds it. A client that failed, or whose update is not finite, adds nothing."""
         bounded = clip_or_none(update, self.clip_norm)
         if bounded is None:
             total.failed += 1
-            return False
+            return False  # adding nothing keeps the sensitivity at S
         integers = contribution(bounded, weight, self.settings)
         total.add_integers(integers, weight, below=bounded.was_below)
         return True

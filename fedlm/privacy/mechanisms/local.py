@@ -3,8 +3,8 @@
 Kasiviswanathan, Lee, Nissim, Raskhodnikova, Smith, What Can We Learn Privately?, SIAM J. Computing 2011.
 https://arxiv.org/abs/0803.0924
 
-The server sees who answers, so sampling amplifies nothing: a client pays for each round that it is drawn in, and the
-statement is about the client that was drawn most often, which is known from the cohort key and no text.
+The server sees which clients reply, so sampling does not amplify privacy: a client pays for every round in which it is
+sampled. The statement covers the client that was sampled most often. The cohort key determines that number; text does not.
 """
 
 from collections import Counter
@@ -27,19 +27,19 @@ class Local(Gaussian):
     traits = Traits(
         private=True,
         title="the discrete Gaussian mechanism on each client's update",
-        neighbours="replacing all text of any one client (not for whether it takes part)",
+        neighbours="replacing all text of any one client (whether a client takes part is not hidden)",
         adversary="the server and whoever receives the models",
-        assumptions=("the server asks each client once a round, and does not change what nodes send",),
-        distance=2.0,  # two updates of a client differ by up to twice the bound
+        assumptions=("the server asks each client once per round and does not modify what nodes send",),
+        distance=2.0,  # |clip(u) - clip(u')| <= 2C: a client's two updates may point in opposite directions
         node_noise=True,
     )
 
     def __init__(self, settings: PrivacySettings, dimension: int) -> None:
         super().__init__(settings, dimension)
-        self._drawn: Counter[int] = Counter()
+        self._participations: Counter[int] = Counter()
 
     def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
-        """Clips, noises and adds the update. A client that failed adds noise around zero: the server sees who answers."""
+        """Clips, noises and adds the update. A failed client contributes noise around zero."""
         bounded = clip_or_none(update, self.clip_norm)
         usable = bounded is not None
         if bounded is None:
@@ -48,22 +48,24 @@ class Local(Gaussian):
             bounded = BoundedUpdate(zeros, self.clip_norm, was_below=True)
         integers = contribution(bounded, weight, self.settings)
         dimension = sum(i.size for i in integers)
+        # The node adds noise before anything leaves it, so the guarantee also holds against the server.
         noised = with_noise(integers, self.settings.noise_std(self.clip_norm, dimension), source)
         total.add_integers(noised, weight if usable else 0, below=usable and bounded.was_below, counts=usable)
         return usable
 
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
-        """Returns the cost of a round: one composition if it raises how often the worst-off client took part."""
-        before = max(self._drawn.values(), default=0)
-        after = max((self._drawn[int(c)] + 1 for c in cohort), default=0)
+        """Returns the cost of a round: one composition if it raises the largest participation count, otherwise none."""
+        # Releases compose per client, so epsilon is that of max_i (rounds in which client i was sampled).
+        before = max(self._participations.values(), default=0)
+        after = max((self._participations[int(c)] + 1 for c in cohort), default=0)
         more = max(0, after - before)
         base = super().event(server_round, cohort)
         return replace(base, sampling_rate=1.0, compositions=more, distance=self.traits.distance)
 
     def took_part(self, cohort: Pseudonyms) -> None:
         """Counts a cohort."""
-        self._drawn.update(map(int, cohort))
+        self._participations.update(map(int, cohort))
 
     def release(self, event: Release, total: ExactSum, source: Source) -> IntSums:
-        """Returns the sum as it is: every contribution in it carries its noise."""
+        """Returns the sum unchanged: every contribution in it is already noised."""
         return total.sums

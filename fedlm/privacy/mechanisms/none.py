@@ -1,11 +1,11 @@
-"""No differential privacy: cohorts of a fixed size, and updates as they are. The models may repeat training text."""
+"""No differential privacy: cohorts of a fixed size and unmodified updates. The models may reproduce training text."""
 
 from collections.abc import Mapping
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
-from fedlm.privacy.sampling import draw_cohort
+from fedlm.privacy.sampling import sample_cohort
 from fedlm.privacy.settings import Traits
 from fedlm.types import Pseudonyms, Weights
 
@@ -17,20 +17,20 @@ class NoPrivacy(Mechanism):
 
     @property
     def is_plain(self) -> bool:
-        """Updates are added as they are."""
+        """Updates are added unchanged."""
         return True
 
-    def draw(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
+    def sample(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
         """Returns the clients with the smallest scores of the round, `cohort_size` of them."""
-        return draw_cohort(key, server_round, clients, self.settings.cohort_size)
+        return sample_cohort(key, server_round, clients, self.settings.cohort_size)
 
-    def told(self) -> Mapping[str, float]:
+    def broadcast(self) -> Mapping[str, float]:
         """Returns nothing."""
         return {}
 
-    def hear(self, told: Mapping[str, float]) -> None:
-        """Needs nothing."""
+    def receive(self, broadcast: Mapping[str, float]) -> None:
+        """Ignores everything."""
 
     def contribute(self, total: ExactSum, update: Weights | None, weight: int, source: Source) -> bool:
-        """Is not asked: a client's update is added by `ExactSum.add`, with the bound of the cohort."""
-        raise AssertionError("without a mechanism, updates are added as they are")
+        """Is never called: `ExactSum.add` adds a client's update, within the cohort's overflow bound."""
+        raise AssertionError("without a mechanism, updates are added unchanged")

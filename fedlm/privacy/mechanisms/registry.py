@@ -14,10 +14,10 @@ def mechanism_names() -> tuple[str, ...]:
 
 
 def mechanism_traits(spec: Spec) -> Traits:
-    """Returns what is true of a mechanism, whatever the run.
+    """Returns the properties of a mechanism, which hold for every run.
 
     Raises:
-      ConfigError: there is no such mechanism, or an option is unknown or of a wrong type.
+      ConfigError: there is no such mechanism, or an option is unknown or has the wrong type.
     """
     found = plugin_class("mechanism", spec, _FOLDER, Mechanism)
     checked_options("mechanism", spec, dict(found.defaults))

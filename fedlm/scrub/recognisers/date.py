@@ -1,6 +1,6 @@
 """Dates in words and digits: "12 March 2020", "March 12th", "Mar 2020", "2020-03-12", "12.3.20".
 
-Presidio's recogniser knows digits only. A time of day, weekday, month or year alone is no finding: it identifies nobody.
+Presidio's recogniser knows digits only. A time of day, weekday, month or year by itself is not a finding, because it identifies no one.
 """
 
 from presidio_analyzer import EntityRecognizer

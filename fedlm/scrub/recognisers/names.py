@@ -1,4 +1,4 @@
-"""Names of people, places, organisations and streets: a token classifier, and a model of what it misses (`names/`)."""
+"""Names of persons, places, organisations and streets: a token classifier, and a model of what it misses (`names/`)."""
 
 import re
 from typing import Any

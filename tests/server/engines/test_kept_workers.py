@@ -65,7 +65,7 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
     vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
     with closing(vault), pytest.raises(CohortError, match="two sums"):
         Node(vault, tells_counts=False).answer(Message(request.content(), 2, request.kind))
-    with pytest.raises(ConfigError, match="drift is a figure that no noise covers"):
+    with pytest.raises(ConfigError, match="drift is not covered by noise"):
         RunConfig.checked(
             {
                 "drift": True,

@@ -64,7 +64,7 @@ def test_the_first_reply_counts() -> None:
 def test_a_reply_to_another_run_is_refused() -> None:
     engine, reply = exchange(network(lambda n: (1, RUN + 1)))
     assert (reply.has_error(), engine.refused) == (True, 1)
-    assert "not to this message" in reply.error.reason
+    assert "belongs to another message" in reply.error.reason
 
 
 def test_a_node_that_started_anew_gets_its_chunk_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_a_node_that_started_anew_gets_its_chunk_again(monkeypatch: pytest.Monke
 
 def test_a_node_that_says_nothing_is_left_out_after_the_timeout() -> None:
     _, reply = exchange(network(lambda n: (0, RUN)), timeout=0.3)
-    assert reply.has_error() and "did not answer in time" in reply.error.reason
+    assert reply.has_error() and "did not reply in time" in reply.error.reason
     assert reply.metadata.src_node_id == NODE
 
 

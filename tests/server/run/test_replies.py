@@ -149,7 +149,7 @@ def test_a_damaged_discovery_is_refused(damage: Callable[[RecordDict], None], wa
 def test_initial_weights_are_read_if_they_are_there() -> None:
     content = clients()
     assert discover(Nodes(lambda message: content), "{}", 9.0, wants_weights=False).initial == ()
-    with pytest.raises(CohortError, match="No node gave the initial weights"):
+    with pytest.raises(CohortError, match="No node sent the initial weights"):
         discover(Nodes(lambda message: content), "{}", 9.0)
     content["arrays"] = weights_record(WEIGHTS)
     (found,) = discover(Nodes(lambda message: content), "{}", 9.0).initial

@@ -53,7 +53,7 @@ def test_adapters_belong_to_their_preset(tmp_path: Path) -> None:
     assert len(initial_weights(first, of("ab" * 32))) == 1
     with pytest.raises(ConfigError, match=r"SHA-256 abababababababab\.\.\., this run's has cdcdcdcdcdcdcdcd"):
         initial_weights(first, of("cd" * 32))
-    with pytest.raises(ConfigError, match="use its model, which brings its own"):
+    with pytest.raises(ConfigError, match="use its model, which includes the vocabulary"):
         initial_weights(first, RunConfig())
 
 

@@ -67,7 +67,7 @@ def test_a_second_process_is_refused_and_changes_nothing(tmp_path: Path, has_che
     with held(folder.path) as other:
         for words in commands:
             done = fedlm(*words, cwd=tmp_path)
-            says = "Another process works in run" in done.stderr
+            says = "Another process is using run" in done.stderr
             assert (done.returncode, says, done.stderr.count("\n")) == (2, True, 1), done.stderr
         assert contents(folder.path) == before
         other.kill()
@@ -87,7 +87,7 @@ def test_a_new_run_whose_folder_another_process_took_leaves_it(tmp_path: Path, m
 
         monkeypatch.setattr(RunFolder, "create", taken)
         done = fedlm("simulate", "shakespeare", "--out", "run", "--set", "scrub=none", cwd=tmp_path)
-    assert (done.returncode, "Another process works" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "Another process is using" in done.stderr) == (2, True), done.stderr
     assert (tmp_path / "run" / "config.toml").is_file()
 
 
