@@ -7,11 +7,10 @@ import ast
 import re
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 from fedlm.errors import ConfigError
 
-# CPython 3.11 has one recursion counter for all threads that build syntax trees: two at once can raise a SystemError.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -32,6 +31,20 @@ class Spec:
         return f"{self.name}({options})" if options else self.name
 
 
+@overload
+def parsed_source(text: str, mode: Literal["eval"]) -> ast.Expression: ...
+@overload
+def parsed_source(text: str, mode: Literal["exec"] = ...) -> ast.Module: ...
+def parsed_source(text: str, mode: str = "exec") -> ast.AST:
+    """Returns the syntax tree of Python source; any thread may ask.
+
+    CPython 3.11 has one recursion counter for all threads that build syntax trees, so that two at once can raise a
+    SystemError. Nothing in fedlm calls `ast.parse` but this.
+    """
+    with _ONE_AT_A_TIME:
+        return ast.parse(text, mode=mode)
+
+
 def parse_spec(text: str) -> Spec:
     """Reads a spec string. Only literals are evaluated, never code.
 
@@ -45,8 +58,7 @@ def parse_spec(text: str) -> Spec:
     """
     module, rest = _split_module(text.strip())
     try:
-        with _ONE_AT_A_TIME:
-            node = ast.parse(rest, mode="eval").body
+        node = parsed_source(rest, "eval").body
         if isinstance(node, ast.Name | ast.Attribute):
             return Spec(module + _dotted(node), {})
         if isinstance(node, ast.Call) and not node.args:

@@ -185,6 +185,14 @@ def test_random_streams_are_begun_in_one_place() -> None:
     assert found == []
 
 
+def test_source_is_parsed_in_one_place() -> None:
+    """Two threads that build syntax trees at once can end in a SystemError under Python 3.11."""
+    for file in MODULES:
+        if file != ROOT / "fedlm" / "spec.py":
+            calls = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)]
+            assert not any(ast.unparse(c.func) == "ast.parse" for c in calls), f"{file}: use fedlm.spec.parsed_source"
+
+
 def test_messages_are_laid_out_in_one_place() -> None:
     """No other folder reads or writes the fields of Flower's records."""
     for file in MODULES:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
-from fedlm.spec import Spec, parse_spec
+from fedlm.spec import Spec, parse_spec, parsed_source
 from fedlm.text.presets import PresetKind
 
 _SHAPES = ("vocab_size", "seq_len")  # arguments of `build` that the run gives
@@ -159,7 +159,7 @@ def _located(name: str) -> tuple[Path, str]:
 
 @cache
 def _parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return parsed_source(file.read_text(encoding="utf-8"))
 
 
 def _build_function(tree: ast.Module, name: str) -> ast.FunctionDef | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedlm.errors import ConfigError
+from fedlm.spec import parsed_source
 from fedlm.text.preset_vocabulary import PieceVocabulary, byte_pairs, word_pieces
 
 PRESETS = "FEDLM_PRESETS"
@@ -141,7 +142,7 @@ def _built_in(model: str) -> dict[str, str]:
     origin = getattr(find_spec("keras_hub"), "origin", None)
     file = Path(str(origin)).parent / "src" / "models" / model / f"{model}_presets.py"
     known: dict[str, dict[str, Any]] = {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []:
+    for node in parsed_source(file.read_text(encoding="utf-8")).body if file.is_file() else []:
         if isinstance(node, ast.Assign):
             known = ast.literal_eval(node.value)
     return {name: about["kaggle_handle"] for name, about in known.items()}

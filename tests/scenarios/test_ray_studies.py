@@ -133,7 +133,7 @@ def test_bad_addresses_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No Ray cluster answers at 127\.0\.0\.1:9") as caught:
         Runner(LONG, [0], tmp_path / "s", engine=RayEngine(tmp_path / "s", "127.0.0.1:9")).run()
     assert "\n" not in str(caught.value) and not ray.is_initialized()
-    for words, says in ((["--engine", "spark"], "local or ray"), (["--address", "auto"], "goes with --engine ray")):
+    for words, says in ((["--engine", "spark"], "local or ray"), (["--address", "auto"], "use it with --engine ray")):
         done = fedlm("study", "quantity_imbalance", "--quick", *words, cwd=tmp_path)
         assert (done.returncode, says in done.stderr, done.stderr.count("\n")) == (2, True, 1)
 

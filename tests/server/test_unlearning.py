@@ -214,7 +214,7 @@ def test_under_differential_privacy_forgetting_says_its_cost_and_charges_the_led
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
     assert told[0].endswith(f"round {first - 1} is the last one kept: {4 - first} rounds to train")
-    assert "bits differ" in told[1] and "charged again" in told[1]
+    assert "bits differ" in told[1] and "charged to the ledger again" in told[1]
     kept, ledger = (run / "model.keras").read_bytes(), run / "ledger.json"
     after = json.loads(ledger.read_text())
     ledger.rename(run / "away.json")
