@@ -23,6 +23,7 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py
+	$(BIN)/python -m tests.support.sizes
 
 # The site, into site/: pages that follow from the code are written first; a dead link or anchor fails.
 docs: .venv/ready .venv-docs/ready

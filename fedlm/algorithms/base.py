@@ -25,18 +25,29 @@ from fedlm.types import TextMetrics, Weights
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
+class Start(Protocol):
+    """Weights that clients start from, as the trainer holds them: made once, for all clients of a message."""
+
+    @property
+    def arrays(self) -> Weights:
+        """The weights, float32."""
+
+
 class Trainer(Protocol):
     """What an algorithm asks of a node's trainer: `fedlm.training.trainer.LocalTrainer`."""
 
+    def begin(self, weights: Weights) -> Any:
+        """Returns weights to start from; see `Start`."""
+
     def train(
         self,
-        weights: Weights,
+        weights: Any,
         client: Any,
         rng: np.random.Generator,
         server_round: int = 1,
         proximal_mu: float | None = None,
     ) -> tuple[Weights, TextMetrics]:
-        """Trains one client from the weights; returns its update and the sums of its training loss."""
+        """Trains one client from a `Start`; returns its update and the sums of its training loss."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class LocalTask:
 
     Attributes:
       trainer: trains.
-      weights: the global weights.
+      start: the global weights, as the trainer holds them; `trainer.begin` makes others.
       client: the client's text, prepared for the trainer.
       rng: of the client in this round.
       server_round: the round, from 1.
@@ -55,13 +66,18 @@ class LocalTask:
     """
 
     trainer: Trainer
-    weights: Weights
+    start: Start
     client: Any = field(repr=False)
     rng: np.random.Generator
     server_round: int
     proximal_mu: float | None = None
     vectors: Mapping[str, Weights] = field(default_factory=dict)
     state: Arrays = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that the client starts from, float32."""
+        return self.start.arrays
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ class Algorithm:
 
     def train(self, task: LocalTask) -> LocalResult:
         """Trains one client."""
-        update, metrics = task.trainer.train(task.weights, task.client, task.rng, task.server_round, task.proximal_mu)
+        update, metrics = task.trainer.train(task.start, task.client, task.rng, task.server_round, task.proximal_mu)
         return LocalResult(update, metrics)
 
     def vectors(self) -> Mapping[str, Weights]:

@@ -14,6 +14,7 @@ from fedlm.errors import ConfigError
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
 from fedlm.rng import Purpose, Stream
+from fedlm.training.blocks import GlobalWeights
 from fedlm.training.chunk import Shard, train_chunk
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
@@ -120,11 +121,12 @@ def _one_by_one(
     states: ClientStates | None,
 ) -> tuple[ExactSum, TextMetrics]:
     total, metrics = ExactSum.zeros_like(task.weights, further=algorithm.sends), TextMetrics()
+    start = trainer.begin(task.weights)
     for client in clients:
         shard, result = _shard(trainer, task, client), None
         if shard is not None:
             state = states.load(client.pseudonym) if algorithm.keeps_state and states is not None else {}
-            result = algorithm.train(_local_task(trainer, task, shard, state))
+            result = algorithm.train(_local_task(trainer, start, task, shard, state))
         added = _add(total, mechanism, task, client, shard, result)
         if added and result is not None:
             metrics += result.metrics
@@ -133,9 +135,11 @@ def _one_by_one(
     return total, metrics
 
 
-def _local_task(trainer: LocalTrainer, task: CohortTask, shard: Shard, state: Arrays) -> LocalTask:
+def _local_task(
+    trainer: LocalTrainer, start: GlobalWeights, task: CohortTask, shard: Shard, state: Arrays
+) -> LocalTask:
     round_, mu = task.server_round, task.proximal_mu
-    return LocalTask(trainer, task.weights, shard.client, shard.rng, round_, mu, task.vectors, state)
+    return LocalTask(trainer, start, shard.client, shard.rng, round_, mu, task.vectors, state)
 
 
 def _add(

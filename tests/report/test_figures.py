@@ -75,7 +75,9 @@ def clipped(drawn: Drawn) -> list[str]:
     return [text for text, box in boxes if not (page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1))]
 
 
-TITLES = sorted({m.title.format("a label of some length") for m in known_metrics().values()}, key=len)[-8:]
+TITLES = sorted(
+    {m.title.format("a label of some length") for m in known_metrics().values()}, key=lambda t: (len(t), t)
+)[-8:]
 
 
 @pytest.mark.parametrize("title", TITLES)

@@ -117,7 +117,8 @@ def test_blocks_hold_all_batches_of_all_clients_in_order(sizes: list[int]) -> No
         np.testing.assert_array_equal(np.concatenate([p.targets for p in own]), targets)
         assert [p.begins for p in own] == [True] + [False] * (len(own) - 1)
         assert [p.scale for p in own] == [None] * (len(own) - 1) + [client.weight * SCALE]
-    assert [p.shard.seed for p in parts] == sorted(p.shard.seed for p in parts)
+    order = [p.shard.stream.client for p in parts]
+    assert order == sorted(order)
 
 
 def test_nothing_of_a_message_stays_in_the_trainer(tiny_config: Any) -> None:

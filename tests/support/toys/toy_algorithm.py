@@ -31,7 +31,7 @@ class Momentum(Algorithm):
     def train(self, task: LocalTask) -> LocalResult:
         ahead = task.vectors.get("velocity") or tuple(np.zeros_like(w) for w in task.weights)
         start = tuple(w + v for w, v in zip(task.weights, ahead, strict=True))
-        result = super().train(replace(task, weights=start))
+        result = super().train(replace(task, start=task.trainer.begin(start)))
         return replace(result, further={"signs": NamedSum(on_lattice(tuple(map(np.sign, result.update))))})
 
     def vectors(self) -> Mapping[str, Weights]:
