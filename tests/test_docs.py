@@ -6,13 +6,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import typer.main
 
 from clients.policy import Policy
-from fedlm import Study, prepare, simulate
+from fedlm import Study, prepare
 from fedlm.cli.main import app
 from fedlm.config import RunConfig
 from fedlm.measure.metric import ClientSums, RunEvidence
@@ -21,6 +22,10 @@ from fedlm.models.catalog import model_names, model_options
 from fedlm.types import TextMetrics
 from scenarios.runner.catalog import build_study
 from scenarios.runner.design import Options
+from server.engines.base import Engine
+from server.engines.workers import WorkerCommand
+from server.run.federation import Federation
+from server.store.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ("api.md", "command-line.md", "configuration.md")
@@ -138,6 +143,7 @@ def test_the_deployment_page_has_every_key_of_a_policy() -> None:
     assert [key for key in Policy.model_fields if f"| `{key}` |" not in page] == []
 
 
+@pytest.mark.slow  # the grid of a private study asks the accountant
 def test_tables_of_results_use_the_titles_and_conditions_of_the_studies() -> None:
     wrong, design, header = [], None, list[str]()
     for line in (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines():
@@ -171,6 +177,12 @@ def test_the_generated_pages_are_not_stale() -> None:
 # --- the examples of docs/how-to/extend.md ----------------------------------------------------------------------------
 
 EXAMPLES = ("my_model", "my_recogniser", "my_algorithm", "my_aggregation", "my_mechanism", "my_measure", "my_study")
+PRIVATE: dict[str, object] = {
+    "clip_norm": 1.0,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 0.5,
+    "weighting": "uniform",
+}
 
 
 @pytest.fixture
@@ -180,15 +192,13 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, block in zip([*EXAMPLES, "my_engine"], re.findall(r"```python\n(.*?)```", text, re.S), strict=True):
         (tmp_path / f"{name}.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
 
 
 def test_the_examples_of_the_extend_page_are_plugins(examples: Path) -> None:
     RunConfig.checked({"model": "my_model:build(width=32)", "algorithm": "my_algorithm:Agreement(floor=0.2)"})
     RunConfig.checked({"aggregation": "my_aggregation:Retry", "scrub": 'full(extra="my_recogniser")'})
-    private = {"clip_norm": 1.0, "noise_multiplier": 1.0, "sampling_rate": 0.5, "weighting": "uniform"}
-    RunConfig.checked({**private, "mechanism": "my_mechanism:Decaying(decay=0.9)"})
+    RunConfig.checked({**PRIVATE, "mechanism": "my_mechanism:Decaying(decay=0.9)"})
     study = Study.load(examples / "my_study.py", quick=True)
     assert len(study.cases) == 2 and [m.name for m in study.metrics] == ["largest_share"]
     recogniser = importlib.import_module("my_recogniser")
@@ -196,7 +206,6 @@ def test_the_examples_of_the_extend_page_are_plugins(examples: Path) -> None:
         (found,) = recogniser.build().analyze(text, ["NATIONAL_ID"])
         assert text[found.start : found.end] == span
     assert not any(recogniser.build().analyze(text, ["NATIONAL_ID"]) for text in recogniser.NEAR_MISSES)
-    assert callable(importlib.import_module("my_engine").run)
 
 
 def test_the_measure_of_the_extend_page_by_hand(examples: Path) -> None:
@@ -207,14 +216,25 @@ def test_the_measure_of_the_extend_page_by_hand(examples: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.flower
 def test_the_examples_of_the_extend_page_train(examples: Path) -> None:
-    small = {"rounds": 2, "cohort_size": 3, "model": "my_model:build(width=8)", "workers": 1}
     vault = examples / "chat.db"
     prepare("synthetic(clients=6, messages=6)", vault, scrub='patterns(extra="my_recogniser")')
-    plugins = {"algorithm": "my_algorithm:Agreement", "aggregation": "my_aggregation:Retry"}
-    run = simulate(vault, out=examples / "open", **small, **plugins)
-    assert len(run.weights_sha256) == 64 and run.metrics["cohort"].tolist() == [0, 3, 3]
-    private = {"clip_norm": 1.0, "noise_multiplier": 1.0, "sampling_rate": 0.5, "weighting": "uniform"}
-    run = simulate(vault, out=examples / "private", **small, **private, mechanism="my_mechanism:Decaying(decay=0.5)")
-    assert run.metrics["clip_norm"].dropna().tolist() == [1.0, 0.5, 0.25]  # the norm after each round
+    engine = importlib.import_module("my_engine")
+
+    def trained(out: str, **settings: object) -> list[dict[str, Any]]:
+        small = {"rounds": 2, "cohort_size": 3, "model": "my_model:build(width=8)", "eval_every": 2}
+        config = RunConfig.checked(small | settings)
+        folder = RunFolder.create(examples / out, config)
+
+        def body(connected: Engine) -> None:
+            run = Federation(connected, config, folder, lambda line: None)
+            run.start()
+            run.run()
+
+        engine.run(WorkerCommand(vault, vault.with_name("chat.db.key")), 1, body, print)
+        return folder.metrics()
+
+    lines = trained("open", algorithm="my_algorithm:Agreement", aggregation="my_aggregation:Retry")
+    assert [line["cohort"] for line in lines] == [0, 3, 3] and [line["failed"] for line in lines] == [0, 0, 0]
+    lines = trained("private", **PRIVATE, mechanism="my_mechanism:Decaying(decay=0.5)")
+    assert [line["clip_norm"] for line in lines] == [1.0, 0.5, 0.25]  # the norm after each round
