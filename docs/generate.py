@@ -21,6 +21,8 @@ from pydantic.fields import FieldInfo
 import fedlm
 from fedlm.cli.main import app
 from fedlm.config import RunConfig
+from scenarios.runner.design import Case, Design, Figure, Options
+from scenarios.runner.study import StudyResult
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code. Edit the code, then run: make docs -->\n"
@@ -171,17 +173,30 @@ def command_line() -> str:
 
 def api() -> str:
     """Returns docs/api.md: a directive of mkdocstrings for each public name of `fedlm`."""
-    names = [n for n in getattr(fedlm, "__all__", ["RunConfig"]) if not n.startswith("_")]
+    names = [n for n in fedlm.__all__ if not n.startswith("_")]
     text = [
         NOTE,
         "# Python interface\n",
         "Import these names from `fedlm` itself: `from fedlm import RunConfig, prepare, simulate`. They load TensorFlow only\n"
         "when a call needs it. Every other module is internal and may change between versions.\n",
     ]
-    for name in names:
-        thing = getattr(fedlm, name, RunConfig)
-        text += [f"## {name}\n", f"::: {thing.__module__}.{thing.__qualname__}\n"]
+    text += [line for name in names for line in entry(getattr(fedlm, name))]
+    text += [
+        "## Declaring a study\n",
+        "A study file imports these names: `from scenarios.runner.study import Case, Figure, Options, Study`.\n",
+    ]
+    text += [line for thing in (Design, Case, Figure, Options, StudyResult) for line in entry(thing)]
     return "\n".join(text)
+
+
+def entry(thing: Any) -> list[str]:
+    """Returns a heading and the directive of a public name; see mkdocs.yml for where modules are found."""
+    module = thing.__module__.removeprefix("scenarios.")
+    directive = f"::: {module}.{thing.__qualname__}\n"
+    if thing is RunConfig:  # its keys have a page of their own, and most methods are for the code
+        directive = "[Configuration keys](configuration.md) has all keys.\n\n" + directive
+        directive += "    options:\n      members: [load, to_toml]\n"
+    return [f"## {thing.__qualname__}\n", directive]
 
 
 PAGES_OF_CODE = {"configuration.md": configuration, "command-line.md": command_line, "api.md": api}

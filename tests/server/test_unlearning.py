@@ -220,7 +220,7 @@ def test_under_differential_privacy_forgetting_says_its_cost_and_charges_the_led
     ledger.rename(run / "away.json")
     other = next(n for n in who.values() if n != who[client])
     refused = running.fedlm("forget", other, "--run", run, "--vault", vault, cwd=tmp_path)
-    assert (refused.returncode, "put it back" in refused.stderr) == (4, True)
+    assert (refused.returncode, "restore it" in refused.stderr) == (4, True)
     assert (run / "model.keras").read_bytes() == kept  # looked at before anything is deleted
     again = list(range(first, 4))
     assert [r["round"] for r in after["releases"]] == [1, 2, 3, *again]
