@@ -11,7 +11,8 @@ from typing import Any, Literal, overload
 
 from fedlm.errors import ConfigError
 
-_ONE_AT_A_TIME = threading.Lock()
+SYNTAX_TREES = threading.RLock()
+"""Hold it to build a syntax tree: CPython 3.11 counts their depth for all threads together, and raises a SystemError."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,8 @@ def parsed_source(text: str, mode: Literal["eval"]) -> ast.Expression: ...
 @overload
 def parsed_source(text: str, mode: Literal["exec"] = ...) -> ast.Module: ...
 def parsed_source(text: str, mode: str = "exec") -> ast.AST:
-    """Returns the syntax tree of Python source; any thread may ask.
-
-    CPython 3.11 has one recursion counter for all threads that build syntax trees, so that two at once can raise a
-    SystemError. Nothing in fedlm calls `ast.parse` but this.
-    """
-    with _ONE_AT_A_TIME:
+    """Returns the syntax tree of Python source; any thread may ask. Nothing in fedlm calls `ast.parse` but this."""
+    with SYNTAX_TREES:
         return ast.parse(text, mode=mode)
 
 

@@ -1,19 +1,32 @@
 """What all tests share: one deployment of real processes, for those that need one."""
 
+import ast
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from fedlm.spec import SYNTAX_TREES
 from tests.support.models import tiny_config
 
 if TYPE_CHECKING:
     from tests.support.place import Place
 
 __all__ = ["tiny_config"]
+
+
+def pytest_configure() -> None:
+    """Lets one thread at a time build a syntax tree (see `SYNTAX_TREES`): pytest does, for modules that threads import."""
+    parse = ast.parse
+
+    def one_at_a_time(*arguments: Any, **options: Any) -> ast.AST:
+        with SYNTAX_TREES:
+            return parse(*arguments, **options)
+
+    ast.parse = one_at_a_time  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def prepare(
       CorpusError: the corpus is missing, malformed, or has fewer than two clients.
       VaultError: the vault exists already, or cannot be written.
 
-    >>> done = prepare("synthetic(clients=4, messages=6)", "chat.db", scrub="patterns")
+    >>> done = prepare("synthetic(clients=4, messages=20)", "chat.db", scrub="patterns")
     >>> done.clients
     4
     """

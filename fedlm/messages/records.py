@@ -15,6 +15,8 @@ import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.common.constant import SType
 
+from fedlm.spec import SYNTAX_TREES
+
 _HEADER = 128  # bytes; nearly all headers of NumPy's file format have this length
 _LAYOUTS = 256  # cached: a model's arrays have the same headers in every round, and parsing one is slow
 Kind = TypeVar("Kind")
@@ -115,7 +117,8 @@ def _layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Returns the shape, whether the order is Fortran's, the dtype, and the offset of the values in bytes."""
     file = BytesIO(content)
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    return *read(file), file.tell()
+    with SYNTAX_TREES:  # NumPy reads the header as a Python literal
+        return *read(file), file.tell()
 
 
 _known_layout = lru_cache(_LAYOUTS)(_layout)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fedlm.scrub.names.lexicon import STATIC, Lexicon, lexicon
 from fedlm.scrub.names.tagger import LABELS, Tagged
+from fedlm.spec import SYNTAX_TREES
 
 CLASSES = ("O", "PERSON", "LOCATION", "ORGANIZATION", "STREET_ADDRESS")
 WEIGHTS = "weights.npy"
@@ -124,7 +125,7 @@ class NameModel:
 @lru_cache(maxsize=1)
 def name_model() -> NameModel:
     """Returns the model with the weights that come with the package."""
-    with (files("fedlm.scrub.names") / WEIGHTS).open("rb") as file:
+    with (files("fedlm.scrub.names") / WEIGHTS).open("rb") as file, SYNTAX_TREES:  # NumPy reads the header as a literal
         weights = np.load(file, allow_pickle=False)
     if weights.shape != (WIDTH, len(CLASSES)):
         raise ValueError(f"Expected weights of shape {(WIDTH, len(CLASSES))}, not {weights.shape}: fit them again.")
