@@ -44,7 +44,7 @@ BROKEN = [b for b in m.unreadable_arrays(as_array(np.zeros(4, np.int64))) if b[0
 
 @pytest.mark.parametrize(("what", "array"), BROKEN)
 def test_bytes_of_no_array_are_refused_with_one_sentence(what: str, array: Array) -> None:
-    with pytest.raises(ValueError, match="bytes of the arrays are wrong"):
+    with pytest.raises(ValueError, match="bytes of the arrays are malformed"):
         arrays_of(ArrayRecord({"0": array}))
 
 

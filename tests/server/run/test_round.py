@@ -134,7 +134,7 @@ def test_clients_whose_loss_is_replayed_are_not_asked_but_bound_the_sum_as_befor
 def test_a_round_in_which_no_client_was_trained_says_why() -> None:
     with pytest.raises(CohortError, match=r"Round 3: none of 7 clients could be trained: The node failed\."):
         round_of(Nodes(lambda message: Error(1, "The node failed."))).run(3, WEIGHTS, EVERYONE)
-    with pytest.raises(CohortError, match=r"none of 7 clients could be trained: no client's text opened"):
+    with pytest.raises(CohortError, match=r"none of 7 clients could be trained: no client's text could be opened"):
         round_of(Nodes(lambda message: trained(EVERYONE[:0]))).run(3, WEIGHTS, EVERYONE)
 
 

@@ -112,7 +112,7 @@ def test_a_rotated_vault_is_the_same_and_one_of_the_same_text_is_not(tmp_path: P
     vault, run = seal(tmp_path / "all"), tmp_path / "run"
     train(vault, run, settings(rounds=1), WORKERS)
     before = contents(run)
-    with pytest.raises(ConfigError, match="resume it with that one"):
+    with pytest.raises(ConfigError, match="resume it with that vault"):
         train(seal(tmp_path / "other"), run, settings(rounds=2), WORKERS)
     assert contents(run) == before
     assert fedlm("vault", "rotate", vault, cwd=tmp_path).returncode == 0
