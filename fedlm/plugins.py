@@ -47,7 +47,7 @@ def plugin_class(what: str, spec: Spec, package: str, base: type[Kind]) -> type[
         return _subclasses(import_module(f"{package}.{module}"), base)[0]
     try:
         return _class_named(import_module(module), name, base)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, SyntaxError) as error:
         raise ConfigError(f"The {what} {spec.name!r} cannot be loaded: {error}.") from None
 
 
