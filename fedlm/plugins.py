@@ -5,6 +5,7 @@ share the other files. No code outside the folder refers to a plug-in by name.
 """
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -64,7 +65,7 @@ def _subclasses(module: ModuleType, base: type[Kind]) -> list[type[Kind]]:
     return [c for c in own if issubclass(c, base) and c is not base and not c.__name__.startswith("_")]
 
 
-def checked_options(what: str, spec: Spec, defaults: dict[str, float | int | str | bool]) -> dict[str, object]:
+def checked_options(what: str, spec: Spec, defaults: Mapping[str, float | int | str | bool]) -> dict[str, object]:
     """Returns a plug-in's options with its defaults.
 
     Raises:

@@ -13,6 +13,7 @@ Its **server half** decides which clients share a message, may exchange further 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
@@ -120,6 +121,9 @@ class Aggregation:
 
     gives_singles = False
     """Whether the server's rule sees one result per client instead of the cohort's mean."""
+
+    defaults: ClassVar[Mapping[str, float | int | str | bool]] = {}
+    """The options, with their defaults."""
 
     def __init__(self, options: Mapping[str, object]) -> None:
         self.options = options

@@ -111,3 +111,9 @@ def test_a_rule_over_single_clients_gets_them_and_no_other_aggregation() -> None
         build_aggregation(parse_spec(TOY), accepts_mean=False)
     with pytest.raises(ConfigError, match="There is no aggregation 'masked': use open, per_client"):
         build_aggregation(parse_spec("masked"))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_an_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="has no option 'x'; its options are"):
+        build_aggregation(parse_spec(f"{name}(x=1)"))
