@@ -27,17 +27,24 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
       A model from ids (batch, seq_len) int32 to logits (batch, seq_len, vocab_size) float32.
 
     Raises:
-      ConfigError: there is no such model, or an option is invalid.
+      ConfigError: there is no such model, an option is invalid, or what was built has other outputs.
     """
     parsed = check_model(spec)
     build = getattr(_module(parsed.name), parsed.name.partition(":")[2] or "build")
     keras.utils.set_random_seed(int(stream(seed, Purpose.INITIAL_WEIGHTS).integers(2**32)))  # Keras takes 32 bits
     try:
-        return build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
+        model = build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The model {spec!r} cannot be built: {error}") from None
+    shape = getattr(model, "output_shape", None) if isinstance(model, keras.Model) else None
+    if not isinstance(shape, tuple) or len(shape) != 3 or shape[1] not in (None, seq_len) or shape[2] != vocab_size:
+        raise ConfigError(
+            f"The model {spec!r} cannot be built: build() must return a Keras model with logits of shape "
+            f"(batch, {seq_len}, {vocab_size}), not {shape if shape else type(model).__name__}."
+        )
+    return model
 
 
 def own_decoder(spec: str, model: keras.Model) -> Any:

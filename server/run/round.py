@@ -193,4 +193,17 @@ class Round:
         mean = self._stages.algorithm.step(plan, result, mean)
         # Training figures are not covered by the noise, so the strategy does not see them under differential privacy.
         metrics = None if self._stages.release.charges else result.metrics
-        return self._stages.optimizer.step(plan, mean, result.singles, metrics)
+        new = self._stages.optimizer.step(plan, mean, result.singles, metrics)
+        if problem := _unusable(new, plan.weights):
+            raise CohortError(
+                f"Round {plan.server_round}: the algorithm or the strategy returned weights that {problem}: "
+                "lower the learning rates, or correct the plug-in; the weights of the last checkpoint are kept."
+            )
+        return new
+
+
+def _unusable(new: Weights, old: Weights) -> str:
+    """Returns what makes new weights unusable, or "": a plug-in computed them, so they may be anything."""
+    if [np.shape(w) for w in new] != [w.shape for w in old]:
+        return "do not have the model's shapes"
+    return "" if all(np.isfinite(w).all() for w in new) else "are not finite"

@@ -98,3 +98,17 @@ def test_wrong_specs_name_the_right_ones(spec: str, says: str) -> None:
 def test_values_out_of_range(spec: str) -> None:
     with pytest.raises(ConfigError, match="cannot be built: Expected"):
         build_model(spec, VOCAB, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [
+        ("narrow", r"\(None, 5, 8\)"),
+        ("last_only", r"\(None, 9\)"),
+        ("two_outputs", r"\[\(None, 5, 9\), \(None, 5, 9\)\]"),
+        ("nothing", "NoneType"),
+    ],
+)
+def test_a_model_whose_outputs_are_no_logits_is_refused(name: str, got: str) -> None:
+    with pytest.raises(ConfigError, match=rf"logits of shape \(batch, 5, 9\), not {got}\."):
+        build_model(f"tests.support.odd_models:{name}", 9, 5)

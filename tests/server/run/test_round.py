@@ -138,6 +138,24 @@ def test_a_round_in_which_no_client_was_trained_says_why() -> None:
         round_of(Nodes(lambda message: trained(EVERYONE[:0]))).run(3, WEIGHTS, EVERYONE)
 
 
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ((np.array([0, np.nan, 0], np.float32),), "are not finite"),
+        ((np.array([np.inf, 0, 0], np.float32),), "are not finite"),
+        ((np.zeros(2, np.float32),), "do not have the model's shapes"),
+        ((), "do not have the model's shapes"),
+        ((np.zeros(3, np.float32),) * 2, "do not have the model's shapes"),
+    ],
+)
+def test_what_a_plug_in_makes_of_the_mean_is_checked(
+    returned: Weights, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ServerOptimizer, "step", lambda *_: returned)
+    with pytest.raises(CohortError, match=rf"Round 3: the algorithm or the strategy returned weights that {says}"):
+        round_of(Nodes(honest)).run(3, WEIGHTS, EVERYONE)
+
+
 PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 1.0, "noise_multiplier": 1.0}
 
 
