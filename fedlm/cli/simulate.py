@@ -11,6 +11,10 @@ from fedlm.cli.options import ConfigFile, Json, KeyFile, KeyProvider, Passphrase
 from fedlm.cli.prepare import prepare_vault
 from fedlm.errors import ConfigError
 
+_CAUSES = (
+    "the client's text could not be opened (see `fedlm vault verify`), or the update was not finite, or too large."
+)
+
 
 def simulate(
     corpus: Annotated[str, typer.Argument(help="A vault, or a corpus to prepare first.")],
@@ -47,5 +51,10 @@ def simulate(
         engine=engine,
     )
     summary = simulation.run()
+    if failed := summary.get("failed_updates", 0):
+        typer.echo(
+            f"warning: {failed:,} client update{'s' * (failed > 1)} failed and {'were' if failed > 1 else 'was'} left out: {_CAUSES}",
+            err=True,
+        )
     if as_json:
         typer.echo(json.dumps(summary))

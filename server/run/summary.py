@@ -49,6 +49,7 @@ def write_summary(
         "tokens_per_second": round(tokens / train_seconds, 1) if train_seconds else 0.0,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "seconds": round(seconds, 1),
+        "failed_updates": sum(m.get("failed", 0) for m in metrics),
         "final": ends[-1]["eval"] if ends else {},
     }
     if words := charged_before(config.vocabulary_text):
@@ -65,7 +66,7 @@ def _write(folder: RunFolder, config: RunConfig, summary: dict[str, Any]) -> dic
     """Writes and returns summary.json. Under differential privacy, figures counted from the data are written to private/ only."""
     if config.privacy.on:
         (folder.figures / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "final")
+        counted = ("tokens_per_second", "peak_memory_bytes", "seconds", "failed_updates", "final")
         summary = {k: v for k, v in summary.items() if k not in counted}
         summary["corpus"] = {k: summary["corpus"].get(k, "") for k in ("corpus", "scrub", "vault", "deployment")}
         ledger = json.loads((folder.path / LEDGER).read_text())

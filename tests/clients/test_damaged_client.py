@@ -40,7 +40,9 @@ def test_training_text_that_does_not_open_is_left_out_and_counted(tmp_path: Path
     vault = damaged(tmp_path / "v", "train")
     trained = fedlm("simulate", vault, *sets(), "--out", "run", "--json", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
+    assert trained.stderr.startswith("warning: 2 client updates failed and were left out: the client's text could not")
+    assert json.loads(trained.stdout)["failed_updates"] == 2
     rounds = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["cohort"], r["failed"]) for r in rounds] == [(0, 0), (6, 1), (6, 1)]
-    assert "2 client updates failed in 2 rounds" in (tmp_path / "run" / "report.html").read_text()
+    assert "Client updates that failed: 2 (rounds: 2)" in (tmp_path / "run" / "report.html").read_text()
     assert fedlm("vault", "verify", vault, cwd=tmp_path).returncode == 3

@@ -46,7 +46,7 @@ def test_it_shows_configuration_seed_versions_and_hash(tmp_path: Path) -> None:
     page = write_report(folder(tmp_path)).read_text()
     for words in ("With seed 41", "<th>seed<td><code>41</code>", "2.21.0", "a processor", "abc123", "cohort_size"):
         assert words in page
-    assert "n = 3 clients" in page and "1 client updates failed in 1 rounds" in page
+    assert "n = 3 clients" in page and "Client updates that failed: 1 (rounds: 1)" in page
     assert "<b>mine</b>" not in page.replace("&lt;b&gt;mine&lt;/b&gt;", "")  # a corpus is named by its owner
 
 
