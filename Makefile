@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# A file whose hash is not in the lock file is not installed, and no package's setup code runs.
+INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
 .PHONY: demo test unit check docs lock others clean
 
@@ -30,9 +32,12 @@ docs: .venv/ready .venv-docs/ready
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
-# The exact versions, without hashes of one platform and without an index address; the fuzzer's compiler stays out of it.
+# The exact versions and the hashes of their files, for every platform; the fuzzer's compiler stays out of it. A version
+# that is locked stays: make lock UPGRADE=--upgrade.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 lock: .venv/ready
-	$(BIN)/pip-compile --quiet --extra ray --extra corpora --extra keyring --extra hub --extra dev --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra ray --extra corpora --extra keyring --extra hub --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file docs/requirements.txt docs/requirements.in
 
 # The systems that benchmarks/ compares with; docs/performance.md.
 others:
@@ -41,13 +46,13 @@ others:
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/$(INSTALL) --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv-docs/ready: docs/requirements.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	.venv-docs/bin/$(INSTALL) --requirement docs/requirements.txt
 	touch $@
 
 clean:

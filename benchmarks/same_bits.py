@@ -39,7 +39,7 @@ CASES: dict[str, list[str]] = {
         "population_weight=6",
     ],
 }
-PRIVATE = ["reproducible=true", "weighting=uniform", "delta=1e-3"]
+PRIVATE = ["reproducible=true", "weighting=uniform", "max_client_tokens=1000000", "delta=1e-3"]
 
 
 def main() -> None:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
+from clients.failures import tell
 from fedlm.errors import ConfigError, FedLMError
+from fedlm.system.shortage import shortage
 
 if TYPE_CHECKING:
     from clients.node import Node
 
 app = ClientApp()
 _NODE: list["Node"] = []
+_KEEPS_LOG: list[bool] = []
 _HELD = contextlib.ExitStack()  # stays open until this process exits
 
 UNEXPECTED = 1
@@ -26,9 +29,9 @@ SOCKET, VAULT, KEY_FILE, PASSPHRASE_ENV = "FEDLM_SOCKET", "FEDLM_VAULT", "FEDLM_
 KEY_PROVIDER = "FEDLM_KEY_PROVIDER"
 
 
-def use_node(node: "Node") -> None:
-    """Sets the node that this process serves."""
-    _NODE[:] = [node]
+def use_node(node: "Node", *, keeps_log: bool = False) -> None:
+    """Sets the node that this process serves; `keeps_log` says that stderr is a log, as in a deployment."""
+    _NODE[:], _KEEPS_LOG[:] = [node], [keeps_log]
 
 
 def own_node() -> "Node | None":
@@ -64,13 +67,11 @@ def _answer(message: Message) -> Message:
 
             return call_worker(Path(os.environ[SOCKET]), message)
         return Message(_own_node().answer(message), reply_to=message)
-    except FedLMError as error:
-        return Message(Error(error.exit_code, str(error)), reply_to=message)  # our own sentence, free of private text
-    except Exception as error:  # noqa: BLE001 - the ClientApp's border: Flower would send the exception's text
-        return Message(
-            Error(UNEXPECTED, f"The node failed with an unexpected {type(error).__name__}; see the node's log."),
-            reply_to=message,
-        )
+    except Exception as raised:  # noqa: BLE001 - the ClientApp's border: Flower would send the exception's text
+        error = shortage(raised) or raised
+        code = error.exit_code if isinstance(error, FedLMError) else UNEXPECTED
+        sentence = tell(error, keeps_log=any(_KEEPS_LOG) or SOCKET in os.environ)  # ours, free of private text
+        return Message(Error(code, sentence), reply_to=message)
 
 
 @app.query()

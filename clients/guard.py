@@ -1,105 +1,105 @@
-"""Checks each message against the owner's policy and the privacy budget of vocabularies before the node works on it."""
+"""Checks each message against the owner's policy and the run's contract before the node works on it, and keeps what it must.
 
-import json
+message -> policy -> contract, memory -> kept reply? return it -> charge the budget -> work -> echo, keep -> reply
+"""
+
 from collections.abc import Callable
-from pathlib import Path
 
-from flwr.app import Error, Message
+from flwr.app import Error, Message, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict  # pylint: disable=E0611
 
+from clients.contract.budget import VocabularyBudget
+from clients.contract.contract import Contract, Waiting, digest_of
 from clients.policy import REFUSED, Policy
 from fedlm.config import RunConfig
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, FedLMError, StorageError, VaultError
 from fedlm.messages.delivery import Delivery
 from fedlm.messages.fields import Malformed
+from fedlm.messages.refusals import WAITS
+from fedlm.messages.training import TrainRequest
 from fedlm.messages.vocabulary import VocabularyRequest
 from fedlm.privacy.vocabulary import check_private
-from fedlm.system.files import write_atomic
-
-_ROUNDING = 1e-9  # relative tolerance of a limit: ten times 0.1 must not exceed 1
-
-
-class VocabularyBudget:
-    """The epsilon and delta of all vocabularies that a node ever releases.
-
-    Under basic composition both add up: (sum of epsilon_i, sum of delta_i). Both have a limit, since a small epsilon could
-    otherwise be bought with a large delta.
-
-    Args:
-      path: the file with the sums, beside the vault.
-      epsilon: the owner's limit; 0 releases no vocabulary.
-      delta: the owner's limit; 0 releases no vocabulary.
-    """
-
-    def __init__(self, path: Path, epsilon: float, delta: float) -> None:
-        self._path, self._limits = path, {"epsilon": epsilon, "delta": delta}
-
-    def spend(self, epsilon: float, delta: float) -> None:
-        """Records a cost durably; only then may noise be generated.
-
-        Raises:
-          ConfigError: the cost would exceed a limit; nothing is spent.
-        """
-        costs, spent = {"epsilon": epsilon, "delta": delta}, self._spent()
-        for name, limit in self._limits.items():
-            if not (costs[name] > 0 and spent[name] + costs[name] <= limit * (1 + _ROUNDING)):
-                raise ConfigError(
-                    f"This node's policy limits the {name} of all vocabularies to {limit:g} (vocabulary_{name}); {spent[name]:g} is "
-                    f"spent, and this one would cost {costs[name]:g}."
-                )
-        write_atomic(self._path, json.dumps({name: spent[name] + cost for name, cost in costs.items()}))
-
-    def _spent(self) -> dict[str, float]:
-        """Returns the sums. Files of earlier versions have no delta; their vocabularies count as delta 0."""
-        kept = json.loads(self._path.read_text()) if self._path.is_file() else {"epsilon": 0.0}
-        return {"epsilon": float(kept["epsilon"]), "delta": float(kept.get("delta", 0.0))}
 
 
 class Guard:
-    """Wraps the ClientApp: policy, privacy budget, echo, and the last reply for a chunk that is sent again.
-
-    message -> policy -> same chunk as before? return the kept reply -> charge the budget -> work -> echo, keep -> reply
+    """Wraps the ClientApp.
 
     Args:
       policy: the owner's rules.
+      contract: what the owner has accepted, and what the node has answered.
       work: answers a message.
       budget: for vocabularies; without one, the node releases none.
     """
 
     def __init__(
-        self, policy: Policy, work: Callable[[Message], Message], budget: VocabularyBudget | None = None
+        self,
+        policy: Policy,
+        contract: Contract,
+        work: Callable[[Message], Message],
+        budget: VocabularyBudget | None = None,
     ) -> None:
-        self._policy, self._work, self._budget = policy, work, budget
-        self._last: tuple[Delivery, Message] | None = None
+        self._policy, self._contract, self._work, self._budget = policy, contract, work, budget
+        self._last: tuple[bytes, RecordDict] | None = None  # the last request's digest and reply
 
     def answer(self, message: Message) -> Message:
-        """Returns the reply, a refusal with its reason, or the kept reply of the same chunk."""
+        """Returns the reply, a refusal with its reason, or the reply that the same request had before."""
         try:
-            self._policy.check(message)
+            request, config = self._policy.check(message)
             delivery = Delivery.of(message.content)
-            if delivery is not None and self._last is not None and self._last[0] == delivery:
-                return Message(
-                    self._last[1].content, reply_to=message
-                )  # already released: no new noise, no second charge
-            self._spend(message)
+            if delivery is None:
+                raise Malformed("it names no run")
+            digest = digest_of(delivery.run, message.metadata.message_type, message.content)
+            self._contract.check(delivery.run, request, request.settings, config, digest)
+            content = self._kept(digest, is_noised(request, config))
+            if content is None:
+                self._spend(request, config)
+        except Waiting as error:
+            return Message(Error(WAITS, str(error)), reply_to=message)
+        except (VaultError, StorageError) as error:  # no memory, no answer
+            return Message(Error(error.exit_code, str(error)), reply_to=message)
         except (ConfigError, Malformed) as error:
-            ours = isinstance(error, ConfigError)
-            reason = str(error) if ours else f"The message is malformed: {error}."
+            reason = error.told if isinstance(error, ConfigError) else f"The message is malformed: {error}."
             return Message(Error(REFUSED, reason), reply_to=message)
-        reply = self._work(message)
-        if delivery is None or reply.has_error():
-            return reply
-        delivery.echo(reply.content)
-        self._last = (delivery, reply)
-        return reply
+        if content is None:
+            reply = self._work(message)
+            if reply.has_error():
+                return reply
+            content = reply.content
+            try:
+                self._policy.check_reply(request, config, content)
+                self._keep(digest, content, is_noised(request, config))
+            except FedLMError as error:
+                return Message(Error(error.exit_code, error.told), reply_to=message)
+        echoed = RecordDict(dict(content.items()))  # the kept content is that of any delivery
+        delivery.echo(echoed)
+        return Message(echoed, reply_to=message)
 
-    def _spend(self, message: Message) -> None:
+    def _kept(self, digest: bytes, noised: bool) -> RecordDict | None:
+        """Returns the reply that the same request had before. A reply without noise is computed again if it is not at hand."""
+        if self._last is not None and self._last[0] == digest:
+            return self._last[1]
+        content = self._contract.memory.kept_reply(digest) if noised else None
+        return None if content is None else recorddict_from_proto(ProtoRecordDict.FromString(content))
+
+    def _keep(self, digest: bytes, content: RecordDict, noised: bool) -> None:
+        self._last = (digest, content)
+        if noised:  # on the disk before it is sent: a second copy would have fresh noise
+            self._contract.memory.keep_reply(digest, recorddict_to_proto(content).SerializeToString())
+
+    def _spend(self, request: object, settings: RunConfig) -> None:
         """Charges a vocabulary to the owner's privacy budget, at the cost that the node itself will enforce."""
-        if message.metadata.message_type != VocabularyRequest.kind:
+        if not isinstance(request, VocabularyRequest):
             return
-        settings = RunConfig.checked(json.loads(VocabularyRequest.read(message.content).settings))
         if self._budget is None:
             raise ConfigError("This node releases no vocabulary.")
         if settings.reproducible:
             raise ConfigError("This node releases no vocabulary with noise from a seed: set reproducible=false.")
         options = check_private(settings.vocabulary).options
         self._budget.spend(float(options["epsilon"]), float(options["delta"]))
+
+
+def is_noised(request: object, config: RunConfig) -> bool:
+    """Returns whether the node adds noise to its reply, so that no two replies to one request may leave it."""
+    is_training = isinstance(request, TrainRequest) and config.privacy.traits.node_noise
+    return is_training or isinstance(request, VocabularyRequest)

@@ -1,8 +1,8 @@
 """A node answers requests: it opens its vault's shards in memory, trains on them, and replies with one exact sum."""
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
 from fedlm.errors import CohortError, ConfigError, VaultError
 from fedlm.layers.device import status
-from fedlm.messages.discovery import DiscoveryReply, DiscoveryRequest, ExportReply, ExportRequest
+from fedlm.messages.discovery import COUNTS, DiscoveryReply, DiscoveryRequest, ExportReply, ExportRequest
 from fedlm.messages.evaluation import (
     ClientFigures,
     EvaluateRequest,
@@ -25,20 +25,25 @@ from fedlm.messages.evaluation import (
     ScoreRequest,
 )
 from fedlm.messages.fields import Malformed, record_weights
+from fedlm.messages.json_text import read_object
 from fedlm.messages.records import Allocator
+from fedlm.messages.refusals import TooFewError
 from fedlm.messages.training import TrainRequest, payload_content
 from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
+from fedlm.privacy.guarantee import check_selection
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.vocabulary import check_private, contribution, noised_counts, plan_words
 from fedlm.rng import Purpose, Stream, stream
 from fedlm.training.cohort import CohortClient, CohortTask, train_cohort
-from fedlm.training.evaluate import scorer, train_centrally
+from fedlm.training.evaluate import continuation_scorer, scorer, train_centrally
 from fedlm.training.generate import generate
 from fedlm.training.trainer import LocalTrainer
-from fedlm.types import Pseudonyms, Weights
+from fedlm.types import Evaluated, Pseudonyms, Weights
 from fedlm.vault.format import Part
-from fedlm.vault.reader import Vault
+from fedlm.vault.reader import Vault, training_clients
+
+_PARTS = {Evaluated.VALIDATION: Part.VALIDATION, Evaluated.HELD_OUT: Part.HELD_OUT}
 
 
 class Node:
@@ -51,6 +56,8 @@ class Node:
       allocate: returns the memory for the sums of a reply.
       states: stores the clients' state between rounds, for algorithms that keep any.
       before: the node that this process served before; its compiled model is reused if it fits.
+      trusts_server: whether weights of round 1 other than the seed's, and evaluations of a few clients, are accepted (a
+        simulation: yes; a deployment: no).
     """
 
     def __init__(
@@ -62,7 +69,9 @@ class Node:
         allocate: Allocator | None = None,
         states: ClientStates | None = None,
         before: "Node | None" = None,
+        trusts_server: bool = True,
     ) -> None:
+        self._trusts_server = trusts_server
         self._allocate, self._states = allocate, states
         self._vault, self._tells_counts, self._min_group = vault, tells_counts, min_group
         self._trainer: LocalTrainer | None = before._trainer if before else None
@@ -94,7 +103,9 @@ class Node:
     def discovery(self, request: DiscoveryRequest) -> RecordDict:
         """Returns the vault's id, pseudonyms, counts of tokens and documents where allowed, and the initial weights."""
         index = self._vault.by_pseudonym()
-        shared = ("train", "held_out", "documents") if self._tells_counts else ()
+        if not self._tells_counts:  # who has no training text must not be in a cohort, and nobody could tell
+            index = index[training_clients(index)]
+        shared = COUNTS if self._tells_counts else ()
         counts = {part: np.ascontiguousarray(index[part]) for part in shared}  # (clients,) each
         initial, kernels = None, ""
         if request.wants_weights:
@@ -107,6 +118,8 @@ class Node:
         """Trains each client of the chunk from the global weights."""
         trainer, weights = self._ready(request.settings), request.weights
         config = trainer.config
+        if request.server_round == 1:
+            self._check_start(weights)
         if config.drift and not self._tells_counts:
             raise CohortError(
                 "This node does not measure drift, since a second sum over a cohort reveals more about its clients: set drift=false."
@@ -117,7 +130,6 @@ class Node:
         task = CohortTask(
             request.server_round,
             weights,
-            request.cohort,
             request.mechanism,
             algorithm.proximal_mu(request.strategy),
             {name: record_weights(record) for name, record in request.vectors.items()},
@@ -130,20 +142,39 @@ class Node:
         payload = build_aggregation(config.spec("aggregation")).payload(total, metrics)
         return payload_content(payload, self._allocate)
 
-    def _clients(self, clients: Pseudonyms) -> Iterator[CohortClient]:
-        """Yields the clients of a chunk, each opened only when it is reached; `documents` is None for text that does not open."""
-        for client in map(int, clients):
-            documents = None
-            with contextlib.suppress(VaultError):  # one client's failure must not affect the others
-                documents = self._vault.documents(client)
-            yield CohortClient(client, documents)
+    def _check_start(self, weights: Weights) -> None:
+        """Refuses weights that the run's seed does not give: they could be made to write text into the update.
+
+        Processors may differ in the last bits, so the comparison has a tolerance.
+        """
+        same = [w.shape for w in weights] == [w.shape for w in self._initial] and all(
+            np.allclose(w, own, rtol=1e-5, atol=1e-6) for w, own in zip(weights, self._initial, strict=True)
+        )
+        if not (self._trusts_server or same):
+            raise ConfigError("The weights of round 1 are not those of the run's seed, which this node requires.")
+
+    def _clients(self, clients: Pseudonyms) -> list[CohortClient]:
+        """Returns the clients of a chunk, each to be opened only when it is reached."""
+        return [CohortClient(client, partial(self._vault.documents, client)) for client in map(int, clients)]
 
     def evaluate(self, request: EvaluateRequest) -> RecordDict:
-        """Returns held-out sums: per client where allowed (zeros without held-out text), otherwise over the chunk."""
+        """Returns sums of one part of the text: per client where allowed (zeros without text), otherwise over the chunk.
+
+        Raises:
+          CohortError: the noise that this node adds itself would not cover them, and this is no simulation.
+        """
         trainer = self._ready(request.settings)
-        shards = (self._vault.documents(c, Part.HELD_OUT) for c in map(int, request.clients))
+        if trainer.config.privacy.traits.node_noise and not self._tells_counts:
+            mechanism = trainer.config.spec("mechanism").name
+            raise CohortError(
+                f"This node evaluates nothing under mechanism={mechanism}: no noise would cover the figures."
+            )
+        shards = (self._vault.documents(c, _PARTS[request.part]) for c in map(int, request.clients))
         figures = trainer.evaluate_each(request.weights, shards)
         if not self._tells_counts:
+            if not self._trusts_server and sum(m.tokens > 0 for m in figures) < self._min_group:
+                words = request.part.words
+                raise TooFewError(f"Fewer than {self._min_group} clients of a node have {words} text (min_group).")
             return GroupFigures.of(figures, self._min_group).content()
         return ClientFigures(request.clients, figures).content()
 
@@ -171,7 +202,10 @@ class Node:
         """Returns the sums of each text of the request under its weights."""
         trainer = self._ready(request.settings)
         trainer.assign(request.weights)
-        figures = scorer(trainer)(list(request.texts))
+        if request.before:
+            figures = continuation_scorer(trainer)(list(zip(request.before, request.texts, strict=True)))
+        else:
+            figures = scorer(trainer)(list(request.texts))
         return ClientFigures(np.arange(len(request.texts), dtype=np.uint64), figures).content()
 
     def export(self, request: ExportRequest) -> RecordDict:
@@ -187,7 +221,8 @@ class Node:
 
     def vocabulary(self, request: VocabularyRequest) -> RecordDict:
         """Returns noised counts of the words in the clients' training text; counts below the threshold stay on the node."""
-        run = RunConfig.checked(json.loads(request.settings))
+        run = RunConfig.checked(read_object(request.settings))
+        check_selection(run.privacy, self._vault.about, has_private_vocabulary=True)
         options = check_private(run.vocabulary).options
         candidates = sorted(set(request.candidates))
         plan = plan_words(float(options["epsilon"]), options["delta"], options["words"], bool(candidates))
@@ -204,7 +239,8 @@ class Node:
     def _ready(self, settings: str) -> LocalTrainer:
         """Returns the trainer of a configuration; the model is compiled once per process."""
         if self._trainer is None or settings != self._settings:
-            config = RunConfig.checked(json.loads(settings))
+            config = RunConfig.checked(read_object(settings))
+            check_selection(config.privacy, self._vault.about)
             if self._trainer is None or not self._trainer.take_over(config):
                 self._traces = self.traces
                 self._trainer = LocalTrainer(config)

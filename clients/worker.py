@@ -9,7 +9,10 @@ Vault, key and policy come from the process's own arguments; the server never na
 
 import argparse
 import contextlib
+import functools
+import hashlib
 import json
+import logging
 import os
 import socket
 import struct
@@ -18,12 +21,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedlm.errors import FedLMError
+from fedlm.errors import ConfigError, FedLMError
+from fedlm.system.memory import forbid_core_dumps
+from fedlm.system.shortage import telling_shortage
 from fedlm.training.tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
     from flwr.app import Message
 
+    from clients.contract.contract import Site
     from clients.guard import Guard
     from clients.ipc.channel import WorkerChannel
     from clients.node import Node
@@ -56,6 +62,7 @@ def serve_in_turn(control: socket.socket, parser: argparse.ArgumentParser) -> No
       parser: of those arguments.
     """
     load_tensorflow()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of programs built anew, as each run's are
     from clients.ipc.channel import WorkerChannel
 
     while True:
@@ -76,8 +83,25 @@ def listen(args: argparse.Namespace) -> None:
     from clients.policy import Policy
 
     policy = Policy.load(args.policy)
+    _load_plugins(policy)
     with _open_vault(args) as vault, _listener(args.socket) as listener:
-        _answer_all(listener, policy, _guard(policy, vault, args.vault))
+        _answer_all(listener, policy, _guard(policy, vault, args))
+
+
+def _load_plugins(policy: "Policy") -> None:
+    """Imports what the policy allows: its owner learns of a missing plug-in now, and not in the first round that uses it.
+
+    Raises:
+      ConfigError: one is missing, or does not load.
+    """
+    from fedlm.plugins.calls import load_module
+
+    if policy.plugins:
+        load_tensorflow()  # in our way, before a plug-in loads it
+    for name in policy.plugins:
+        module, _, member = name.partition(":")
+        if not hasattr(load_module("plug-in", name, module), member):
+            raise ConfigError(f"The plug-in {name!r} of the policy cannot be loaded: {module} has no {member}.")
 
 
 @contextlib.contextmanager
@@ -94,31 +118,43 @@ def _open_vault(args: argparse.Namespace) -> Iterator["Vault"]:
 
 @contextlib.contextmanager
 def _listener(path: Path) -> Iterator[socket.socket]:
-    """Yields a listening Unix socket in a folder that only this user may enter."""
-    from clients.ipc.frames import unix_path
+    """Yields a listening Unix socket of this user in a folder that only this user may enter."""
+    from clients.ipc.frames import private_listener
 
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
-        with unix_path(path) as name:
-            listener.bind(name)
+    with private_listener(path) as listener:
         listener.listen(4)
         yield listener
 
 
-def _guard(policy: "Policy", vault: "Vault", path: Path) -> "Guard":
-    """Loads TensorFlow and returns the guarded node of a vault; `path` is the vault's file."""
+def _guard(policy: "Policy", vault: "Vault", args: argparse.Namespace) -> "Guard":
+    """Loads TensorFlow and returns the guarded node of a vault."""
     load_tensorflow()
     from clients import app as client_app
-    from clients.guard import Guard, VocabularyBudget
+    from clients.contract.approvals import Approvals
+    from clients.contract.budget import VocabularyBudget
+    from clients.contract.contract import Contract
+    from clients.contract.memory import Memory
+    from clients.guard import Guard
     from clients.node import Node
 
-    node = Node(vault, tells_counts=policy.tells_counts, min_group=policy.min_group)
-    client_app.use_node(node)
-    spent = path.with_name(f"{path.name}.spent")
-    budget = VocabularyBudget(spent, policy.vocabulary_epsilon, policy.vocabulary_delta)
-    return Guard(policy, lambda message: _run_logged(node, message), budget)
+    node = Node(vault, tells_counts=policy.tells_counts, min_group=policy.min_group, trusts_server=False)
+    client_app.use_node(node, keeps_log=True)
+    path, folder = args.vault, args.policy.parent
+    budget = VocabularyBudget(path.with_name(f"{path.name}.spent"), policy.vocabulary_epsilon, policy.vocabulary_delta)
+    memory = Memory(path.with_name(f"{path.name}.memory"), vault.derived_key("node memory"))
+    contract = Contract(policy, _site(vault, folder / "ca.pem"), Approvals(folder / "runs"), memory)
+    return Guard(policy, contract, lambda message: _run_logged(node, message), budget)
+
+
+def _site(vault: "Vault", authority: Path) -> "Site":
+    from clients.contract.contract import Site
+    from clients.deploy.bundle import bundle_sha256
+    from fedlm.vault.reader import training_clients
+
+    server = hashlib.sha256(authority.read_bytes()).hexdigest() if authority.is_file() else ""
+    return Site(vault.pseudonyms[training_clients(vault.index)], server, functools.cache(bundle_sha256))
 
 
 def _run_logged(node: "Node", message: "Message") -> "Message":
@@ -199,13 +235,15 @@ def _run(args: argparse.Namespace, vault: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     """Runs the worker on an inherited socket, or on a Unix socket that it creates."""
+    forbid_core_dumps()
     parser, vault = _parsers()
     args = parser.parse_args()
     if args.control is None and args.vault is None:
         parser.error("--vault is required")
     code = 0
     try:
-        _run(args, vault)
+        with telling_shortage():
+            _run(args, vault)
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
         code = error.exit_code

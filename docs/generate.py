@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: the configuration, the command line, the Python interface.
+"""Writes the pages that follow from the code: the configuration, the command line, the Python API.
 
 Usage:
 
@@ -21,7 +21,8 @@ from pydantic.fields import FieldInfo
 import fedlm
 from fedlm.cli.main import app
 from fedlm.config import RunConfig
-from scenarios.runner.design import Case, Design, Figure, Options
+from fedlm.config_keys import Keys
+from scenarios.runner.design import Case, Contrast, Design, Figure, Options, Trend
 from scenarios.runner.study import StudyResult
 
 DOCS = Path(__file__).parent
@@ -55,7 +56,7 @@ def groups() -> dict[str, list[str]]:
     """Returns the configuration's keys by group: a comment above the first key of a group names it."""
     found: dict[str, list[str]] = {}
     group = ""
-    for line in inspect.getsource(RunConfig).splitlines():
+    for line in inspect.getsource(Keys).splitlines():
         if heading := re.match(r"    # (\w+)", line):
             group = heading[1] if heading[1] in TITLES else group
         elif (key := re.match(r"    (\w+): ", line)) and not RunConfig.model_fields.get(key[1], _HIDDEN).exclude:
@@ -148,6 +149,21 @@ def default(given: Any) -> str:
     return f"`{given}`"
 
 
+EXIT_CODES = """An error is one sentence on stderr, and the exit code says of which kind; `fedlm --debug COMMAND` shows the traceback.
+
+| code | meaning |
+| --- | --- |
+| 0 | done |
+| 2 | invalid usage or configuration: an option, a key, or a file that a key names; an output that exists already or cannot be made |
+| 3 | invalid data: a corpus, vault, key, receipt or certificate, or the folder of a run, study or deployment, is missing, damaged or not what it should be |
+| 4 | the run failed; also an unexpected error, which is a mistake in fedlm |
+| 130 | Ctrl-C |
+| 143, 129 | SIGTERM, SIGHUP |
+
+A file is made only in a folder that exists. The folder of a run, a study or a deployment is made with the folders above it.
+"""
+
+
 def command_line() -> str:
     """Returns docs/command-line.md."""
     root = typer.main.get_command(app)
@@ -156,8 +172,7 @@ def command_line() -> str:
         "# Command line\n",
         "Every command with its arguments and options. `fedlm COMMAND --help` prints the same. Commands with `--json` print\n"
         "one JSON object for programs to read.\n",
-        "Exit codes: 0 done; 2 invalid usage or configuration; 3 corpus or vault error; 4 the run failed; 130 Ctrl-C;\n"
-        "143 SIGTERM; 129 SIGHUP. An error is one sentence on stderr; `fedlm --debug COMMAND` shows the traceback.\n",
+        EXIT_CODES,
     ]
     for name, command in commands(root, "fedlm"):
         context = click.Context(command, info_name=name)
@@ -176,7 +191,7 @@ def api() -> str:
     names = [n for n in fedlm.__all__ if not n.startswith("_")]
     text = [
         NOTE,
-        "# Python interface\n",
+        "# Python API\n",
         "Import these names from `fedlm` itself: `from fedlm import RunConfig, prepare, simulate`. They load TensorFlow only\n"
         "when a call needs it. Every other module is internal and may change between versions.\n",
     ]
@@ -185,7 +200,7 @@ def api() -> str:
         "## Declaring a study\n",
         "A study file imports these names: `from scenarios.runner.study import Case, Figure, Options, Study`.\n",
     ]
-    text += [line for thing in (Design, Case, Figure, Options, StudyResult) for line in entry(thing)]
+    text += [line for thing in (Design, Case, Contrast, Trend, Figure, Options, StudyResult) for line in entry(thing)]
     return "\n".join(text)
 
 

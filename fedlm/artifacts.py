@@ -11,6 +11,8 @@ from typing import Any
 from fedlm.errors import ConfigError
 from fedlm.models.catalog import check_model, is_pretrained, preset_kind
 from fedlm.spec import Spec, parse_spec
+from fedlm.system.plain_text import NotText, decoded
+from fedlm.system.storage import MISSING, reading
 from fedlm.text.presets import PRESETS, Preset, open_preset
 from fedlm.text.registry import vocabulary
 
@@ -34,19 +36,30 @@ def with_vocabulary(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     name = spec.options.get("file")
     if not isinstance(name, str):
         return values
-    try:
-        content = (folder / name).read_bytes()
-        decoded = content.decode()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"There is no vocabulary file {folder / name}: make one with `fedlm vocabulary`.") from None
-    digest = hashlib.sha256(content).hexdigest()
+    content = read_vocabulary(folder / name)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     if spec.options.get("sha256", digest) != digest:
         raise ConfigError(
             f"The vocabulary file {folder / name} is not the one that this run was made with: restore it."
         )
     kept = f"{spec.name}(file={VOCABULARY_FILE!r}, sha256={digest!r})"  # as in the run's folder
-    vocabulary(kept, decoded)
-    return {**values, "vocabulary_text": decoded, "vocabulary": kept}
+    vocabulary(f"{spec.name}(file={str(folder / name)!r})", content)  # a mistake names the user's file
+    return {**values, "vocabulary_text": content, "vocabulary": kept}
+
+
+def read_vocabulary(file: Path) -> str:
+    """Returns the content of a vocabulary's file, without a byte-order mark.
+
+    Raises:
+      ConfigError: there is no such file, or it is not text in UTF-8.
+    """
+    try:
+        with reading(file):
+            return decoded(file.read_bytes())
+    except MISSING:
+        raise ConfigError(f"There is no vocabulary file {file}: make one with `fedlm vocabulary`.") from None
+    except NotText as error:
+        raise ConfigError(f"The vocabulary file {file} is not text in UTF-8: {error}.") from None
 
 
 def with_preset(values: dict[str, Any], folder: Path) -> dict[str, Any]:

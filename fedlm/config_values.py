@@ -1,7 +1,6 @@
 """Where a configuration's values come from, and what they may be: files, overrides, renamed keys, spec strings."""
 
 import difflib
-import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedlm.artifacts import with_preset, with_vocabulary
-from fedlm.errors import ConfigError, FedLMWarning, invalid_value
+from fedlm.errors import ConfigError, FedLMWarning, UnknownOption, invalid_value
 from fedlm.privacy.vocabulary import NAME, check_private
 from fedlm.spec import parse_spec
+from fedlm.system.plain_text import NotSettings, read_settings
 from fedlm.text.registry import vocabulary
 
 CLIENT_OPTIMIZERS = {
@@ -43,7 +43,7 @@ def check_optimizer(text: str) -> None:
     known = CLIENT_OPTIMIZERS[spec.name]
     for name, number in spec.options.items():
         if name not in known:
-            raise ConfigError(f"{spec.name} has no option {name!r}; its options are: {', '.join(known)}.")
+            raise UnknownOption(name, f"{spec.name} has no option {name!r}; its options are: {', '.join(known)}.")
         if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
             raise ConfigError(f"Invalid value for {name} of {spec.name}: {number!r} is not a number >= 0.")
 
@@ -55,9 +55,14 @@ def check_weighting(text: str) -> None:
       ConfigError: it is none of `tokens`, `uniform` and `capped(tokens=N)` with N >= 1.
     """
     spec = parse_spec(text)
+    if spec.name in ("tokens", "uniform") and spec.options:
+        option = next(iter(spec.options))
+        raise UnknownOption(
+            option, f"The weighting {spec.name} has no option {option!r}; only capped(tokens=N) has one."
+        )
     cap = spec.options.get("tokens")
     is_capped = spec.name == "capped" and set(spec.options) == {"tokens"} and isinstance(cap, int) and cap >= 1
-    if not is_capped and not (spec.name in ("tokens", "uniform") and not spec.options):
+    if not is_capped and spec.name not in ("tokens", "uniform"):
         raise ConfigError(f"Invalid value for weighting: {text!r} is none of tokens, uniform and capped(tokens=N).")
 
 
@@ -114,28 +119,41 @@ def read_toml(file: Path) -> dict[str, Any]:
       ConfigError: the file is missing or not TOML.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_settings(file)
     except FileNotFoundError:
         raise ConfigError(f"There is no configuration file {file}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, NotADirectoryError):
+        raise ConfigError(f"{file} is not a file: name a TOML file with configuration keys.") from None
+    except NotSettings as error:
         raise ConfigError(f"{file} is not TOML: {error}.") from None
 
 
-def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Returns values with `key=value` overrides, and with the content or the hash of the files that they name.
+def overrides_of(overrides: Sequence[str]) -> dict[str, str]:
+    """Returns the values of `key=value` overrides, as the command line has them; keys in kebab-case are accepted.
 
-    Args:
-      values: of a configuration or a file.
-      overrides: as the command line has them; keys in kebab-case are accepted.
-      folder: where files that `values` name are found; those of overrides are found from the working directory.
+    >>> overrides_of(["eval-every=3"])
+    {'eval_every': '3'}
     """
-    found, folders = dict(values), dict.fromkeys(("vocabulary", "model"), folder)
+    found = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override!r} does not have the form key=value.")
-        key = key.strip().replace("-", "_")
-        found[key], folders[key] = value.strip(), Path()
+        found[key.strip().replace("-", "_")] = value.strip()
+    return found
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """Returns values with overrides, and with the content or the hash of the files that they name.
+
+    Args:
+      values: of a configuration or a file.
+      overrides: new values of keys.
+      folder: where files that `values` name are found; those of overrides are found from the working directory.
+    """
+    found, folders = dict(values), dict.fromkeys(("vocabulary", "model"), folder)
+    for key, value in overrides.items():
+        found[key], folders[key] = value, Path()
         if key == "vocabulary":
             found.pop("vocabulary_text", None)  # of the vocabulary that is replaced
     if not found.get("vocabulary_text"):

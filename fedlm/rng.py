@@ -35,11 +35,13 @@ class Purpose(IntEnum):
     NODE_NOISE = 8
     VOCABULARY_NOISE = 9
     WORD_ORDER = 10  # which of a client's words with the same count come first
+    LONG_TEXT = 11  # which documents of a very long client a round uses
     # corpora and partitions
     PARTITION = 20
     QUANTITY_SKEW = 21
     LABEL_SKEW = 22
     MINORITY_SKEW = 23
+    WITHIN_GROUPS = 28
     SYNTHETIC_TEXT = 24
     STEREOTYPES = 25
     SECRETS = 26

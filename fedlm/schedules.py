@@ -6,7 +6,7 @@
 
 import math
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, UnknownOption
 from fedlm.spec import parse_spec
 
 _DEFAULTS: dict[str, dict[str, float]] = {
@@ -61,8 +61,8 @@ def _parsed(spec: str) -> tuple[str, dict[str, float]]:
     known = {**_DEFAULTS[parsed.name], "warmup": 0}
     for name, value in parsed.options.items():
         if name not in known:
-            raise ConfigError(
-                f"The schedule {parsed.name} has no option {name!r}; its options are: {', '.join(known)}."
+            raise UnknownOption(
+                name, f"The schedule {parsed.name} has no option {name!r}; its options are: {', '.join(known)}."
             )
         lowest = 1 if name in ("every", "rounds") else 0
         if isinstance(value, bool) or not isinstance(value, int | float) or value < lowest:

@@ -4,6 +4,7 @@ A name is a plug-in's, an import path (`package.module.Class`), or `package.modu
 """
 
 import ast
+import math
 import re
 import threading
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from fedlm.errors import ConfigError
 
 SYNTAX_TREES = threading.RLock()
 """Hold it to build a syntax tree: CPython 3.11 counts their depth for all threads together, and raises a SystemError."""
+
+_SHOWN = 80  # characters of an invalid spec; a remote one may be long
+
+
+_NOT_FINITE = ("nan", "inf", "infinity")  # Python has no literal for them, but people write them
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def parse_spec(text: str) -> Spec:
     """Reads a spec string. Only literals are evaluated, never code.
 
     Raises:
-      ConfigError: it is not a name with keyword literals.
+      ConfigError: it is not a name with keyword literals, or a number is not finite.
 
     >>> parse_spec("lstm(units=64)")
     Spec(name='lstm', options={'units': 64})
@@ -56,15 +62,31 @@ def parse_spec(text: str) -> Spec:
     module, rest = _split_module(text.strip())
     try:
         node = parsed_source(rest, "eval").body
+        for part in ast.walk(node):  # half of a surrogate pair could not be sent or printed
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                part.value.encode()
         if isinstance(node, ast.Name | ast.Attribute):
             return Spec(module + _dotted(node), {})
         if isinstance(node, ast.Call) and not node.args:
-            options = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg is not None}
+            options = {k.arg: _literal(k.value, k.arg, text, rest) for k in node.keywords if k.arg is not None}
             if len(options) == len(node.keywords):
                 return Spec(module + _dotted(node.func), options)
+    except ConfigError:
+        raise
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested thousands deep
         pass
-    raise ConfigError(f"{text!r} is not a name with options: write name, or name(key=value, ...) with plain values.")
+    shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+    raise ConfigError(f"{shown} is not a name with options: write name, or name(key=value, ...) with plain values.")
+
+
+def _literal(node: ast.expr, key: str, text: str, source: str) -> Any:
+    """Returns the value of an option; raises a ValueError for what is no literal, a ConfigError for NaN and infinity."""
+    for part in ast.walk(node):
+        named = isinstance(part, ast.Name) and part.id.lower() in _NOT_FINITE
+        if named or (isinstance(part, ast.Constant) and isinstance(part.value, float) and math.isinf(part.value)):
+            shown = ast.get_source_segment(source, node)
+            raise ConfigError(f"Invalid value for {key} in {text!r}: {shown} is not a finite number.")
+    return ast.literal_eval(node)
 
 
 def _split_module(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ Three seeds took 33 minutes on two busy cores. Bits per character, centralised, 
 three seeds. docs/results.md has the table.
 """
 
-from scenarios.runner.study import Case, Figure, Options, Study
+from scenarios.runner.study import Case, Contrast, Figure, Options, Study
 
 QUESTION = "Which architecture learns most at equal parameters and tokens: centralised, IID and per role?"
 TABLE = ("bits_per_char", "accuracy", "worst_tenth", "tokens_per_second", "bytes_per_round")
@@ -63,6 +63,10 @@ def study(options: Options) -> Study:
         ),
         control="",
         baseline="LSTM",
+        contrasts=(
+            Contrast("bits_per_char", "IID", "IID", "GRU", "LSTM"),
+            Contrast("bits_per_char", "centralised", "centralised", "GRU", "LSTM"),
+        ),
         table=TABLE,
         figures=(Figure("line", "bits_per_char"), Figure("line", "worst_tenth")),
         x_label="location of the text",

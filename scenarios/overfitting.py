@@ -11,7 +11,7 @@ Transformer 5.52, 3.99 (docs/results.md).
 """
 
 from scenarios.architectures import DOCUMENTS, MODELS, SETTINGS, settings_of
-from scenarios.runner.study import Case, Figure, Options, Study
+from scenarios.runner.study import Case, Contrast, Figure, Options, Study
 
 QUESTION = "How much does each architecture overfit on 5 % of the text, and how much do the remedies recover?"
 TABLE = ("bits_per_char", "best_bits_per_char", "best_round", "generalisation_gap", "accuracy")
@@ -43,6 +43,7 @@ def study(options: Options) -> Study:
             for name in MODELS
         ),
         control="plain",
+        contrasts=tuple(Contrast("bits_per_char", "remedies", "plain", name) for name in ("LSTM", "GRU")),
         table=TABLE,
         figures=(Figure("line", "bits_per_char"), Figure("line", "generalisation_gap")),
         x_label="remedies",

@@ -16,8 +16,8 @@ from functools import cache
 from fedlm.data.planted import COIN_CANARIES, coins
 from fedlm.errors import ConfigError
 from fedlm.measure.membership import membership_of
-from fedlm.privacy.accounting import plan
-from scenarios.runner.study import Case, Figure, Options, Study
+from fedlm.privacy.planning import plan
+from scenarios.runner.study import Case, Contrast, Figure, Options, Study
 
 QUESTION = "Does a trained model keep the epsilon that it claims, and is a broken mechanism caught?"
 TABLE = ("audited_epsilon", "right_guesses")
@@ -53,6 +53,7 @@ def study(options: Options) -> Study:
             "sampling_rate": 1.0,  # no amplification by sampling: the coins decide who takes part
             "delta": DELTA,
             "strategy": "FedAvgM(server_learning_rate=5.0, server_momentum=0.0)",
+            "max_client_tokens": 16_000,  # every canary's 20 epochs
             "local_epochs": 20,  # an update many times the clip norm, so that a missing clip matters
             "rounds": ROUNDS,
             "cohort_size": len(COIN_CANARIES) // 2,
@@ -60,6 +61,7 @@ def study(options: Options) -> Study:
         },
         cases=tuple(Case(name, dict(settings)) for name, settings in mechanisms.items()),
         control=claimed,
+        contrasts=(Contrast("audited_epsilon", f"{claimed}, clip missing", claimed),),
         table=TABLE,
         figures=(Figure("line", "audited_epsilon"), Figure("line", "right_guesses")),
         measures=(AUDIT,),

@@ -3,7 +3,7 @@
 Generated messages with planted personal data; some clients also repeat a secret (an e-mail address or a full name).
 The model ranks each secret among others of its form (exposure: Carlini et al. 2019, https://arxiv.org/abs/1802.08232).
 
-    fedlm study scrubbing_cost            # five seeds
+    fedlm study scrubbing_cost            # ten seeds
     fedlm study scrubbing_cost --quick    # two seeds, a smaller model
 
 3.7 minutes with three seeds. Exposure in bits, bits per character: none 1.96, 3.44; patterns 1.08, 3.34; full 0.98, 2.98
@@ -12,7 +12,7 @@ The model ranks each secret among others of its form (exposure: Carlini et al. 2
 
 from fedlm.data.planted import planted_secrets
 from fedlm.measure.exposure import exposure_of
-from scenarios.runner.study import SMALL, Case, Figure, Options, Study
+from scenarios.runner.study import SMALL, Case, Contrast, Figure, Options, Study
 
 QUESTION = "What does scrubbing cost the model, and how much less does it memorise a planted secret?"
 TABLE = ("secrets_exposure", "bits_per_char", "secrets_completed", "accuracy")
@@ -37,6 +37,7 @@ def study(options: Options) -> Study:
         },
         cases=tuple(Case(f"scrub {profile}", {"scrub": profile}) for profile in profiles),
         control="scrub none",
+        contrasts=tuple(Contrast(m, "scrub full", "scrub none") for m in ("secrets_exposure", "bits_per_char")),
         table=TABLE,
         figures=(Figure("line", "secrets_exposure"), Figure("line", "bits_per_char")),
         x_label="scrubbing",

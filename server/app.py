@@ -1,6 +1,7 @@
 """The ServerApp of a plain Flower run, or of a deployment."""
 
 import json
+import traceback
 from pathlib import Path
 
 from flwr.app import Context
@@ -9,11 +10,13 @@ from flwr.serverapp import Grid, ServerApp
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
 from fedlm.system.locks import holding
+from fedlm.system.shortage import shortage
+from server.deploy.members import Members
 from server.engines.flower import FlowerEngine, wait_for_nodes
 from server.engines.network import NetworkEngine
 from server.run.federation import Federation
 from server.run.vocabulary import settle_vocabulary
-from server.store.run_folder import DEPLOYED, LOCK, LOCK_SECONDS, RunFolder
+from server.store.run_folder import DEPLOYED, LOCK, LOCK_SECONDS, WAITING, RunFolder, trust_plugins
 
 app = ServerApp()
 
@@ -24,7 +27,7 @@ def main(grid: Grid, context: Context) -> None:
     values = {k.replace("-", "_"): v for k, v in context.run_config.items()}
     out = Path(str(values.pop("out", "") or f"runs/flower-{context.run_id}"))
     if (out / DEPLOYED).is_file():
-        run_deployed(NetworkEngine(grid), out, context.run_id)
+        run_deployed(grid, out, context.run_id)
         return
     config = RunConfig.checked(values)
     folder = RunFolder.create(out, config)
@@ -35,23 +38,38 @@ def main(grid: Grid, context: Context) -> None:
     run.run()
 
 
-def run_deployed(engine: NetworkEngine, out: Path, run_id: int) -> None:
+def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
     """Runs or resumes a deployment's run, under a lock that allows one process per folder.
 
     The last file that it writes is the result: `model.keras`, or `error.json` with an exit code and a sentence.
     """
+    trust_plugins(out)  # the command that submitted the run has checked it, in another process
     folder = RunFolder.open(out)
+    deployed = json.loads((out / DEPLOYED).read_text())
+    engine = NetworkEngine(grid, deployed["run"], lambda sentence: folder.write_text(WAITING, sentence))
     problem = f"Another ServerApp is running in {out}: stop it first."
     with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
         try:
-            wait_for_nodes(engine, int(json.loads((out / DEPLOYED).read_text())["nodes"]), folder.config.timeout)
-            config = settle_vocabulary(engine, folder.config, folder)
-            run = Federation(engine, config, folder, lambda line: print(folder.public(line), flush=True))
+            wait_for_nodes(engine, int(deployed["nodes"]), folder.config.timeout)
+            members = Members(Path(deployed["coordinator"]), lambda: engine.keys)
+            engine.name_of = members.name
+            config = settle_vocabulary(engine, folder.config, folder, members)
+            run = Federation(
+                engine, config, folder, lambda line: print(folder.public(line), flush=True), register=members
+            )
             folder.keep_population(run.population.pseudonyms)
             run.start(resume=True)
             model, sample = run.export(run.run())
             folder.write_text("sample.txt", sample)
             folder.write_bytes("model.keras", model)
-        except FedLMError as error:
-            folder.write_text("error.json", json.dumps({"code": error.exit_code, "error": str(error)}))
+        except Exception as error:  # whoever follows the run learns why it ended, and where the rest is
+            told = error if isinstance(error, FedLMError) else shortage(error) or _unexpected(error)
+            folder.write_text("error.json", json.dumps({"code": told.exit_code, "error": str(told)}))
             raise
+
+
+def _unexpected(error: Exception) -> FedLMError:
+    """Returns the sentence about an error of no kind of ours: its type and place, since its text may quote a document."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    return FedLMError(f"The ServerApp failed with an unexpected {where}; its log serverapp.log has the traceback.")

@@ -8,29 +8,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clients.probe import check_in_worker
 from fedlm.config import RunConfig
-from fedlm.data.corpus import is_of_public_text
-from fedlm.errors import ConfigError
+from fedlm.data.corpus import is_of_public_text, is_public
+from fedlm.errors import ConfigError, counted
+from fedlm.models.catalog import model_about
+from fedlm.preparation.split import with_test
+from fedlm.privacy.guarantee import check_selection
+from fedlm.privacy.vocabulary import NAME as PRIVATE_VOCABULARY
+from fedlm.text.unknown import warn_of_unknown
 from fedlm.types import Weights
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
 from server.engines.base import Engine, check_engine, run_on
 from server.engines.workers import WorkerCommand
+from server.run.baselines import ngram_baselines
 from server.run.session import train_and_export
 from server.run.strategies import accepts_mean, build_strategy
 from server.run.summary import write_summary
 from server.store.forgotten import Forgotten
-from server.store.run_folder import RunFolder, working_in
+from server.store.run_folder import RunFolder, recorded_config, working_in
+from server.store.vault_state import VaultState, has_new_text
 from server.store.warm_start import initial_weights
 
 _PREPARED = (
     "scrub",
     "partition",
     "holdout_fraction",
+    "validation_fraction",
     "min_documents",
     "max_clients",
 )  # fixed when the vault is prepared
 _MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
+
+
+def is_vault_name(corpus: str) -> bool:
+    """Returns whether the name of a corpus is that of a vault; opening it reports a file that is none."""
+    vault = Path(corpus)
+    is_database = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
+    return is_database or (vault.suffix == ".db" and not vault.is_dir())
+
+
+def settled(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a vault's own values of the keys of preparation, from what its index says."""
+    none = {"validation_fraction": 0.0} if about else {}  # of a vault of an earlier version
+    return none | {key: about[key] for key in _PREPARED if key in about}
+
+
+def without_effect(config: RunConfig, about: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each key that was set to another value than the vault was prepared with."""
+    asked, default = config.model_dump(), RunConfig.checked({}).model_dump()
+    return [
+        f"{key}={asked[key]!r} has no effect: the vault was prepared with {value!r}."
+        for key, value in settled(about).items()
+        if asked[key] not in (value, default[key])
+    ]
 
 
 def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
@@ -39,8 +71,9 @@ def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
     Raises:
       ConfigError: another key would change.
     """
-    fixed = RunFolder.open(out).config.model_dump()
-    config = RunConfig.load(out / "config.toml", overrides)
+    folder = RunFolder.open(out)
+    config = recorded_config(out, overrides)  # first: code that the folder names may be named by an override
+    fixed = folder.config.model_dump()
     # under early stopping, the evaluations say which round is best
     free = _MAY_CHANGE - ({"eval_every", "eval_clients"} if config.patience else set())
     changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
@@ -56,29 +89,31 @@ class Simulation:
     Attributes:
       corpus: a vault (a SQLite file), or a corpus that is first sealed into the run's folder.
       out: the run's folder.
+      source_of: returns the key source of a vault.
+      prepare: makes a vault from corpus, vault, key, configuration and test corpus.
       config_file, overrides: the configuration, as a file or already read, and changes to it.
       resume: continue the run in `out`.
       init: another run, whose weights this run starts from.
       samples: show sample text of a private corpus in the report.
-      source_of: returns the key source of a vault.
-      prepare: makes a vault from corpus, vault, key and configuration.
       echo: prints a line; None also hides the progress bar.
       engine: a file of `server/engines/`.
       listener: gets the part of each round's line of metrics.jsonl that may be shown.
+      test: a corpus that is the held-out text, if `corpus` is no vault.
     """
 
     corpus: str
     out: Path
-    config_file: Path | RunConfig | None
-    overrides: Sequence[str]
-    resume: bool
-    init: Path | None
-    samples: bool
     source_of: Callable[[Path], KeySource]
-    prepare: Callable[[str, Path, KeySource, RunConfig], None]
-    echo: Callable[[str], object] | None
+    prepare: Callable[[str, Path, KeySource, RunConfig, str], None]
+    config_file: Path | RunConfig | None = None
+    overrides: Sequence[str] = ()
+    resume: bool = False
+    init: Path | None = None
+    samples: bool = False
+    echo: Callable[[str], object] | None = None
     engine: str = "local"
     listener: Callable[[dict[str, Any]], object] | None = None
+    test: str = ""
 
     def run(self) -> dict[str, Any]:
         """Trains; returns the content of summary.json.
@@ -106,7 +141,7 @@ class Simulation:
                 return self._run(folder, asked)
             except BaseException:
                 if not folder.has_checkpoint:
-                    shutil.rmtree(folder.path)
+                    shutil.rmtree(folder.path, ignore_errors=True)  # never in place of the error itself
                 raise
 
     def _checked(self) -> "_Asked":
@@ -115,11 +150,19 @@ class Simulation:
         initial = initial_weights(self.init, config) if self.init is not None else None
         config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))
         check_engine(self.engine)
-        vault = Path(self.corpus)
-        is_vault = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
-        if is_vault or (vault.suffix == ".db" and not vault.is_dir()):  # opening it reports a file that is not a vault
-            return _Asked(self._as_prepared(config, vault), vault, initial)
-        return _Asked(config, self.out / "vault.db", initial)
+        if is_vault_name(self.corpus):
+            if self.test:
+                raise ConfigError(
+                    f"{self.corpus} is a vault, whose held-out text is settled: give --test to fedlm prepare."
+                )
+            vault = Path(self.corpus)
+            config = self._as_prepared(config, vault)
+        else:
+            vault, config = self.out / "vault.db", with_test(config, self.test)
+            public = is_public(self.corpus) and (not self.test or is_public(self.test))
+            self._check_selection(config, {"max_clients": config.max_clients, "public": public})
+        check_in_worker(config, self.source_of(vault).provider)
+        return _Asked(config, vault, initial)
 
     def _config(self) -> RunConfig:
         if not self.resume:
@@ -128,31 +171,39 @@ class Simulation:
             raise ConfigError("A resumed run keeps its configuration: leave out --config with --resume.")
         return resumed_config(self.out, self.overrides)
 
+    @staticmethod
+    def _check_selection(config: RunConfig, about: Mapping[str, Any]) -> None:
+        learns = config.spec("vocabulary").name == PRIVATE_VOCABULARY
+        check_selection(config.privacy, about, has_private_vocabulary=learns)
+
     def _as_prepared(self, config: RunConfig, vault: Path) -> RunConfig:
         """Returns the configuration with the vault's own values for the keys of preparation; reports keys without effect."""
         with contextlib.closing(Vault(vault, self.source_of(vault))) as opened:
             about = opened.about
+        self._check_selection(config, about)
         if self.resume:
             return config
-        asked, default = config.model_dump(), RunConfig.checked({}).model_dump()
-        settled = {k: about[k] for k in _PREPARED if k in about}
-        for key, value in settled.items():
-            if asked[key] not in (value, default[key]):
-                self._say(f"{key}={asked[key]!r} has no effect: the vault was prepared with {value!r}.")
-        return config.model_copy(update=settled)
+        if config.spec("vocabulary").name == "chars":  # in which `fedlm prepare` counts
+            warn_of_unknown(about.get("unknown_characters", 0), about.get("characters", 0), config.vocabulary)
+        for sentence in without_effect(config, about):
+            self._say(sentence)
+        return config.model_copy(update=settled(about))
 
     def _run(self, folder: RunFolder, asked: "_Asked") -> dict[str, Any]:
         """Makes the vault if it is missing, trains, and writes summary and report."""
         vault, source, config = asked.vault, self.source_of(asked.vault), asked.config
         if not vault.exists():
-            self.prepare(self.corpus, vault, source, config)
+            self.prepare(self.corpus, vault, source, config, self.test)
         about = self._about(folder, vault, source)
-        if config.cohort_size > (clients := about["clients"]) and not config.privacy.on:
+        if config.cohort_size > (clients := about["clients"] - about["evaluated_only"]) and not config.privacy.on:
             self._say(f"cohort_size={config.cohort_size} exceeds the population: all {clients} clients train.")
         command = WorkerCommand(vault, source.file, source.passphrase_env, source.provider)
         started = time.monotonic()
         weights = self._train(folder, asked, command)
-        summary = write_summary(folder, folder.config, weights, about, time.monotonic() - started, samples=self.samples)
+        seconds, baselines = time.monotonic() - started, self._baselines(folder, vault, source)
+        summary = write_summary(
+            folder, folder.config, weights, about, seconds, samples=self.samples, baselines=baselines
+        )
         self._tell_end(summary, folder)
         return summary
 
@@ -160,9 +211,25 @@ class Simulation:
         """Returns the summary's entries about the vault."""
         with contextlib.closing(Vault(vault, source)) as opened:
             about = Forgotten.read(folder.path).counted(opened)
+            if not folder.has_checkpoint:
+                VaultState.of(opened).write(folder.path)
+            elif has_new_text(folder.path, opened):
+                self._say(
+                    "Text was added to the vault since the run began: its remaining rounds train on old and new text."
+                )
         # Except for built-in corpora, pseudonyms are random, so only runs on the same vault have the same cohorts.
         about["vault"] = vault.name if vault.parent != folder.path or not is_of_public_text(about) else ""
         return about
+
+    @staticmethod
+    def _baselines(folder: RunFolder, vault: Path, source: KeySource) -> Mapping[str, Any]:
+        """Returns the n-grams' figures on the text of the last evaluation; none for a model that predicts hidden tokens."""
+        config, evaluated = folder.config, folder.final_clients()
+        if not evaluated or model_about(config.spec("model").name).is_masked:
+            return {}
+        with contextlib.closing(Vault(vault, source)) as opened:
+            kept = frozenset(map(int, opened.pseudonyms)) - Forgotten.read(folder.path).clients
+            return ngram_baselines(opened, config.vocab, kept, kept & evaluated.keys())
 
     def _train(self, folder: RunFolder, asked: "_Asked", command: WorkerCommand) -> Weights:
         # Under differential privacy the terminal shows only what the ledger covers; lost workers are not covered.
@@ -173,11 +240,15 @@ class Simulation:
                 engine, asked.config, folder, asked.initial, resume=self.resume, echo=self.echo, listener=self.listener
             )
 
+        # Said because seconds of silence follow.
+        self._say(f"starting {counted(asked.config.num_workers, 'worker')} ({self.engine})")
         return run_on(self.engine, command, asked.config.num_workers, body, tell)
 
     def _tell_end(self, summary: Mapping[str, Any], folder: RunFolder) -> None:
         if stop := summary.get("early_stopping"):
             self._say(f"early stopping: the weights are those of round {stop['best_round']} of {stop['rounds']}")
+            if "note" in stop:
+                self._say(stop["note"])
         if final := summary.get("final"):
             figures = f"accuracy {final['accuracy']:.4f}, {final['bits_per_char']:.3f} bits per character"
             self._say(f"held-out {figures}, {summary['tokens_per_second']:,.0f} tokens/s")

@@ -10,26 +10,31 @@ Clients are sampled by hash, so removing one changes only the rounds that it too
 of a run without the client (tests/server/test_unlearning.py).
 """
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedlm.errors import BudgetError, ConfigError, FedLMError, VaultError
+from fedlm.errors import BudgetError, ConfigError, FedLMError
 from fedlm.measure.text import summary
 from fedlm.privacy.ledger import FILE as LEDGER
 from fedlm.privacy.ledger import Ledger
+from fedlm.privacy.vocabulary import charged_before
 from fedlm.system.files import replacing
 from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
-from fedlm.vault.reader import Vault
 from server.run.participation import Participation, ParticipationLedger
-from server.store.checkpoint import LATEST
-from server.store.forgotten import FILE, Forgotten
-from server.store.run_folder import DEPLOYED, RunFolder
+from server.store.checkpoint import LATEST, weights_sha256
+from server.store.forgotten import Before, Forgotten
+from server.store.run_folder import DEPLOYED, FINAL, FINAL_CLIENTS, RunFolder
+from server.store.vault_state import FoundClient, find_client
 
-_DERIVED = ("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json")
+_DERIVED = (
+    *("model.keras", "sample.txt", "summary.json", "report.html", "private/summary.json"),
+    *(f"{folder}{name}" for folder in ("", "private/") for name in (FINAL, FINAL_CLIENTS)),
+)
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,14 @@ class Plan:
 
     Attributes:
       client: its pseudonym.
-      first: the first round that depends on the client; 0 if every round does, through early stopping; -1 if it never
-        took part.
+      first: the first round that depends on the client; 0 if every round does, through early stopping; -1 if it trained
+        in none.
       restart: the round from whose checkpoint training continues.
       rounds: the largest number of rounds to train again.
       why: the reason for `restart`, for the user.
       in_vault: whether the vault still holds the client's text.
       lost: the failures to replay, by round.
+      notes: what training again does not change, for the user.
     """
 
     client: int
@@ -54,13 +60,15 @@ class Plan:
     why: str
     in_vault: bool
     lost: dict[int, frozenset[int]]
+    notes: tuple[str, ...] = ()
 
 
 def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
     """Returns the cost of forgetting a client; changes nothing.
 
     Raises:
-      ConfigError: `run` is not a run's folder, the vault is another one, or the run cannot be unlearned.
+      ConfigError: the vault is another one, or the run cannot be unlearned.
+      DataError: `run` is not a run's folder.
       VaultError: the vault is missing, does not open, or never held the client.
     """
     folder = RunFolder.open(run, forgetting=True)
@@ -71,13 +79,38 @@ def plan(run: Path, vault: Path, source: KeySource, name: str) -> Plan:
     header, entries = ledger.header(), ledger.rounds()
     if header["init"]:
         raise ConfigError(f"{run} started from another run's weights: forget the client there, then start a new run.")
-    client, held = _find(vault, source, name, header["vaults"])
-    restart, first, why = _restart_for(folder, client, entries)
+    found = find_client(run, vault, source, name, header["vaults"])
+    restart, first, why = _restart_for(folder, found.client, entries)
     rounds = max(folder.config.rounds - restart, 0)
-    lost = _failures(run, client, [e for e in entries if e.round > restart])
+    if rounds and found.has_new_text:
+        raise ConfigError(
+            f"Text was added to {vault} since {run} began, so training again would mix old and new text; nothing was deleted. "
+            "Start a new run without the client, and delete this one."
+        )
+    lost = _failures(run, found.client, [e for e in entries if e.round > restart])
     if charged is not None and charged.releases:
         _check_budget(charged, rounds)
-    return Plan(client, first, restart, rounds, why, held, lost)
+    return Plan(found.client, first, restart, rounds, why, found.held, lost, _notes(folder, found, rounds))
+
+
+def _notes(folder: RunFolder, found: FoundClient, rounds: int) -> tuple[str, ...]:
+    """Returns what depends on the client and stays, and what differs from a run that never had it."""
+    notes = []
+    if charged_before(folder.config.vocabulary_text) is not None:
+        notes.append(
+            "the run's private vocabulary counted the text of all clients, the client's too; training again keeps it, and only "
+            "its own epsilon covers that: a new run learns another"
+        )
+    elif folder.config.vocabulary_text:
+        notes.append(
+            "the run's vocabulary file is kept: if it was learned from the client's text, it still depends on it"
+        )
+    if rounds and found.others_forgotten:
+        notes.append(
+            f"the vault has forgotten {found.others_forgotten} other clients since the run began: the rounds trained again are "
+            "without them, earlier ones are not until fedlm forget removes each of them"
+        )
+    return tuple(notes)
 
 
 def _restart_for(folder: RunFolder, client: int, entries: Sequence[Participation]) -> tuple[int, int, str]:
@@ -116,21 +149,6 @@ def _check_budget(charged: Ledger, rounds: int) -> None:
         ) from None
 
 
-def _find(vault: Path, source: KeySource, name: str, vaults: list[str]) -> tuple[int, bool]:
-    """Returns a client's pseudonym and whether the vault still holds it."""
-    opened = Vault(vault, source)
-    try:
-        if opened.vault_id.hex() not in vaults:
-            raise ConfigError(f"{vault} is not the vault that the run was trained on: name the right one with --vault.")
-        client = opened.pseudonym(name)
-        held = client in set(map(int, opened.pseudonyms))
-        if not held and not opened.has_forgotten(name):
-            raise VaultError(f"The vault {vault} has no client of this name, and never forgot one.")
-        return client, held
-    finally:
-        opened.close()
-
-
 def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[int, int, str]:
     """Returns the round to return to, the first round that depended on the client, and the reason."""
     latest = folder.load_checkpoint().round if folder.has_checkpoint else 0
@@ -138,14 +156,15 @@ def _restart(folder: RunFolder, took_part: list[int], *, known: bool) -> tuple[i
     if known:
         return latest, -1, "the run has already forgotten this client"
     if config.patience:
-        return 0, 0, "early stopping used the client's held-out text, so every round depends on it"
+        words = config.steering.words
+        return 0, 0, f"early stopping used the client's {words} text, so every round depends on it"
     if not took_part:
-        return latest, -1, "the client never took part; only the evaluation figures change"
+        return latest, -1, "the client trained in no round; only the evaluation figures change"
     first = min(took_part)
     depends = f"the model depends on the client from round {first}"
     if config.privacy.traits.moves_norm:
         return 0, first, f"{depends}, and so does the adaptive clip norm: training restarts from round 0"
-    kept = [int(p.stem.removeprefix("round-")) for p in (folder.path / "checkpoint").glob("round-*.safetensors")]
+    kept = [int(p.stem.removeprefix("round-")) for p in folder.checkpoints.glob("round-*.safetensors")]
     restart = max((k for k in [*kept, latest] if k < first), default=0)
     return restart, first, f"{depends}; the last checkpoint kept before it is that of round {restart}"
 
@@ -158,15 +177,24 @@ def delete(run: Path, plan: Plan) -> None:
     folder, before = RunFolder.open(run, forgetting=True), Forgotten.read(run)
     if plan.client in before.clients and before.pending < 0:
         return
-    after = Forgotten(before.clients | {plan.client}, plan.lost, plan.restart, plan.client)
-    folder.write_text(FILE, after.as_json())  # the mark comes first: no step below can be missed after a crash
+    was = {plan.client: _before(folder, plan), **before.before}  # an interrupted deletion has noted it already
+    after = Forgotten(before.clients | {plan.client}, plan.lost, plan.restart, plan.client, was)
+    after.write(run)  # the mark comes first: no step below can be missed after a crash
     for name in _DERIVED:
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(folder.figures / "events", ignore_errors=True)
-    _go_back(run / "checkpoint", plan.restart)
+    _go_back(folder.checkpoints, plan.restart)
     drop_client(folder, plan.client, plan.restart)
     ParticipationLedger(run).keep_until(plan.restart, without=plan.client)
-    folder.write_text(FILE, replace(after, pending=-1, client=0).as_json())
+    replace(after, pending=-1, client=0).write(run)
+
+
+def _before(folder: RunFolder, plan: Plan) -> Before:
+    """Returns what the receipt states of the run as it was."""
+    weights = ""
+    with contextlib.suppress(FedLMError):  # an unfinished run may have none
+        weights = weights_sha256(folder.final_weights())
+    return Before(weights, plan.restart, plan.rounds)
 
 
 def _go_back(checkpoints: Path, restart: int) -> None:

@@ -48,11 +48,14 @@ def place(shared_place: "Place") -> Iterator["Place"]:
 
 
 class SharedTogether(LoadScopeScheduling):
-    """Sends every test to the next free worker, but those that share the deployment, or find each other's Ray, to one."""
+    """Sends every test to the next free worker, but to one those that share something that is slow to start.
+
+    That is the deployment, Ray, and the coordinator that a file of attacks starts for itself.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = re.search("/(deploy)/|/test_(ray)", nodeid)
-        return (shared[1] or shared[2]) if shared else nodeid
+        shared = re.search(r"/(deploy)/|/test_(ray)|/attacks/(test_\w+)", nodeid)
+        return next(filter(None, shared.groups())) if shared else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:

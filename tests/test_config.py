@@ -8,7 +8,8 @@ import pytest
 
 from fedlm import config_values
 from fedlm.config import RunConfig
-from fedlm.errors import ConfigError, FedLMWarning
+from fedlm.errors import ConfigError, FedLMWarning, check_number
+from fedlm.spec import parse_spec
 from tests.support.running import fedlm
 
 
@@ -119,3 +120,31 @@ def test_every_key_is_described() -> None:
     for name, info in RunConfig.model_fields.items():
         assert info.description, name
         assert not info.description.endswith("."), name  # docs and help add it where they need one
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "NaN", "Infinity", "1e999", "-1e999", "[0.5, nan]"])
+def test_a_number_in_a_spec_that_is_not_finite_is_named(number: str) -> None:
+    text = f"sgd(learning_rate={number})"
+    with pytest.raises(ConfigError) as error:
+        parse_spec(text)
+    assert str(error.value) == f"Invalid value for learning_rate in {text!r}: {number} is not a finite number."
+
+
+@pytest.mark.parametrize("text", ["sgd(nan)", "sgd(x=nano)", "sgd(x=f(1))", "sgd(x=1", "sgd(**{})"])
+def test_what_is_no_spec_is_still_wrong_syntax(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a name with options"):
+        parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "right"),
+    [(0, {"ge": 0}, True), (0, {"gt": 0}, False), (1, {"le": 1}, True), (1, {"lt": 1}, False), (2.5, {}, True)]
+    + [(value, {}, False) for value in (float("nan"), float("inf"), -float("inf"))]
+    + [(-1e-9, {"ge": 0, "le": 1}, False), (0.5, {"gt": 0, "lt": 1}, True), (1 + 1e-9, {"ge": 0, "le": 1}, False)],
+)
+def test_a_number_within_bounds(value: float, bounds: dict[str, float], right: bool) -> None:
+    if right:
+        check_number("x", value, **bounds)
+    else:
+        with pytest.raises(ConfigError, match=r"^Invalid value for x: .* is not a (finite )?number"):
+            check_number("x", value, **bounds)

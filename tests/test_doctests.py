@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FACE = [f"fedlm.api.{name}" for name in ("inputs", "preparing", "training", "run", "inference")]
-"""The Python face, in the order in which a user goes: each example uses what the ones before it made."""
+"""The Python API, in the order in which a user goes: each example uses what the ones before it made."""
 HEAVY = ("fedlm/layers", "fedlm/models", "fedlm/training", "clients", "server", "scenarios")
 OPTIONS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 

@@ -131,20 +131,20 @@ def test_jsonl_copy_and_a_vault_of_its_own_give_the_same_bits(tmp_path: Path) ->
         (["simulate", "one.jsonl"], 3, "one client only"),
         (["simulate", "shakespeare", "--set", "roundz=3"], 2, "roundz"),
         (["simulate", "shakespeare", "--out", "."], 2, "exists already"),
-        (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 2, "is not a run's folder"),
+        (["simulate", "shakespeare", "--out", "empty.jsonl", "--resume"], 3, "is not a run's folder"),
         (["simulate", "shakespeare", "--set", "model=lstm(unitz=4)"], 2, "its options are: units, layers, embedding"),
         (["simulate", "shakespeare", "--set", "model=gpt5"], 2, "There is no model"),
         (["simulate", "shakespeare", "--set", "strategy=Foo"], 2, "the import path"),
         (["simulate", "shakespeare", "--set", "rounds=-1"], 2, "Invalid value for rounds"),
         (["simulate", "shakespeare", "--set", "max_clients=2", "--set", "model=lstm(units=0)"], 2, "units=0"),
-        (["simulate", "shakespeare", "--init", "."], 2, "is not a run's folder"),
-        (["simulate", "blank.jsonl"], 3, "no text left after scrubbing"),
-        (["prepare", "one.jsonl", "empty.jsonl"], 3, "exists already"),
-        (["report", "."], 2, "is not the folder of a finished run"),
-        (["generate", "."], 2, "is not a run's folder"),
+        (["simulate", "shakespeare", "--init", "."], 3, "is not a run's folder"),
+        (["simulate", "blank.jsonl"], 3, "Left out: 2 without any text"),
+        (["prepare", "one.jsonl", "empty.jsonl"], 2, "exists already"),
+        (["report", "."], 3, "is not the folder of a finished run"),
+        (["generate", "."], 3, "is not a run's folder"),
         (["scrub", "bad.jsonl", "out.jsonl", "--scrub", "patterns"], 3, "Line 2 of bad.jsonl"),
         (["scrub", "one.jsonl", "one.jsonl"], 2, "one.jsonl exists already"),
-        (["prepare", "", "v.db"], 3, "is not a corpus"),
+        (["prepare", "", "v.db"], 3, "name of the corpus is empty"),
         (["vault", "show", "missing.db"], 3, "There is no vault"),
         (["vault", "show", "empty.jsonl"], 3, "is not a vault"),
     ],
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_leaves_neither_vault_nor_key(kilobytes: int, tmp_p
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     command = f"ulimit -f {kilobytes}; exec {sys.executable} -m fedlm prepare mine.jsonl v.db --scrub none"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.jsonl"]
 
 
@@ -178,7 +178,7 @@ def test_a_key_stays_with_a_vault_that_stands(tmp_path: Path, monkeypatch: pytes
         if (folder / "v.db").exists():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedlm.system.files.sync_folder", interrupted)
+    monkeypatch.setattr("fedlm.system.own_files.sync_folder", interrupted)
     assert fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).returncode == 130
     assert fedlm("vault", "verify", "v.db", cwd=tmp_path).stdout == "all 2 clients open\n"
 

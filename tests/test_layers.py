@@ -24,6 +24,7 @@ LAYERS = [
         "fedlm.algorithms",
         "fedlm.artifacts",
         "fedlm.config",
+        "fedlm.config_keys",
         "fedlm.config_values",
         "fedlm.messages",
     },

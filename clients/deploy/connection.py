@@ -3,11 +3,16 @@
 import re
 import socket
 import ssl
+from base64 import b64encode
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from fedlm.errors import ConfigError
 
 _SECONDS = 10.0
+_SHOWN = 100  # characters of a proxy's reason
 _SAYS = re.compile(r"SuperNode ID|Connection successful|Connection attempt failed|\[code: 2004\]")
 CONNECTED, _REFUSED = "connected", "has not admitted this node"
 
@@ -40,7 +45,7 @@ def problem_with(address: str, authority: Path) -> str:
     context = ssl.create_default_context(cafile=str(authority))
     try:
         with (
-            socket.create_connection((host, port), timeout=_SECONDS) as plain,
+            _connected(host, port) as plain,
             context.wrap_socket(plain, server_hostname=host),
         ):
             return ""
@@ -53,8 +58,26 @@ def problem_with(address: str, authority: Path) -> str:
         return f"The server at {address} does not speak TLS: name the coordinator's open port."
     except socket.gaierror:
         return f"The host {host} is unknown: check the coordinator's address."
+    except HTTPException:
+        return f"No coordinator responds at {address} (the proxy's answer is not HTTP)."
     except OSError as error:
-        return f"No coordinator responds at {address} ({error.strerror or 'timed out'})."
+        reason = error.strerror or " ".join(str(error).split())[:_SHOWN] or "timed out"
+        return f"No coordinator responds at {address} ({reason})."
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """Returns a connection to the coordinator, through the proxy of the environment where there is one, as Flower's."""
+    proxy = getproxies().get("https", "")
+    if not proxy or proxy_bypass(host):
+        return socket.create_connection((host, port), timeout=_SECONDS)
+    parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    word = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+    headers = {"Proxy-Authorization": f"Basic {b64encode(word).decode()}"} if parts.username else {}
+    tunnel = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_SECONDS)
+    tunnel.set_tunnel(host, port, headers)
+    tunnel.connect()
+    found: socket.socket = tunnel.sock
+    return found
 
 
 def state_of(log: str, address: str) -> str:

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import socket
 import ssl
-import tomllib
 from pathlib import Path
 
 import tomli_w
@@ -17,8 +16,9 @@ from clients.deploy.bundle import bundle_sha256
 from clients.deploy.connection import host_and_port
 from clients.deploy.keys import create_node_key, load_certificate
 from clients.policy import Policy
-from fedlm.errors import ConfigError, VaultError
-from fedlm.system.files import is_private, write_atomic
+from fedlm.errors import ConfigError, DataError
+from fedlm.system.files import check_new_folder, is_private, write_atomic
+from fedlm.system.plain_text import read_settings
 from fedlm.system.processes import module_command
 from fedlm.text.presets import PRESETS
 
@@ -32,37 +32,38 @@ class NodeFolder:
       path: the folder, mode 0700.
 
     Raises:
-      ConfigError: it is not a node's folder, or one of its files is missing, damaged or invalid.
-      VaultError: other users may read the node's key.
+      ConfigError: node.toml or policy.toml is invalid.
+      DataError: it is not a node's folder, one of its files is missing or damaged, or other users may read the node's key.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         try:
-            settings = tomllib.loads((path / "node.toml").read_text())
-            self.superlink, self.port = str(settings["superlink"]), int(settings["port"])
+            settings = read_settings(path / "node.toml")
+            self.superlink = settings["superlink"]
+            if not isinstance(self.superlink, str):
+                raise TypeError
         except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path} is not a node's folder: it has no node.toml.") from None
-        except (ValueError, KeyError, TypeError):  # the errors of TOML and Unicode are ValueErrors
-            raise ConfigError(
-                f'{path / "node.toml"} is invalid; it needs superlink = "HOST:PORT" and port = N.'
-            ) from None
+            raise DataError(f"{path} is not a node's folder: it has no node.toml.") from None
+        except (ValueError, KeyError, TypeError):  # NotSettings is a ValueError
+            raise ConfigError(f'{path / "node.toml"} is invalid; it needs superlink = "HOST:PORT".') from None
         host_and_port(self.superlink)
         for name in _FILES:
             if not (path / name).is_file():
-                raise ConfigError(f"The node's folder {path} is incomplete: {name} is missing; restore it.")
+                raise DataError(f"The node's folder {path} is incomplete: {name} is missing; restore it.")
         if not is_private(path / "node.key"):
-            raise VaultError(f"Other users may read the node's key {path / 'node.key'}: run chmod 600 on it.")
+            raise DataError(f"Other users may read the node's key {path / 'node.key'}: run chmod 600 on it.")
         self._check_keys()
         self.policy()
         self.socket = self.path / "socket" / "worker.sock"
+        self.tasks = self.path / "socket" / "supernode.sock"
 
     def _check_keys(self) -> None:
         for name, load in (("node.key", _load_key), ("ca.pem", _load_authority)):
             try:
                 load(self.path / name)
             except (ValueError, UnsupportedAlgorithm, ssl.SSLError):
-                raise ConfigError(f"{self.path / name} is damaged: restore it, or get a new copy.") from None
+                raise DataError(f"{self.path / name} is damaged: restore it, or get a new copy.") from None
 
     def policy(self) -> Policy:
         """Reads the policy again: a changed file applies from the next message on."""
@@ -76,8 +77,7 @@ class NodeFolder:
             "--auth-supernode-private-key": str(self.path / "node.key"),
             "--isolation": "process",
             "--superexec-auth-secret-file": str(self.path / "secret"),
-            "--host": "127.0.0.1",
-            "--port": str(self.port),
+            "--socket": str(self.tasks),
         }
         return module_command("clients.deploy.supernode", *(word for pair in options.items() for word in pair))
 
@@ -117,10 +117,10 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     """Makes an owner's folder, without the vault.
 
     Raises:
-      ConfigError: `path` exists, the address is invalid, or the authority's certificate is missing.
+      ConfigError: `path` exists or cannot be made, or the address is invalid.
+      DataError: the authority's certificate is missing or damaged.
     """
-    if path.exists():
-        raise ConfigError(f"{path} exists already: name another folder.")
+    check_new_folder(path, "name another folder")
     host_and_port(superlink)
     load_certificate(authority)
     path.mkdir(parents=True, mode=0o700)
@@ -130,7 +130,7 @@ def make_node(path: Path, superlink: str, authority: Path, policy: Policy) -> No
     create_node_key(path)
     allowed = policy.model_copy(update={"bundles": (bundle_sha256(),)})
     write_atomic(path / "policy.toml", allowed.to_toml())
-    write_atomic(path / "node.toml", tomli_w.dumps({"superlink": superlink, "port": free_port()}))
+    write_atomic(path / "node.toml", tomli_w.dumps({"superlink": superlink}))
 
 
 def free_port() -> int:

@@ -7,20 +7,23 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedlm.errors import ConfigError
+from fedlm.errors import DataError
 from fedlm.system.files import write_atomic
+from fedlm.system.storage import MISSING, reading
 
 
 def load_certificate(path: Path) -> x509.Certificate:
     """Reads a certificate.
 
     Raises:
-      ConfigError: it is missing or damaged.
+      DataError: it is missing or damaged.
     """
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
-        raise ConfigError(
+        with reading(path):
+            content = path.read_bytes()
+        return x509.load_pem_x509_certificate(content)
+    except (*MISSING, ValueError):
+        raise DataError(
             f"{path} is not a certificate, or it is damaged: get a new copy (ca.pem comes from the coordinator)."
         ) from None
 
@@ -42,12 +45,14 @@ def load_public_key(path: Path) -> bytes:
     """Returns a node's public key as Flower's API takes it (PEM).
 
     Raises:
-      ConfigError: it is missing, or not an ECDSA P-384 key in OpenSSH's format.
+      DataError: it is missing, or not an ECDSA P-384 key in OpenSSH's format.
     """
     try:
-        key = serialization.load_ssh_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):  # UnsupportedAlgorithm: a private key
+        with reading(path):
+            content = path.read_bytes()
+        key = serialization.load_ssh_public_key(content)
+    except (*MISSING, ValueError, UnsupportedAlgorithm):  # UnsupportedAlgorithm: a private key
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise ConfigError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")
+        raise DataError(f"{path} is not a node's public key: name the node.key.pub that `deploy node` wrote.")
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,6 +1,6 @@
-"""Flower's SuperNode as a process that ends when its connection does, so that its supervisor restarts it.
+"""Flower's SuperNode on a Unix socket, as a process that ends when its connection does: its supervisor restarts it.
 
-This works around two faults of Flower 1.41:
+It hands out its tasks on the socket and on no port. Ending works around two faults of Flower 1.41:
 - An unexpected response of the SuperLink, such as an internal error, ends the connection but not the
   process, which then keeps its port open but never connects again.
 - A message whose run ends while it is pulled leaves its task behind. The reply to that task would
@@ -8,8 +8,11 @@ This works around two faults of Flower 1.41:
   late.
 """
 
+import argparse
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Message
@@ -17,6 +20,10 @@ from flwr.common.constant import Status, SubStatus
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.nodestate import NodeState
+
+from clients.ipc.claims import patient_claims
+from clients.ipc.http import serve_on
+from fedlm.system.memory import forbid_core_dumps
 
 _OPEN = (Status.PENDING, Status.STARTING, Status.RUNNING)
 
@@ -47,7 +54,13 @@ def without_leftovers(pull: Callable[..., int | None]) -> Callable[..., int | No
 
 
 def main() -> None:
-    """Runs the SuperNode that the command line describes; never returns."""
+    """Runs the SuperNode that the command line describes; never returns. It takes `--socket PATH` besides Flower's options."""
+    forbid_core_dumps()
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False, allow_abbrev=False)
+    parser.add_argument("--socket", type=Path, required=True)
+    ours, sys.argv[1:] = parser.parse_known_args()
+    patient_claims()
+    serve_on(ours.socket)
     wrapped = without_leftovers(start_client_internal._pull_and_store_message)
     setattr(start_client_internal, "_pull_and_store_message", wrapped)  # noqa: B010 - private to Flower
     try:

@@ -1,6 +1,6 @@
 """A node of a deployment: it supervises the SuperNode and the worker, and hands each message from one to the other.
 
-    SuperLink <--TLS--> SuperNode <--loopback, a secret--> this process <--Unix socket--> worker: key, vault, model
+    SuperLink <--TLS--> SuperNode <--Unix socket, a secret--> this process <--Unix socket--> worker: key, vault, model
                         (Flower)    acquire, answer tasks                 messages
 
 The SuperNode runs in Flower's process isolation, so it starts no code itself. This process acquires
@@ -28,30 +28,30 @@ from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest  # pylint: disable=E0611
 from flwr.proto.runtime_pb2 import AcquireTaskRequest  # pylint: disable=E0611
 from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.inflatable.inflatable_object import UnexpectedObjectContentError
 from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
+from clients.contract.approvals import Approvals
 from clients.deploy.connection import CONNECTED, is_refusal, problem_with, state_of
 from clients.deploy.folder import NodeFolder
 from clients.deploy.task import take_task
+from clients.ipc.claims import keeping, runtime_client
 from clients.ipc.frames import call_worker
 from clients.policy import REFUSED
 from fedlm.errors import ConfigError, FedLMError, VaultError, error_of_code
 from fedlm.system.files import write_atomic
 from fedlm.system.locks import supervising
+from fedlm.system.memory import forbid_core_dumps
 from fedlm.system.processes import Child, child_environment, last_line
+from fedlm.system.shortage import telling_shortage
 
+_BEGUN = "Starting Flower SuperNode"  # in its log, once it has loaded everything
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _POLL_SECONDS, _LOOK_SECONDS = 0.1, 0.5
 _ADMISSION_SECONDS = 5.0  # between two attempts of a node that has not been admitted
@@ -76,11 +76,12 @@ class NodeProcess:
     def __init__(self, folder: NodeFolder, say: Callable[[str], object]) -> None:
         self._folder, self._say, self._said = folder, say, ""
         self._look_at, self._died_at = 0.0, 0.0
+        self._approvals, self._shown = Approvals(folder.path / "runs"), set[str]()
         self._log = folder.path / "supernode.log"
         self._secret = secrets.token_bytes(32)
         more, log = folder.environment, folder.path / "worker.log"
-        self._supernode = Child(folder.supernode(), self._log, child_environment(more), before=self._sign_off)
-        self._worker = Child(folder.worker(), log, child_environment(more, huge_pages=True))
+        self._supernode = Child(folder.supernode(), self._log, child_environment(more), self._sign_off, self._tell)
+        self._worker = Child(folder.worker(), log, child_environment(more, huge_pages=True), say=self._tell)
 
     def run(self) -> None:
         """Serves until a signal ends the process.
@@ -107,6 +108,7 @@ class NodeProcess:
             self._watch_worker()
             if self._folder.socket.exists():  # the vault is open
                 self._watch_supernode()
+            self._tell_owner()
             try:
                 self._serve_one()
             except _TASK_ERRORS as error:  # its text could quote the message, so only its type is shown
@@ -126,7 +128,10 @@ class NodeProcess:
         now, address = time.monotonic(), self._folder.superlink
         if now < self._look_at:
             return
-        self._look_at, state = now + _LOOK_SECONDS, state_of(self._supernode.output, address)
+        self._look_at, output = now + _LOOK_SECONDS, self._supernode.output
+        if _BEGUN in output:  # from here on it may end whenever the coordinator does not respond
+            self._supernode.ready()
+        state = state_of(output, address)
         if self._supernode.alive:
             self._died_at = 0.0
             self._tell(state or f"connecting to {address}")
@@ -137,32 +142,28 @@ class NodeProcess:
         if not problem and now >= self._died_at + (_ADMISSION_SECONDS if is_refusal(state) else 0):
             self._supernode.watch()
 
+    def _tell_owner(self) -> None:
+        """Tells the owner, once for each run, that a run waits."""
+        for sha256 in self._approvals.names_waiting() - self._shown:
+            self._shown.add(sha256)
+            self._say(f"the run {sha256[:12]} waits for you: fedlm deploy review {self._folder.path}")
+
     def _tell(self, state: str) -> None:
         if state and state != self._said:
             self._said = state
             self._say(state)
 
-    def _client(self, *interceptors: object) -> RuntimeHttpClient:
-        return RuntimeHttpClient.from_server_address(
-            f"127.0.0.1:{self._folder.port}",
-            insecure=True,  # loopback; tasks are given only to those who know the secret
-            root_certificates=None,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],  # type: ignore[list-item]
-        )
-
     def _serve_one(self) -> None:
         """Acquires one task, if there is one, and answers it."""
         signed = SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods={_ACQUIRE})
-        with self._client(signed) as client:
+        with runtime_client(self._folder.tasks, signed) as client:
             task = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
         if task.HasField("task") and task.token:
-            with self._client(RuntimeTokenHttpInterceptor(task.token)) as client:
+            with runtime_client(self._folder.tasks, token=task.token) as client:
                 self._answer(client)
 
     def _answer(self, client: RuntimeHttpClient) -> None:
-        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
-        heartbeat.start()
-        try:
+        with keeping(client):
             message, context, digest, whole = take_task(client)
             refusal = self._folder.policy().refusal(digest, message_to_proto(message).ByteSize() if whole else 0)
             if refusal:
@@ -173,15 +174,14 @@ class NodeProcess:
                 reply = self._work(message)
             push_message(client, reply, context)
             push_task_output(client, context, SubStatus.COMPLETED, "")
-        finally:
-            if heartbeat.is_running:
-                heartbeat.stop()
 
     def _work(self, message: Message) -> Message:
         """Sends the message to the worker, and once more if the worker was lost."""
         for _ in range(2):
             with contextlib.suppress(VaultError):
-                return call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
+                reply = call_worker(self._folder.socket, message, meanwhile=self._worker.watch)
+                self._worker.ready()  # it has loaded everything
+                return reply
         return Message(
             Error(_LOST, "The node's worker was lost twice during one message: see its log."), reply_to=message
         )
@@ -214,10 +214,12 @@ def say(sentence: str) -> None:
 
 def main() -> None:
     """Runs the node of a folder."""
+    forbid_core_dumps()
     parser = argparse.ArgumentParser(description="A node of a deployment; `fedlm deploy` starts it.")
     parser.add_argument("folder", type=Path)
     try:
-        NodeProcess(NodeFolder(parser.parse_args().folder), say).run()
+        with telling_shortage():
+            NodeProcess(NodeFolder(parser.parse_args().folder), say).run()
     except FedLMError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None

@@ -67,7 +67,12 @@ class Channel:
         sums = None if weights is None else Segment.create()
         with theirs:
             segments = [] if weights is None or sums is None else [weights.descriptor, sums.descriptor]
-            yield cls(ours, sums), [theirs.fileno(), *segments]
+            channel = cls(ours, sums)
+            try:
+                yield channel, [theirs.fileno(), *segments]
+            except BaseException:  # no worker was started
+                channel.close()
+                raise
 
     @property
     def has_released(self) -> bool:

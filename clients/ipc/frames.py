@@ -28,6 +28,7 @@ from fedlm.messages.records import SharedArray, records_in
 
 _LENGTH = struct.Struct("<Q")
 _CONNECT_SECONDS = 120.0
+_NOBODY_ELSE = 0o177  # leaves a socket of mode 0600
 
 
 @contextlib.contextmanager
@@ -41,6 +42,24 @@ def unix_path(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def private_listener(path: Path) -> Iterator[socket.socket]:
+    """Yields a Unix socket of mode 0600, from its first moment on, that replaces an old one; removes it at the end.
+
+    The umask is the process's: files that other threads create in that instant are private, too.
+    """
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.umask(_NOBODY_ELSE)
+        try:
+            with unix_path(path) as name:
+                listener.bind(name)
+        finally:
+            os.umask(before)
+        yield listener
+    path.unlink(missing_ok=True)
 
 
 def send_message(channel: socket.socket, message: Message, reference: Callable[[Array], bytes] = lambda _: b"") -> None:

@@ -1,7 +1,7 @@
 """The aggregation seam: how the sums of nodes become the sum of a cohort.
 
-An aggregation is one file with one class. Its **node half** turns the exact sum over a chunk's clients into a payload.
-Its **server half** decides which clients share a message, may exchange further messages, and opens the payloads.
+An aggregation is one file with one class. Its **node part** turns the exact sum over a chunk's clients into a payload.
+Its **server part** decides which clients share a message, may exchange further messages, and opens the payloads.
 
     server                                      node
     chunks()  -- train request per chunk ------>
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fedlm.aggregation.bounds import Bounds
 from fedlm.aggregation.exact import ExactSum
 from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
@@ -71,6 +72,7 @@ class RoundPlan:
       cohort: the sampled clients, (clients,).
       absent: clients of the cohort that get no request, because exact unlearning replays their failure.
       further: the further sums that the algorithm's clients send, with the check for each.
+      bounds: what one client can contribute at most; `check` holds every payload against it.
     """
 
     server_round: int
@@ -78,6 +80,7 @@ class RoundPlan:
     cohort: Pseudonyms
     absent: frozenset[int] = frozenset()
     further: Mapping[str, Check] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class RoundResult:
       lost: clients without a usable reply, including those that got no request.
       refused: the number of payloads that the requested clients could not have sent.
       problems: a sentence for each message without a usable reply.
+      is_released: whether the round moved the weights; False if it was charged and lost a chunk.
     """
 
     total: ExactSum
@@ -114,6 +118,7 @@ class RoundResult:
     lost: frozenset[int] = frozenset()
     refused: int = 0
     problems: tuple[str, ...] = ()
+    is_released: bool = True
 
 
 class Aggregation:
@@ -129,7 +134,7 @@ class Aggregation:
         self.options = options
 
     def payload(self, total: ExactSum, metrics: TextMetrics) -> Payload:
-        """The node half: returns what leaves the node for a chunk."""
+        """The node part: returns what leaves the node for a chunk."""
         raise NotImplementedError
 
     def chunks(self, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -137,7 +142,11 @@ class Aggregation:
         return list(chunks)
 
     def check(self, plan: RoundPlan, chunk: Chunk, payload: Payload) -> None:
-        """Raises a ValueError with the reason if a chunk's clients could not have sent this payload: nodes are not trusted."""
+        """Raises a ValueError with the reason if a chunk's clients could not have sent this payload: nodes are not trusted.
+
+        `plan.bounds.check` compares a chunk's sum and figures with the limits of the run. Payloads that have passed add up
+        without overflow.
+        """
         raise NotImplementedError
 
     def complete(self, plan: RoundPlan, answers: Sequence[Answer], ask: "Ask") -> Sequence[Answer]:
@@ -145,7 +154,7 @@ class Aggregation:
         return answers
 
     def open(self, plan: RoundPlan, answers: Sequence[Answer]) -> RoundResult:
-        """The server half: returns the round's result. All payloads have passed `check`."""
+        """The server part: returns the round's result. All payloads have passed `check`."""
         raise NotImplementedError
 
 

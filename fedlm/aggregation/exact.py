@@ -17,6 +17,7 @@ from fedlm.types import IntSums, Weights
 
 SCALE = 2.0**24
 LIMIT = 2**62  # bound on a sum; half of int64's range, so that noise fits as well
+_COUNTS = ("weight", "clients", "failed", "unopened", "below")
 _BLOCK = 2**14  # coordinates at a time: their float64 and int64 copies stay in a core's cache
 
 
@@ -52,6 +53,7 @@ class ExactSum:
       weight: the sum of the clients' weights.
       clients: the number of contributions in the sum.
       failed: the number of clients that failed or whose contribution was refused.
+      unopened: how many of these have text that did not open.
       below: the number of contributions whose norm was at most the clip norm before clipping, if there is one.
       further: sums of what clients send in addition to their updates, by name.
     """
@@ -60,6 +62,7 @@ class ExactSum:
     weight: int = 0
     clients: int = 0
     failed: int = 0
+    unopened: int = 0
     below: int = 0
     further: dict[str, NamedSum] = field(default_factory=dict)
 
@@ -76,7 +79,7 @@ class ExactSum:
         Args:
           update: local - global, float32.
           weight: the client's whole-number weight, >= 0.
-          cohort_size: the number of sampled clients, which together cannot overflow.
+          cohort_size: the largest number of clients in a round, a public figure; together they cannot overflow.
           further: what the client sends in addition; names as in `zeros_like`.
 
         Returns:
@@ -115,7 +118,7 @@ class ExactSum:
 
     def plus(self, other: "ExactSum") -> "ExactSum":
         """Returns the sum of two that have the same further names."""
-        figures = {k: getattr(self, k) + getattr(other, k) for k in ("weight", "clients", "failed", "below")}
+        figures = {k: getattr(self, k) + getattr(other, k) for k in _COUNTS}
         further = {name: named.plus(other.further[name]) for name, named in self.further.items()}
         return ExactSum(_plus(self.sums, other.sums), further=further, **figures)
 

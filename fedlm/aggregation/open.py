@@ -12,7 +12,7 @@ from fedlm.aggregation.exact import ExactSum, NamedSum
 from fedlm.types import IntSums, TextMetrics
 
 UPDATE = "update"
-_COUNTS = ("weight", "clients", "failed", "below")
+_COUNTS = ("weight", "clients", "failed", "unopened", "below")
 _FIGURES = ("correct", "tokens", "characters")
 
 
@@ -36,8 +36,7 @@ class Open(Aggregation):
             total, metrics = read_sum(payload, plan)
         except (KeyError, TypeError, OverflowError):
             raise ValueError("a figure is missing or invalid") from None
-        if total.clients > len(chunk.clients) or not math.isfinite(metrics.loss_sum):
-            raise ValueError("its figures are out of range")
+        plan.bounds.check(total, metrics, asked=len(chunk.clients), cohort=len(plan.cohort))
         if not all(is_possible(total) for is_possible in plan.further.values()):
             raise ValueError("the figures of its further sums are out of range")
 

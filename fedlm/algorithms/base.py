@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fedlm.aggregation.base import Check, RoundPlan, RoundResult
 from fedlm.aggregation.exact import ExactSum, NamedSum
-from fedlm.plugins import checked_options
+from fedlm.plugins.options import checked_options
 from fedlm.spec import Spec
 from fedlm.types import TextMetrics, Weights
 

@@ -4,19 +4,41 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fedlm.aggregation import drift
-from fedlm.aggregation.base import RoundPlan, RoundResult
+from fedlm.aggregation.base import Check, RoundPlan, RoundResult
 from fedlm.aggregation.exact import ExactSum
 from fedlm.algorithms.base import Algorithm, Arrays, LocalResult, LocalTask
-from fedlm.plugins import plugin_class, plugin_names
+from fedlm.plugins.calls import running
+from fedlm.plugins.kinds import PluginKind, label_of
 from fedlm.spec import Spec
 from fedlm.types import Weights
 
-_FOLDER = "fedlm.algorithms"
+
+def _problem(found: type[Algorithm]) -> str:
+    """Returns why clients would not go through a class' own rule: those of a plain algorithm share a compiled program."""
+    for name in ("train", "sends"):
+        if found.is_plain is True and getattr(found, name) is not getattr(Algorithm, name):
+            return f"it overrides {name}, so it must set is_plain = False"
+    return ""
+
+
+_KIND = PluginKind(
+    "algorithm",
+    "fedlm.algorithms",
+    Algorithm,
+    returns={
+        "train": LocalResult,
+        "vectors": Mapping,
+        "step": (tuple, list),
+        "figures": Mapping,
+        "state": Mapping,
+    },
+    problem=_problem,
+)
 
 
 def algorithm_names() -> tuple[str, ...]:
     """Returns the names of the algorithms."""
-    return plugin_names(_FOLDER, Algorithm)
+    return _KIND.names()
 
 
 def build_algorithm(spec: Spec, *, measures_drift: bool = False) -> Algorithm:
@@ -25,8 +47,20 @@ def build_algorithm(spec: Spec, *, measures_drift: bool = False) -> Algorithm:
     Raises:
       ConfigError: there is no such algorithm, or an option is wrong.
     """
-    made = plugin_class("algorithm", spec, _FOLDER, Algorithm)(spec)
+    made = _KIND.build(spec, spec)
+    made.sends = {name: _told(made, name, check) for name, check in made.sends.items()}
     return _Measured(made) if measures_drift else made
+
+
+def _told(algorithm: Algorithm, name: str, check: Check) -> Check:
+    """Returns the check of a further sum; it names the algorithm if it fails."""
+    what = f"algorithm {label_of(algorithm)}"
+
+    def told(total: ExactSum) -> bool:
+        with running(what, f"the check of sends[{name!r}]", type(algorithm).__module__):
+            return check(total)
+
+    return told
 
 
 class _Measured(Algorithm):

@@ -6,6 +6,7 @@ from typing import Any
 from fedlm.api.inputs import PathLike
 from fedlm.api.run import Run, opened
 from fedlm.errors import ConfigError
+from fedlm.plugins.trust import check_named, recogniser
 from fedlm.rng import Purpose, stream
 
 
@@ -31,11 +32,25 @@ def evaluate(run: Run | PathLike, corpus: PathLike | None = None) -> dict[str, f
     from fedlm.data.corpus import open_corpus
     from fedlm.measure.text import summary
     from fedlm.scrub.engine import Scrubber
+    from fedlm.text.unknown import unknown_characters, warn_of_unknown
     from fedlm.types import TextMetrics
 
+    check_named(recogniser(run.config.scrub), run.path)
     scrubber = Scrubber(run.config.scrub)
-    texts = ([scrubber.scrub(document.text).text] for document in open_corpus(str(corpus)))
-    return summary(sum(run.trainer.evaluate_each(None, texts), TextMetrics()))
+    unknown = characters = 0
+
+    def texts() -> Iterator[list[str]]:
+        nonlocal unknown, characters
+        for document in open_corpus(str(corpus)):
+            if not document.text.strip():  # as a vault, without blank ones
+                continue
+            text = scrubber.scrub(document.text).text
+            unknown, characters = unknown + unknown_characters([text], run.trainer.vocab), characters + len(text)
+            yield [text]
+
+    figures = summary(sum(run.trainer.evaluate_each(None, texts()), TextMetrics()))
+    warn_of_unknown(unknown, characters, run.config.vocabulary)
+    return figures
 
 
 def generate(
@@ -63,15 +78,13 @@ def generate(
 
 def continuation(run: Run, prompt: str, seed: int, options: Mapping[str, Any]) -> Iterator[str]:
     """Yields what `generate` adds to the prompt, symbol by symbol."""
-
     from fedlm.scrub.kinds import readable
+    from fedlm.training.generate import check_sampling
     from fedlm.training.generate import generate as symbols
 
+    check_sampling(**options)
     trainer, rng = _continuing(run), stream(seed, Purpose.GENERATION)
-    try:
-        yield from map(readable, symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    yield from map(readable, symbols(trainer.next_logits, trainer.vocab, prompt, rng, **options))
 
 
 def suggestions(run: Run, prompt: str, count: int) -> list[tuple[str, float]]:

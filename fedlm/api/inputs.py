@@ -1,4 +1,4 @@
-"""What the functions of the Python face take: paths, configurations, keys."""
+"""What the functions of the Python API take: paths, configurations, keys."""
 
 import os
 import time
@@ -33,7 +33,11 @@ def as_text(overrides: Mapping[str, object]) -> list[str]:
 
 def run_folder(corpus: str) -> Path:
     """Returns the default folder of a run: runs/TIME-CORPUS."""
-    name = "vault" if Path(corpus).suffix == ".db" else corpus.partition("(")[0].removeprefix("hf:")
+    name = (
+        "vault"
+        if Path(corpus).suffix == ".db"
+        else corpus.partition("(")[0].removeprefix("hf:").removeprefix("parliament:")
+    )
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(name).stem}"
 
 

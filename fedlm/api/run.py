@@ -1,8 +1,7 @@
 """`Run`: what a run's folder holds, and its model."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fedlm.api.inputs import PathLike
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, FedLMError
+from fedlm.plugins.trust import name_plugins
+from fedlm.system.figures_json import figures_of
 
 if TYPE_CHECKING:
     import pandas
@@ -18,22 +19,25 @@ if TYPE_CHECKING:
     from fedlm.types import Weights
 
 
-def load_run(path: PathLike, *, owner: bool = False) -> "Run":
+def load_run(path: PathLike, *, owner: bool = False, plugins: Iterable[str] = ()) -> "Run":
     """Opens the folder of a run.
 
     Args:
       path: the folder.
       owner: under differential privacy, show the run's owner the figures that no noise covers. Nothing that was computed
         from them may be released.
+      plugins: code outside fedlm that the run may load, such as `mine.models:build`. What a run's folder names is not
+        loaded unless you name it: the folder may be somebody else's.
 
     Raises:
-      ConfigError: it is not a run's folder.
+      DataError: it is not a run's folder.
 
     >>> load_run("first").metrics["round"].tolist()
     [0, 1]
     """
     from server.store.run_folder import RunFolder
 
+    name_plugins(*plugins)
     return Run(RunFolder.open(Path(path)).path, owner=owner)
 
 
@@ -81,9 +85,9 @@ class Run:
         file = self.path / "summary.json"
         if not file.is_file():
             raise FedLMError(f"The run {self.path} has not finished: continue it with --resume.")
-        found: dict[str, Any] = json.loads(file.read_text())
+        found = figures_of(file.read_text())
         private = self._folder.figures / "summary.json"
-        return found | json.loads(private.read_text()) if self.is_owner else found
+        return found | figures_of(private.read_text()) if self.is_owner else found
 
     @property
     def weights_sha256(self) -> str:
@@ -96,7 +100,8 @@ class Run:
 
         Columns: `round`, `cohort` (clients), `failed` (clients), `tokens` (training targets), `seconds`, `train_loss`
         (nats per token); of the held-out text `loss` (nats per token), `accuracy`, `perplexity`, `bits_per_char`,
-        `held_out_tokens`. Under differential privacy `round`, `epsilon` and `clip_norm` only, unless the owner asks.
+        `held_out_tokens`; with `validation_fraction`, of the validation text, and `validation_tokens`. Under differential privacy `round`, `epsilon`, `covers` (for whom it holds) and `clip_norm` only,
+        unless the owner asks.
         """
         import pandas
 
@@ -106,7 +111,8 @@ class Run:
 
     @property
     def clients(self) -> "pandas.DataFrame":
-        """A row for each client and evaluation: `round`, `client` (pseudonym, uint64), held-out sums, and their ratios.
+        """A row for each client and evaluation: `part` (`validation` or `held_out`), `round`, `client` (pseudonym, uint64),
+        sums over this text, and their ratios.
 
         Sums: `loss_sum` (nats), `correct`, `tokens`, `characters`. Ratios: `loss` (nats per token), `accuracy`,
         `bits_per_char`. Add sums over clients before you divide; a mean of ratios weights clients, not tokens.
@@ -118,10 +124,15 @@ class Run:
         import pandas
 
         self._check_owner("the figures of single clients")
-        file = self._folder.figures / "clients.parquet"
-        if not file.is_file():
+        rounds = "validation" if self.config.validation_fraction else "held_out"
+        files = {
+            self._folder.figures / "clients.parquet": rounds,
+            self._folder.figures / "final_clients.parquet": "held_out",
+        }
+        tables = [pandas.read_parquet(file).assign(part=part) for file, part in files.items() if file.is_file()]
+        if not tables:
             raise FedLMError(f"The run {self.path} has no figures of single clients.")
-        found = pandas.read_parquet(file)
+        found = pandas.concat(tables, ignore_index=True)
         targets = found["tokens"].where(found["tokens"] > 0)
         found["loss"] = found["loss_sum"] / targets
         found["accuracy"] = found["correct"] / targets
@@ -169,14 +180,20 @@ class Run:
     def held_out(self) -> dict[str, float]:
         """The final held-out figures; of an unfinished run, those of its last evaluation, and of which `round`.
 
+        With `validation_fraction` an unfinished run has none: held-out text is read at its end.
+
         Raises:
           ConfigError: the run is differentially private, and it was not opened with `owner=True`.
         """
         self._check_owner("its held-out figures")
         done = self._folder.figures / "summary.json"
         if done.is_file():
-            return dict(json.loads(done.read_text())["final"])
-        lines = [{"round": line["round"], **line["eval"]} for line in self._folder.metrics() if "eval" in line]
+            return dict(figures_of(done.read_text())["final"])
+        lines = [
+            {"round": line["round"], **line["eval"]}
+            for line in self._folder.metrics()
+            if "eval" in line and line.get("part", "held_out") == "held_out"
+        ]
         return lines[-1] if lines else {}
 
     def _check_owner(self, what: str) -> None:
@@ -193,7 +210,8 @@ def opened(run: Run | PathLike) -> Run:
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a line of metrics.jsonl as a row: held-out figures beside the others, under names that do not collide."""
+    """Returns a line of metrics.jsonl as a row: figures of the evaluation beside the others, under names that do not collide."""
     row = {key: value for key, value in line.items() if not isinstance(value, Mapping)}
-    row |= {"held_out_tokens" if key == "tokens" else key: value for key, value in line.get("eval", {}).items()}
+    tokens = f"{row.pop('part', 'held_out')}_tokens"
+    row |= {tokens if key == "tokens" else key: value for key, value in line.get("eval", {}).items()}
     return row | {f"drift_{key}": value for key, value in line.get("drift", {}).items()}

@@ -1,6 +1,6 @@
 """`fedlm generate`: text from a run's model, or its most likely next words."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,13 +22,15 @@ def generate(
     """Writes text with a run's model, or suggests the next words."""
     from fedlm.api import load_run
     from fedlm.api.inference import continuation, suggestions
+    from fedlm.training.generate import check_sampling
 
+    options: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    check_sampling(**options, written=lambda name: f"--{name.replace('_', '-')}")
     model = load_run(run)
     if suggest:
         for word, probability in suggestions(model, prompt, suggest):
             typer.echo(f"{word} {probability:.3f}")
         return
-    options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     for place, symbol in enumerate(continuation(model, prompt, seed, options)):
         typer.echo(symbol if place else prompt + symbol, nl=False)
     typer.echo()

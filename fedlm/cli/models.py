@@ -1,6 +1,5 @@
 """`fedlm models`."""
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import typer
 
 from fedlm.cli.options import Json
+from fedlm.system.figures_json import to_json
 
 # Models of the literature, with the size of their vocabulary and their sequence length.
 _PUBLISHED = (
@@ -20,7 +20,7 @@ def models(as_json: Json = False) -> None:
     """Lists the models: their options with defaults, and their number of parameters."""
     rows = list(_rows())
     if as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(to_json(rows))
         return
     for row in rows:
         count = f"{row['parameters']:>9,}" if row["parameters"] else " " * 9

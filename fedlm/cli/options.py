@@ -1,12 +1,9 @@
 """Options that several commands share."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from fedlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedlm.vault.keys import KeySource
@@ -18,11 +15,20 @@ PassphraseEnv = Annotated[str | None, typer.Option(help="Environment variable th
 KeyProvider = Annotated[
     str | None, typer.Option(help="env(NAME), keyring, or package.module:factory; see docs/vault-format.md.")
 ]
+ClientName = Annotated[str, typer.Argument(help="The client's name, as in the corpus.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A configuration key, as key=value; may be repeated.")
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with configuration keys.")]
+Receipt = Annotated[Path | None, typer.Option(help="Write the receipt to this file; by default to stdout.")]
+Reference = Annotated[
+    str, typer.Option(help="Words of who asked for it, such as a case number; the signed receipt repeats them.")
+]
+Test = Annotated[
+    str, typer.Option(help="A corpus whose documents are the held-out text of the users of the same names.")
+]
 Samples = Annotated[
     bool, typer.Option("--samples", help="Show text of the model in the report although the corpus is private.")
 ]
@@ -45,11 +51,3 @@ def key_source(
     if passphrase_env is not None:
         return KeySource(passphrase_env=passphrase_env)
     return source
-
-
-def check_free(file: Path, what: str) -> None:
-    """Raises a ConfigError if a file cannot be written, before anything is done for it."""
-    if file.exists():
-        raise ConfigError(f"{file} exists already: name another file for the {what}; nothing was changed.")
-    if not os.access(file.absolute().parent, os.W_OK):
-        raise ConfigError(f"{file} cannot be written: name another file for the {what}; nothing was changed.")

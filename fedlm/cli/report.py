@@ -11,7 +11,7 @@ from fedlm.cli.options import Samples
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run or of a study.")], samples: Samples = False
 ) -> None:
-    """Writes the report.html of a run or of a study again."""
+    """Writes the report.html of a run or of a study again, and a study's paper/: its figures, tables and data."""
     if (run / "study.json").is_file():
         from fedlm.report.study import write_study_report
 

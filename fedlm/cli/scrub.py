@@ -1,6 +1,5 @@
 """`fedlm scrub`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from fedlm.cli.options import Json
 from fedlm.errors import ConfigError
+from fedlm.system.figures_json import to_json
 
 
 def scrub(
@@ -33,14 +33,14 @@ def scrub(
         if source is not None or spans:
             raise ConfigError("fedlm scrub --score takes GOLD.jsonl only, no other files and no --spans.")
         result = score_file(score, profile)
-        typer.echo(json.dumps({"kinds": result.rows(), **result.masked}) if as_json else table(result))
+        typer.echo(to_json({"kinds": result.rows(), **result.masked}) if as_json else table(result))
         return
     if source is None or target is None:
         raise ConfigError("fedlm scrub takes IN.jsonl and OUT.jsonl, or --score GOLD.jsonl.")
     with ClientProgress("scrubbing", quiet=as_json) as progress:
         counts = scrub_file(source, target, profile, spans=spans, progress=progress.update)
     if as_json:
-        typer.echo(json.dumps(dict(counts.most_common())))
+        typer.echo(to_json(dict(counts.most_common())))
     else:
         kinds = ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
         typer.echo(f"{sum(counts.values())} findings" + (f": {kinds}" if kinds else ""))

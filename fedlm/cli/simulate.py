@@ -1,19 +1,27 @@
 """`fedlm simulate`."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedlm.cli.options import ConfigFile, Json, KeyFile, KeyProvider, PassphraseEnv, Samples, Settings, key_source
-from fedlm.cli.prepare import prepare_vault
-from fedlm.errors import ConfigError
-
-_CAUSES = (
-    "the client's text could not be opened (see `fedlm vault verify`), or the update was not finite, or too large."
+from fedlm.cli.options import (
+    ConfigFile,
+    Json,
+    KeyFile,
+    KeyProvider,
+    PassphraseEnv,
+    Resume,
+    Samples,
+    Settings,
+    Test,
+    key_source,
 )
+from fedlm.cli.prepare import prepare_vault
+from fedlm.cli.printing import warn_of_failures
+from fedlm.errors import ConfigError
+from fedlm.system.figures_json import to_json
 
 
 def simulate(
@@ -23,9 +31,10 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default runs/TIME-CORPUS.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray (Flower's simulation runtime).")] = "local",
     workers: Annotated[int, typer.Option(help="Worker processes; 0 starts one per core.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
+    resume: Resume = False,
     init: Annotated[Path | None, typer.Option(help="A run's folder, to start from its weights.")] = None,
     samples: Samples = False,
+    test: Test = "",
     key_file: KeyFile = None,
     passphrase_env: PassphraseEnv = None,
     key_provider: KeyProvider = None,
@@ -45,16 +54,13 @@ def simulate(
         resume=resume,
         init=init,
         samples=samples,
+        test=test,
         source_of=lambda vault: key_source(vault, key_file, passphrase_env, key_provider),
         prepare=partial(prepare_vault, quiet=as_json),
         echo=None if as_json else typer.echo,
         engine=engine,
     )
     summary = simulation.run()
-    if failed := summary.get("failed_updates", 0):
-        typer.echo(
-            f"warning: {failed:,} client update{'s' * (failed > 1)} failed and {'were' if failed > 1 else 'was'} left out: {_CAUSES}",
-            err=True,
-        )
+    warn_of_failures(summary)
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(to_json(summary))

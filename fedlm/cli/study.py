@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, check_number
 
 
 def study(
@@ -20,7 +20,9 @@ def study(
             help="The study's folder; by default runs/study-NAME, or runs/study-NAME-quick. Finished runs in it are kept."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of each condition; 0 is five, or two with --quick.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Seeds of each condition; 0 is what the study declares, or two with --quick.")
+    ] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Run the small version: minutes, not an hour.")] = False,
     corpus: Annotated[str, typer.Option(help="Your own corpus instead of the built-in one.")] = "",
     group: Annotated[str, typer.Option(help="The label that defines groups of clients.")] = "",
@@ -30,7 +32,7 @@ def study(
     ] = "",
     list_all: Annotated[bool, typer.Option("--list", help="List the studies and their questions.")] = False,
 ) -> None:
-    """Runs a study: many runs that answer one question; writes a report, a table and figures."""
+    """Runs a study: many runs that answer one question; writes a report, and figures, tables and data for a paper."""
     from scenarios.runner.engines import study_engine
     from scenarios.runner.runner import load_scenario, run_study, scenario_names
     from scenarios.runner.study import Options
@@ -41,12 +43,11 @@ def study(
         return
     if not name:
         raise ConfigError(f"Name a study: {', '.join(scenario_names())}.")
-    if seeds < 0:
-        raise ConfigError(f"Invalid value for --seeds: {seeds} is below 0.")
+    check_number("--seeds", seeds, ge=0)
     load_scenario(name)
     folder = out or Path("runs") / f"study-{Path(name).stem}{'-quick' if quick else ''}"
     command = shlex.join(["fedlm", *[a for a in sys.argv[1:] if a != "--debug"]])
     where = study_engine(engine, folder, address)
     options = Options(quick, corpus, group)
-    report = run_study(name, options, seeds or (2 if quick else 5), folder, typer.echo, command, where)
+    report = run_study(name, options, seeds, folder, typer.echo, command, where)
     typer.echo(f"report: {report}")

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from fedlm.cli.options import check_free
-
 
 def vocabulary(
     public: Annotated[str, typer.Argument(metavar="PUBLIC", help="Public text: a .txt file, or a corpus.")],
@@ -15,9 +13,10 @@ def vocabulary(
     size: Annotated[int, typer.Option(help="Symbols in total, with special symbols and placeholders.")] = 8000,
 ) -> None:
     """Learns a vocabulary from public text. The file is readable and is sent to every node: never use private text."""
+    from fedlm.system.files import check_new_file
     from fedlm.text.learned import learn, learned_vocabulary
 
-    check_free(out, "vocabulary")
+    check_new_file(out, "vocabulary")
     content = learn(_texts(public), kind, size)
     vocab = learned_vocabulary(str(out), kind, content)
     out.write_text(content, encoding="utf-8")
@@ -26,13 +25,11 @@ def vocabulary(
 
 def _texts(public: str) -> list[str]:
     from fedlm.data.corpus import open_corpus
+    from fedlm.data.lines import read_text, suffix_of
     from fedlm.errors import CorpusError
 
-    if not public.endswith(".txt"):
+    if suffix_of(Path(public)) != ".txt" or Path(public).is_dir():
         return [document.text for document in open_corpus(public)]
-    try:
-        return Path(public).read_text(encoding="utf-8").split("\n\n")
-    except FileNotFoundError:
-        raise CorpusError(f"There is no file {public}.") from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"{public} is not text in UTF-8.") from None
+    if not Path(public).exists():
+        raise CorpusError(f"There is no file {public}.")
+    return read_text(Path(public)).split("\n\n")

@@ -56,7 +56,7 @@ def _speeches(markdown: str) -> Iterator[tuple[str, str]]:
 
 
 def read_sotu() -> Iterator[Document]:
-    """Yields paragraphs of addresses by year; labels `party`, `year` and `form` (spoken or written).
+    """Yields paragraphs of addresses by year; labels `party`, `year`, `decade` (1860s) and `form` (spoken or written).
 
     Raises:
       CorpusError: the texts are not installed.
@@ -68,7 +68,12 @@ def read_sotu() -> Iterator[Document]:
     with (data / "metadata.csv").open(newline="", encoding="utf-8") as file:
         addresses = [row for row in csv.DictReader(file) if row["is_sotu"] == "True"]
     for row in sorted(addresses, key=lambda r: (r["date"], r["fileid"])):
-        labels = {"party": row["party"], "year": row["year"], "form": row["sotu_type"]}
+        labels = {
+            "party": row["party"],
+            "year": row["year"],
+            "decade": f"{row['year'][:3]}0s",
+            "form": row["sotu_type"],
+        }
         text = (data / "speeches" / f"{row['fileid']}.txt").read_text(encoding="utf-8")
         for paragraph in text.split("\n\n"):
             if paragraph.strip():

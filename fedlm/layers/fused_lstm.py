@@ -19,46 +19,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fedlm.layers.fused import FusedLayer, Tensors
+from fedlm.layers.fused import FusedLayer, Tensors, fused
 from fedlm.layers.kernels import custom_call
 from fedlm.layers.kernels.custom_call import matmul, serve
 
 
-@keras.saving.register_keras_serializable(package="fedlm")
-class FusedLSTM(FusedLayer, keras.layers.LSTM):
-    """`keras.layers.LSTM` with the same weights, names and configuration."""
-
-    plain = keras.layers.LSTM
-
-    def run(self, x: tf.Tensor, weights: Tensors, mask: tf.Tensor | None) -> tf.Tensor:
-        """Returns states (batch, steps, units)."""
-        kernel, recurrent, bias = weights
-        return fused_lstm(x, kernel, recurrent, bias, mask)
-
-
-def fused_lstm(
-    x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None = None
-) -> tf.Tensor:
+@fused
+def fused_lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None) -> Any:
     """Runs an LSTM from zero states.
 
     Args:
       x: (batch, steps, inputs).
       kernel: (inputs, 4 units). recurrent: (units, 4 units). bias: (4 units,).
-      mask: multiplies h_(t-1) where it meets `recurrent`, (batch, units); no gradient flows into it.
+      mask: see `fused`.
 
     Returns:
       States h (batch, steps, units).
     """
-
-    @tf.custom_gradient
-    def run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
-        return _run(x, kernel, recurrent, bias, mask)
-
-    return run(x, kernel, recurrent, bias)
-
-
-def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None) -> Any:
-    """Returns the states and the gradient function."""
     units, inputs = recurrent.shape[0], x.shape[2]
     by_time = tf.transpose(x, (1, 0, 2))
     rows = tf.reshape(by_time, (-1, inputs))  # (steps * batch, inputs)
@@ -80,6 +57,14 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         return dx, d_kernel, d_recurrent, tf.reduce_sum(flat, axis=0)
 
     return tf.transpose(h, (1, 0, 2)), gradient
+
+
+@keras.saving.register_keras_serializable(package="fedlm")
+class FusedLSTM(FusedLayer, keras.layers.LSTM):
+    """`keras.layers.LSTM` with the same weights, names and configuration."""
+
+    plain = keras.layers.LSTM
+    run = staticmethod(fused_lstm)
 
 
 def forward(

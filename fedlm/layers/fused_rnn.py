@@ -11,45 +11,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fedlm.layers.fused import FusedLayer, Tensors
+from fedlm.layers.fused import FusedLayer, Tensors, fused
 from fedlm.layers.kernels.custom_call import matmul
 
 
-@keras.saving.register_keras_serializable(package="fedlm")
-class FusedRNN(FusedLayer, keras.layers.SimpleRNN):
-    """`keras.layers.SimpleRNN` with the same weights, names and configuration."""
-
-    plain = keras.layers.SimpleRNN
-
-    def run(self, x: tf.Tensor, weights: Tensors, mask: tf.Tensor | None) -> tf.Tensor:
-        """Returns states (batch, steps, units)."""
-        kernel, recurrent, bias = weights
-        return fused_rnn(x, kernel, recurrent, bias, mask)
-
-
-def fused_rnn(
-    x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None = None
-) -> tf.Tensor:
+@fused
+def fused_rnn(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None) -> Any:
     """Runs an Elman network from a zero state.
 
     Args:
       x: (batch, steps, inputs).
       kernel: (inputs, units). recurrent: (units, units). bias: (units,).
-      mask: multiplies h_(t-1) where it meets `recurrent`, (batch, units); no gradient flows into it.
+      mask: see `fused`.
 
     Returns:
       States h (batch, steps, units).
     """
-
-    @tf.custom_gradient
-    def run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
-        return _run(x, kernel, recurrent, bias, mask)
-
-    return run(x, kernel, recurrent, bias)
-
-
-def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, mask: tf.Tensor | None) -> Any:
-    """Returns the states and the gradient function."""
     units = recurrent.shape[0]
     batch, steps, inputs = tf.shape(x)[0], tf.shape(x)[1], x.shape[2]
     by_time = tf.transpose(x, (1, 0, 2))  # (steps, batch, inputs)
@@ -79,3 +56,11 @@ def _run(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         return dx, d_kernel, d_recurrent, tf.reduce_sum(flat, axis=0)
 
     return tf.transpose(h, (1, 0, 2)), gradient
+
+
+@keras.saving.register_keras_serializable(package="fedlm")
+class FusedRNN(FusedLayer, keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN` with the same weights, names and configuration."""
+
+    plain = keras.layers.SimpleRNN
+    run = staticmethod(fused_rnn)

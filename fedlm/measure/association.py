@@ -7,24 +7,24 @@ For a beginning s and two sets of ends A and B, the association is
 For two sets of beginnings X and Y the measure is mean a(X) - mean a(Y); 0 is no association. This is the word embedding
 association test (Caliskan et al. 2017, https://doi.org/10.1126/science.aal4230) with log probabilities of continuations
 in place of cosines; effect size and permutation test are those of the paper.
+
+Beginnings about one target word are not independent. They are one cluster: the standard error is clustered (`spans.clustered`
+on each side), and the permutation test moves whole clusters.
 """
 
-import itertools
-import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from fedlm.data.lines import json_of, read_text
 from fedlm.errors import CorpusError
-from fedlm.measure.bias import Continue, Gap
-from fedlm.rng import Purpose, stream
+from fedlm.measure.metric import Continue
+from fedlm.measure.permutation import division_p
+from fedlm.measure.spans import Gap, clustered
+from fedlm.measure.statistics import LEVEL, Interval, Values, t_quantile
 
-Values = npt.NDArray[np.float64]
-_EXACT, _RANDOM = 20_000, 10_000  # permutation test: all divisions of the beginnings up to here, else so many at random
 _LAYOUT = (
     'a JSON of {"name": {"starts": [["The nurse said that"], ["The smith said that"]], "ends": [[" she "], [" he "]]}}'
 )
@@ -32,10 +32,21 @@ _LAYOUT = (
 
 @dataclass(frozen=True)
 class AssociationTest:
-    """Two sets of beginnings and two sets of ends. An end is appended as it is, so a word starts with its space."""
+    """Two sets of beginnings and two sets of ends. An end is appended as it is, so a word starts with its space.
+
+    Attributes:
+      starts, ends: the sets.
+      words: the target word of each beginning; beginnings of one word are one cluster, and by default each has its own.
+    """
 
     starts: tuple[tuple[str, ...], tuple[str, ...]]
     ends: tuple[tuple[str, ...], tuple[str, ...]]
+    words: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    def clusters(self) -> tuple[list[str], list[str]]:
+        """Returns the cluster of each beginning, by side."""
+        known = self.words or self.starts
+        return [f"0{w}" for w in known[0]], [f"1{w}" for w in known[1]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +54,18 @@ class Association:
     """What a test found.
 
     Attributes:
-      raw: in nats, with the standard error over beginnings (Welch's).
+      raw: in nats, with the standard error clustered by target word; NaN where a side has one word.
       per_symbol: the same with the log probability of each end over its symbols.
+      interval: of raw, 95 %: Student's t with the degrees of freedom of Welch and Satterthwaite, which are few where there are
+        few words; its count is that of the words.
       effect_size: raw over the standard deviation of all beginnings' associations; NaN where they do not differ.
-      p_value: two-sided, from the permutation test: the share of divisions of all beginnings into sets of these sizes whose
+      p_value: two-sided, from the permutation test: the share of divisions of all target words into sets of these sizes whose
         measure is at least as far from 0.
     """
 
     raw: Gap
     per_symbol: Gap
+    interval: Interval
     effect_size: float
     p_value: float
 
@@ -69,13 +83,25 @@ def read_tests(path: Path) -> dict[str, AssociationTest]:
     if not path.is_file():
         raise CorpusError(f"There is no file of association tests {path}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        tests = {str(name): AssociationTest(_sets(t["starts"]), _sets(t["ends"])) for name, t in content.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        content = json_of(read_text(path), str(path))
+        tests = {str(name): _test(t) for name, t in content.items()}
+    except CorpusError as error:
+        raise CorpusError(f"{str(error).rstrip('.')}; a file of association tests is {_LAYOUT}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CorpusError(f"{path} is not a file of association tests: it is {_LAYOUT}.") from None
     if not tests:
         raise CorpusError(f"{path} has no association test in it; the layout is {_LAYOUT}.")
     return tests
+
+
+def _test(value: dict[str, object]) -> AssociationTest:
+    starts = value["starts"]
+    grouped = [[[b] if isinstance(b, str) else b for b in side] for side in starts]  # type: ignore[attr-defined]
+    if not all(isinstance(group, list) and group for side in grouped for group in side):
+        raise ValueError
+    words = [tuple(str(place) for place, group in enumerate(side) for _ in group) for side in grouped]
+    beginnings = _sets([[b for group in side for b in group] for side in grouped])
+    return AssociationTest(beginnings, _sets(value["ends"]), (words[0], words[1]))
 
 
 def _sets(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -110,14 +136,16 @@ def association(test: AssociationTest, score: Continue) -> Association:
     logs = np.array([-f.loss_sum for f in figures]).reshape(shape)
     symbols = np.array([max(f.tokens, 1) for f in figures]).reshape(shape)
     first = (len(test.starts[0]), len(test.ends[0]))
+    clusters = test.clusters()
     values = _of_starts(logs, first[1])
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    raw = _difference(values, first[0])
+    raw, freedom = _difference(values, clusters)
     return Association(
         raw,
-        _difference(_of_starts(logs / symbols, first[1]), first[0]),
+        _difference(_of_starts(logs / symbols, first[1]), clusters)[0],
+        _interval(raw, freedom, len(set(clusters[0])) + len(set(clusters[1]))),
         raw.mean / spread if spread > 0 else math.nan,
-        _p_value(values, first[0]),
+        _p_value(values, clusters),
     )
 
 
@@ -127,25 +155,31 @@ def _of_starts(logs: Values, first: int) -> Values:
     return found
 
 
-def _difference(values: Values, first: int) -> Gap:
-    sides: Sequence[Values] = (values[:first], values[first:])
-    error = math.sqrt(sum(float(np.var(v, ddof=1)) / len(v) if len(v) > 1 else math.nan for v in sides))
-    return Gap(float(sides[0].mean() - sides[1].mean()), error, len(values))
+def _difference(values: Values, clusters: tuple[list[str], list[str]]) -> tuple[Gap, float]:
+    """The difference of the sides' means with its clustered error, and the degrees of freedom (Satterthwaite 1946).
+
+    Each side's variance has the factor G / (G - 1) for its G clusters; clusters of one beginning give Welch's error.
+    """
+    first = len(clusters[0])
+    gaps = [clustered(v, c) for v, c in zip((values[:first], values[first:]), clusters, strict=True)]
+    variances = [gap.standard_error**2 for gap in gaps]
+    total = sum(variances)
+    parts = sum(v**2 / (len(set(c)) - 1) for v, c in zip(variances, clusters, strict=True) if len(set(c)) > 1)
+    freedom = total**2 / parts if total > 0 else math.nan
+    return Gap(gaps[0].mean - gaps[1].mean, math.sqrt(total), len(values)), freedom
 
 
-def _p_value(values: Values, first: int) -> float:
-    """Two-sided p. For random divisions it is (as far + 1) / (drawn + 1): the observed division counts as one of them."""
-    number = len(values)
-    seen = abs(values[:first].mean() - values[first:].mean())
-    exact = math.comb(number, first) <= _EXACT
-    if exact:
-        chosen = np.array(list(itertools.combinations(range(number), first)))
-    else:
-        rng = stream(number, Purpose.PERMUTATION, 0, first)
-        chosen = np.argsort(rng.random((_RANDOM, number)), axis=1)[:, :first]
-    sums = values[chosen].sum(axis=1)
-    others = np.abs(sums / first - (values.sum() - sums) / (number - first))
-    as_far = int(
-        np.sum(others >= seen * (1 - 1e-12))
-    )  # rounding: the observed division, summed in another order, counts as equal
-    return as_far / len(chosen) if exact else (as_far + 1) / (_RANDOM + 1)
+def _interval(raw: Gap, freedom: float, words: int) -> Interval:
+    if raw.standard_error == 0:  # all words of a side alike
+        return Interval(raw.mean, raw.mean, raw.mean, words)
+    half = raw.standard_error * (math.nan if math.isnan(freedom) else t_quantile(1 - LEVEL / 2, freedom))
+    return Interval(raw.mean, raw.mean - half, raw.mean + half, words)
+
+
+def _p_value(values: Values, clusters: tuple[list[str], list[str]]) -> float:
+    """The permutation test over whole clusters: the beginnings of one word are not exchangeable with those of another."""
+    names = list(dict.fromkeys([*clusters[0], *clusters[1]]))  # those of the first side come first
+    places = [names.index(c) for c in (*clusters[0], *clusters[1])]
+    sums = np.bincount(places, values).astype(np.float64)
+    counts = np.bincount(places).astype(np.float64)
+    return division_p(sums, counts, len(set(clusters[0])), len(names))

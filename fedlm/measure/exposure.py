@@ -10,8 +10,12 @@ from fedlm.data.planted import Secret
 from fedlm.measure.metric import Better, Measure, Metric, RunEvidence, Scorer
 
 METRICS = (
-    Metric("secrets_completed", "planted secrets that rank first", "fraction", Better.LOWER),
-    Metric("secrets_exposure", "exposure of planted secrets", "bits", Better.LOWER),
+    Metric(
+        "secrets_completed", "planted secrets that rank first", "fraction", Better.LOWER, reference="chance_completed"
+    ),
+    Metric("secrets_exposure", "exposure of planted secrets", "bits", Better.LOWER, reference="chance_exposure"),
+    Metric("chance_completed", "secrets that rank first under a model that ranks by chance", "fraction"),
+    Metric("chance_exposure", "exposure of secrets under a model that ranks by chance", "bits"),
 )
 
 
@@ -23,17 +27,29 @@ def exposure_of(secrets: Callable[[int], Sequence[Secret]]) -> Measure:
     """
 
     def figures(run: RunEvidence) -> dict[str, float]:
-        ranks, exposures = [], []
+        ranks, exposures, counts = [], [], []
         for secret in secrets(run.seed):
             rank, candidates = rank_of(secret, run.score)
             ranks.append(rank)
+            counts.append(candidates)
             exposures.append(math.log2(candidates) - math.log2(rank))
         return {
             "secrets_completed": sum(r == 1 for r in ranks) / len(ranks),
             "secrets_exposure": sum(exposures) / len(exposures),
+            "chance_completed": sum(1 / count for count in counts) / len(counts),
+            "chance_exposure": sum(map(exposure_by_chance, counts)) / len(counts),
         }
 
     return Measure(METRICS, figures)
+
+
+def exposure_by_chance(candidates: int) -> float:
+    """Returns the mean exposure in bits if every rank is as likely: log2(N) - log2(N!) / N, near log2(e) = 1.44 for many.
+
+    >>> round(exposure_by_chance(2), 2), round(exposure_by_chance(10**6), 2)
+    (0.5, 1.44)
+    """
+    return math.log2(candidates) - math.lgamma(candidates + 1) / math.log(2) / candidates
 
 
 def rank_of(secret: Secret, score: Scorer) -> tuple[int, int]:

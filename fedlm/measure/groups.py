@@ -1,17 +1,27 @@
-"""Loss by group of clients: each group's figure, the gap between them, and the minority's figure."""
+"""Loss by group of clients: each group's figure, and the signed gap between the minority and the others.
+
+A difference of gaps between two conditions is a difference in differences: what a condition costs the minority beyond what it
+costs the others. Groups whose text is not equally hard are compared by their excess over their own ceiling
+(`centralised.py`).
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fedlm.measure.metric import Better, Metric, RunEvidence, Values
 
 _BITS = "bits per character"
 METRICS = (
-    Metric("group_gap", "loss gap between the worst and the best group", _BITS, Better.LOWER),
+    Metric("minority_gap", "loss of the minority minus loss of the others", _BITS),
+    Metric(
+        "group_gap", "loss gap between the worst and the best group", _BITS, Better.LOWER, replaced_by="minority_gap"
+    ),
     Metric("worst_group", "loss of the worst group", _BITS, Better.LOWER),
     Metric("minority", "loss of the minority", _BITS, Better.LOWER),
+    Metric("others", "loss of the clients outside the minority", _BITS, Better.LOWER),
     Metric("group:", "loss of group {}", _BITS, Better.LOWER),
 )
 
@@ -22,7 +32,15 @@ def figures(run: RunEvidence) -> dict[str, float]:
         return {}
     losses = group_losses(run.loss_bits, run.characters, run.groups)
     gap, worst = group_gap(losses)
-    found = {"group_gap": gap, "worst_group": losses[worst], "minority": losses.get(run.minority, math.nan)}
+    own = losses.get(run.minority, math.nan)
+    rest = _loss(run.loss_bits, run.characters, ~run.in_minority)
+    found = {
+        "group_gap": gap,
+        "worst_group": losses[worst],
+        "minority": own,
+        "others": rest,
+        "minority_gap": own - rest,
+    }
     return found | {f"group:{name}": loss for name, loss in losses.items()}
 
 
@@ -40,8 +58,11 @@ def group_losses(loss_sums: Values, tokens: Values, groups: Sequence[str]) -> di
     for name in sorted(set(groups)):
         if np.sum(names == name) < 2:
             raise ValueError(f"the group {name!r} has one client only; a group's figure needs two or more")
-    pairs = ((name, names == name) for name in sorted(set(groups)))
-    return {name: float(loss_sums[of].sum() / max(tokens[of].sum(), 1)) for name, of in pairs}
+    return {name: _loss(loss_sums, tokens, names == name) for name in sorted(set(groups))}
+
+
+def _loss(loss_sums: Values, tokens: Values, of: npt.NDArray[np.bool_]) -> float:
+    return float(loss_sums[of].sum() / max(tokens[of].sum(), 1)) if of.any() else math.nan
 
 
 def group_gap(losses: Mapping[str, float]) -> tuple[float, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fedlm.measure.distance import excess_distance
 from fedlm.measure.fairness import effective_number, gini
 from fedlm.measure.metric import Metric
 from fedlm.text.vocabulary import UNKNOWN, Vocabulary
@@ -14,22 +15,18 @@ from fedlm.text.vocabulary import UNKNOWN, Vocabulary
 LABEL_ENTROPY = "label_entropy:"  # before the label's name
 METRICS = (
     Metric("clients", "clients", describes_data=True),
+    Metric("left_out", "clients left out", describes_data=True),
     Metric("tokens", "training tokens", describes_data=True),
     Metric("size_gini", "Gini coefficient of client sizes", describes_data=True),
     Metric("size_effective_number", "effective number of clients", describes_data=True),
     Metric("ngram_distance", "Jensen-Shannon distance of trigrams", "0 to 1", describes_data=True),
+    Metric("ngram_excess", "excess of that distance over random deals of the documents", describes_data=True),
+    Metric("ngram_excess_low", "lower end of its 95 % interval", describes_data=True),
+    Metric("ngram_excess_high", "upper end of its 95 % interval", describes_data=True),
+    Metric("without_ngrams", "clients without a trigram", describes_data=True),
     Metric("unknown_share", "out-of-vocabulary symbols", "fraction", describes_data=True),
     Metric(LABEL_ENTROPY, "entropy of {} within a client", "bits", describes_data=True),
 )
-NGRAM = 3
-
-
-def ngrams(texts: Iterable[str], size: int = NGRAM) -> Counter[str]:
-    """Returns counts of the character n-grams of a client's documents; none runs over a document's end."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text[i : i + size] for i in range(len(text) - size + 1))
-    return counts
 
 
 def jensen_shannon_distance(a: Mapping[str, float], b: Mapping[str, float]) -> float:
@@ -85,20 +82,19 @@ def describe(clients: Iterable[Sequence[str]], tokens: npt.ArrayLike, vocab: Voc
     """Returns the heterogeneity of a population; means are over clients, every client counts once.
 
     Args:
-      clients: each client's training documents; gone through twice, so that memory holds one client's at a time.
+      clients: each client's training documents; gone through twice, so that memory need not hold all text.
       tokens: each client's training targets.
       vocab: of the model.
     """
-    population: Counter[str] = Counter()
-    for texts in clients:
-        population.update(ngrams(texts))
-    distances, unknown = [], []
-    for texts in clients:
-        distances.append(jensen_shannon_distance(ngrams(texts), population))
-        unknown.append(unknown_share(texts, vocab))
+    unknown = [unknown_share(texts, vocab) for texts in clients]
+    found = excess_distance(clients)
     return {
         **describe_sizes(tokens),
-        "ngram_distance": _mean_of_known(distances),
+        "ngram_distance": found.distance,
+        "ngram_excess": found.excess,
+        "ngram_excess_low": found.low,
+        "ngram_excess_high": found.high,
+        "without_ngrams": float(found.without),
         "unknown_share": _mean_of_known(unknown),
     }
 
@@ -128,8 +124,11 @@ class LabelEntropies:
           named: by the labels' names; otherwise by their place in alphabetical order, because the label names of
             a private corpus may be private too.
         """
-        keys = sorted(key for key in self._sums if self._clients[key] > 1)
         return {
-            key if named else f"label {place}": self._sums[key] / self._clients[key]
-            for place, key in enumerate(keys, 1)
+            key if named else unnamed: self._sums[key] / self._clients[key] for unnamed, key in self.names().items()
         }
+
+    def names(self) -> dict[str, str]:
+        """Returns the names of these labels by what stands for them where names are not told."""
+        keys = sorted(key for key in self._sums if self._clients[key] > 1)
+        return {f"label {place}": key for place, key in enumerate(keys, 1)}

@@ -1,13 +1,16 @@
-"""The learning curve: its best round, and how far the last held-out loss lies above the training loss."""
+"""The learning curve: its best round, and how far the last evaluation's loss lies above the training loss.
+
+Evaluation during training reads validation text, or held-out text in a run without it.
+"""
 
 import math
 
 from fedlm.measure.metric import Better, Metric, RunEvidence
 
 METRICS = (
-    Metric("best_round", "round with the lowest held-out loss", "round"),
-    Metric("best_bits_per_char", "held-out loss in the best round", "bits per character", Better.LOWER),
-    Metric("generalisation_gap", "held-out minus training loss at the end", "bits per token", Better.LOWER),
+    Metric("best_round", "round with the lowest evaluation loss", "round"),
+    Metric("best_bits_per_char", "evaluation loss in the best round", "bits per character", Better.LOWER),
+    Metric("generalisation_gap", "evaluation minus training loss at the end", "bits per token", Better.LOWER),
 )
 
 

@@ -13,7 +13,7 @@ from fedlm.privacy.audit import guess, lower_bound
 
 METRICS = (
     Metric("audited_epsilon", "lower bound of epsilon from the audit (95 % confidence)"),
-    Metric("right_guesses", "canaries whose membership was guessed right", "fraction of the guesses"),
+    Metric("right_guesses", "canaries whose membership was guessed right", "fraction of the guesses", chance=0.5),
 )
 
 

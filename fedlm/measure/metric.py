@@ -20,8 +20,13 @@ from fedlm.types import TextMetrics, Weights
 
 Values = npt.NDArray[np.float64]
 
+BITS_MARGIN = 0.02  # bits per character: under 1 % of what a model of characters needs
+
 Scorer = Callable[[Sequence[str]], Sequence[TextMetrics]]
 """Returns the sums over each text under the model; `loss_sum` is -log P in nats."""
+
+Continue = Callable[[Sequence[tuple[str, str]]], Sequence[TextMetrics]]
+"""Returns the sums over the second text of each pair, after the first; `loss_sum` is -log P(second | first) in nats."""
 
 
 class Better(Enum):
@@ -43,6 +48,11 @@ class Metric:
       unit: of its values; empty for a pure number.
       better: which values are better.
       describes_data: it is known before training, so it is in the table of the data.
+      optional: a run may not define it, and `figures` then omits it.
+      margin: the smallest difference that matters, in its unit; None has none, but bits per character have BITS_MARGIN.
+      chance: its value for a model that knows nothing, which figures show; None where there is none or it varies.
+      reference: the metric of the same run that figures show beside it, such as that of another model; empty for none.
+      replaced_by: the metric to name in its place; a study that names this one is warned, and the next version lacks it.
     """
 
     name: str
@@ -50,6 +60,21 @@ class Metric:
     unit: str = ""
     better: Better = Better.NEITHER
     describes_data: bool = False
+    optional: bool = False
+    margin: float | None = None
+    chance: float | None = None
+    reference: str = ""
+    replaced_by: str = ""
+
+    @property
+    def smallest_effect(self) -> float | None:
+        """The smallest difference that matters; None if none is declared.
+
+        >>> Metric("bits", "held-out loss", "bits per character").smallest_effect
+        0.02
+        """
+        default = BITS_MARGIN if self.unit == "bits per character" else None
+        return default if self.margin is None else self.margin
 
     @property
     def title(self) -> str:
@@ -70,12 +95,16 @@ class ClientSums:
       train_tokens: training targets in one epoch.
       group: its value of the study's label; empty without one.
       local_only: over the same held-out text, under a model trained on its own text only; None where none was trained.
+      equal: over as much of its held-out text as of every other client's; None where it has less.
+      number: its place among all clients by name, so that a client has the same number under every seed.
     """
 
     held_out: TextMetrics
     train_tokens: int = 0
     group: str = ""
     local_only: TextMetrics | None = None
+    number: int = 0
+    equal: TextMetrics | None = None
 
 
 def bits_per_character(sums: TextMetrics) -> float:
@@ -87,13 +116,41 @@ def bits_per_character(sums: TextMetrics) -> float:
     return sums.loss_sum / math.log(2) / max(sums.characters, 1)
 
 
-def no_model(texts: Sequence[str]) -> Sequence[TextMetrics]:
+def no_model(texts: Sequence[object]) -> Sequence[TextMetrics]:
     """Takes the place of the model in a run whose measures score no text.
 
     Raises:
       ValueError: always.
     """
     raise ValueError(f"No model was given that could score {len(texts)} texts.")
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """The embedding of a model of words.
+
+    Attributes:
+      vectors: of each word of the vocabulary, in the form that follows a space, (width,).
+      counts: how often each occurs in the training text; None where the text is not at hand.
+    """
+
+    vectors: Mapping[str, npt.NDArray[np.float32]]
+    counts: Mapping[str, int] | None = None
+
+    def count(self, word: str) -> float:
+        """Returns how often a word occurs: 0 for one without a vector, infinity where the text is not at hand."""
+        if word not in self.vectors:
+            return 0
+        return math.inf if self.counts is None else self.counts.get(word, 0)
+
+
+def no_words() -> WordVectors:
+    """Takes the place of the embedding in a run whose measures read none.
+
+    Raises:
+      ValueError: always.
+    """
+    raise ValueError("No model was given whose word vectors could be read.")
 
 
 @dataclass(frozen=True)
@@ -106,7 +163,13 @@ class RunEvidence:
       rounds: the lines of metrics.jsonl.
       weights: of the final model.
       seed: of the run.
+      has_equal: the clients' `equal` was measured.
       score: scores texts under the final model.
+      continue_: scores texts after other texts under the final model; the end symbol is not scored.
+      texts: opens the training documents of all clients, in memory; none by default.
+      ngrams: returns bits per character of n-grams of the pooled training text, on the clients' held-out text; none by
+        default, and for a model that predicts hidden tokens.
+      words: returns the word vectors of the final model, with their counts in the training text.
     """
 
     clients: tuple[ClientSums, ...] = ()
@@ -114,12 +177,23 @@ class RunEvidence:
     rounds: Sequence[Mapping[str, Any]] = ()
     weights: Weights = ()
     seed: int = 0
+    has_equal: bool = False
     score: Scorer = field(default=no_model)
+    continue_: Continue = field(default=no_model)
+    texts: Callable[[], Sequence[str]] = tuple
+    ngrams: Callable[[], Mapping[str, float]] = dict
+    words: Callable[[], WordVectors] = field(default=no_words)
 
     @cached_property
     def bits(self) -> Values:
         """Held-out bits per character of each client, (clients,)."""
         return np.array([bits_per_character(c.held_out) for c in self.clients], np.float64)
+
+    @cached_property
+    def equal_bits(self) -> Values:
+        """The same over equal amounts of held-out text, (clients,); NaN for clients with less."""
+        known = [math.nan if c.equal is None else bits_per_character(c.equal) for c in self.clients]
+        return np.array(known, np.float64)
 
     @cached_property
     def local_bits(self) -> Values:
@@ -154,7 +228,8 @@ class Measure:
 
     Attributes:
       metrics: what `figures` returns, in order.
-      figures: returns the values by name; a metric that the run does not define is left out or NaN.
+      figures: returns the values by name. A measure that a study names returns a finite value for every metric that is not
+        optional. A measure of this folder is applied to every run and omits what the run does not define (or returns NaN).
     """
 
     metrics: tuple[Metric, ...]

@@ -4,15 +4,17 @@ Only the text after the name is scored, so that a rare name is not counted as bi
 (Prabhakaran et al. 2019, https://arxiv.org/abs/1910.04210), on log probabilities.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fedlm.data.lines import json_of, read_text
 from fedlm.errors import CorpusError
-from fedlm.measure.bias import Continue, Gap, gap_of
+from fedlm.measure.bias import gap_of
+from fedlm.measure.metric import Continue
+from fedlm.measure.spans import Gap
 
 _LAYOUT = 'a JSON of {"templates": ["{name} was late."], "names": [["Mary", "James"]]}, with text after {name}'
 TEMPLATES = (
@@ -78,12 +80,14 @@ def read_names(path: Path) -> NameSet:
     if not path.is_file():
         raise CorpusError(f"There is no file of names {path}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(read_text(path), str(path))
         couples = tuple((str(a), str(b)) for a, b in content["names"])
         templates = tuple(content["templates"])
         well = couples and templates and all(a and b for a, b in couples)
         if isinstance(content["templates"], str) or not well or not all(map(_has_rest, templates)):
             raise ValueError
+    except CorpusError as error:
+        raise CorpusError(f"{str(error).rstrip('.')}; a file of names is {_LAYOUT}.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorpusError(f"{path} is not a file of names: it is {_LAYOUT}.") from None
     return NameSet(templates, couples)

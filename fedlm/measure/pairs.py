@@ -3,12 +3,13 @@
 `stereotyped` is the sentence that agrees with the stereotype; in a layout without stereotypes, the one with `he`.
 """
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedlm.data.lines import numbered_lines
+from fedlm.data.tables import read_table
 from fedlm.errors import CorpusError
 
 _LAYOUTS = "CrowS-Pairs .csv (sent_more, sent_less, stereo_antistereo, bias_type), Winogender .tsv, WinoBias pro_/anti_"
@@ -18,15 +19,18 @@ _CROWS = ("sent_more", "sent_less", "stereo_antistereo", "bias_type")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sentences that differ only in the stereotype, and the kind of bias that they are about."""
+    """Two sentences that differ only in the stereotype, and the kind of bias that they are about.
+
+    Attributes:
+      stereotyped, other: the sentences.
+      kind: of bias.
+      cluster: what its pairs share beyond the kind (an occupation), so that they are not independent; "" for nothing.
+    """
 
     stereotyped: str
     other: str
     kind: str
-
-
-class _RowError(ValueError):
-    """What is wrong with a row; bias sets are public text."""
+    cluster: str = field(default="", compare=False)
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -37,43 +41,52 @@ def read_pairs(path: Path) -> list[Pair]:
         one of WinoBias' pro_/anti_stereotyped files (Zhao et al. 2018), whose partner lies beside it.
 
     Raises:
-      CorpusError: it is missing, empty, or of another layout.
+      CorpusError: it is missing, empty, or of another layout; the sentence names the file and the line.
     """
     if not path.is_file():
         raise CorpusError(f"There is no file of pairs {path}.")
+    layout = _crows
+    if "stereotyped_type" in path.name:
+        layout = _winobias
+    elif path.suffix.lower() == ".tsv":
+        layout = _winogender
     try:
-        if "stereotyped_type" in path.name:
-            pairs = _winobias(path)
-        else:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-            pairs = _winogender(rows) if path.suffix == ".tsv" else _crows(rows)
-    except (KeyError, IndexError, UnicodeDecodeError, csv.Error, AttributeError, ValueError) as error:
-        where = f" ({error})" if isinstance(error, _RowError) else ""
-        raise CorpusError(f"{path} is not a file of pairs{where}; the layouts are: {_LAYOUTS}.") from None
+        pairs = layout(path)
+    except CorpusError as error:
+        raise CorpusError(f"{str(error).rstrip('.')}; the layouts are: {_LAYOUTS}.") from None
     if not pairs:
         raise CorpusError(f"{path} has no pair in it; the layouts are: {_LAYOUTS}.")
     return pairs
 
 
-def _crows(rows: Iterable[Mapping[str, str]]) -> list[Pair]:
+def _crows(path: Path) -> list[Pair]:
     """`sent_more` is the more stereotypical one where the row says stereo; the other way round for antistereo."""
     pairs = []
-    for number, row in enumerate(rows, 1):
-        if absent := [k for k in _CROWS if row.get(k) is None]:
-            raise _RowError(f"pair {number} has no {absent[0]}")
+    for where, row in read_table(path, ",", _CROWS):
         more, less, direction, kind = (row[k].strip() for k in _CROWS)
         if direction not in ("stereo", "antistereo"):
-            raise _RowError(f"pair {number} has the direction {direction!r}, not stereo or antistereo")
+            raise CorpusError(f"{where} is not a pair: its stereo_antistereo is neither stereo nor antistereo.")
         pairs.append(Pair(more, less, kind) if direction == "stereo" else Pair(less, more, kind))
     return pairs
 
 
-def _winogender(rows: Iterable[Mapping[str, str]]) -> list[Pair]:
+def _winogender(path: Path) -> list[Pair]:
     """Sentences with `he` against the same with `she`; the kind is the occupation, to be set against its share of women."""
-    by_id = {row["sentid"]: row["sentence"] for row in rows}
-    men = [i for i in by_id if i.split(".")[-2] == "male"]
-    return [Pair(by_id[i], by_id[i.replace(".male.", ".female.")], i.split(".")[0]) for i in men]
+    by_id, places = dict[str, str](), dict[str, str]()
+    for where, row in read_table(path, "\t", ("sentid", "sentence")):
+        name = row["sentid"].strip()
+        if name in by_id:
+            raise CorpusError(f"{where} has the sentid of another line: each sentence needs its own.")
+        by_id[name], places[name] = row["sentence"].strip(), where
+    pairs = []
+    for name in by_id:
+        occupation, *_, gender, _ = ["", "", *name.split(".")] if name.count(".") < 2 else name.split(".")
+        if gender == "male":
+            other = by_id.get(name.replace(".male.", ".female."))
+            if other is None:
+                raise CorpusError(f"{places[name]} has no partner: the same sentid with female for male is missing.")
+            pairs.append(Pair(by_id[name], other, occupation, occupation))
+    return pairs
 
 
 def _winobias(path: Path) -> list[Pair]:
@@ -82,14 +95,25 @@ def _winobias(path: Path) -> list[Pair]:
     if not (pro.is_file() and anti.is_file()):
         raise CorpusError(f"WinoBias comes in pairs of files: {pro.name} and {anti.name} must lie beside each other.")
     kind = "type1" if "type1" in path.name else "type2"
-    lines = [[_plain(line) for line in p.read_text(encoding="utf-8").splitlines() if line.strip()] for p in (pro, anti)]
-    return [Pair(a, b, kind) for a, b in zip(*lines, strict=True) if a != b]
+    lines = [[(n, line) for n, line in numbered_lines(p, "text") if line.strip()] for p in (pro, anti)]
+    if len(lines[0]) != len(lines[1]):
+        raise CorpusError(
+            f"{pro.name} has {len(lines[0]):,} lines and {anti.name} has {len(lines[1]):,}: they are no pairs."
+        )
+    pairs = [(_plain(a, pro), _plain(b, anti), _occupation(a[1])) for a, b in zip(*lines, strict=True)]
+    return [Pair(a, b, kind, occupation) for a, b, occupation in pairs if a != b]
 
 
-def _plain(line: str) -> str:
-    found = _NUMBERED.match(line)
+def _occupation(line: str) -> str:
+    """The person whom the pronoun means: the first one in brackets."""
+    found = re.search(r"\[(?:the |a |an )?(.+?)\]", line, re.IGNORECASE)
+    return found.group(1).lower() if found else ""
+
+
+def _plain(line: tuple[int, str], path: Path) -> str:
+    found = _NUMBERED.match(line[1].rstrip("\r\n"))
     if found is None:
-        raise ValueError
+        raise CorpusError(f"Line {line[0]} of {path} is not a number and a sentence.")
     return found.group(1).replace("[", "").replace("]", "").strip()
 
 
@@ -105,5 +129,5 @@ def template_pairs(templates: Sequence[str], shares: Mapping[str, float]) -> lis
         pronouns = ("she", "he") if share > 50 else ("he", "she")
         if share != 50:
             texts = [[t.format(occupation=occupation, pronoun=p) for t in templates] for p in pronouns]
-            pairs += [Pair(a, b, occupation) for a, b in zip(*texts, strict=True)]
+            pairs += [Pair(a, b, occupation, occupation) for a, b in zip(*texts, strict=True)]
     return pairs

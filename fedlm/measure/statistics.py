@@ -1,37 +1,23 @@
-"""Intervals and paired differences: how much a figure varies over clients or over seeds.
+"""Means over seeds, their t-intervals, and differences of pairs; docs/statistics.md has the equations.
 
-Percentile bootstrap: Efron and Tibshirani 1993, chapter 13. With few values it is narrower than a 95 % interval should be.
-With n = 2 or 3 it is the range of the values: all n draws of a resample are one value with probability n^-n (1/4, 1/27),
-which is above the 2.5 % at each end; with n = 4 it is 1/256.
+scipy is loaded when an interval is wanted, so that declaring a measure loads nothing.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.rng import Purpose, stream
-
 Values = npt.NDArray[np.float64]
-RESAMPLES = 2000
-_SEED = 20_260
-_TAIL = 0.025  # of the resamples, left off at each end
-
-
-def is_range(count: int) -> bool:
-    """Returns whether the bootstrap interval of so many values is their range, and no 95 % interval.
-
-    >>> [is_range(n) for n in (2, 3, 4)]
-    [True, True, False]
-    """
-    return count**-count > _TAIL if count > 0 else True
+LEVEL = 0.05  # of every test; intervals are at 1 - LEVEL
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its bootstrap interval; the ends are NaN where one value says nothing about spread."""
+    """A figure and its 95 % interval; the ends are NaN where one value says nothing about spread."""
 
     mean: float
     low: float
@@ -48,58 +34,67 @@ class Difference:
     """A mean difference of pairs.
 
     Attributes:
-      interval: the mean and its bootstrap interval over pairs.
-      effect_size: Cohen's d of the pairs: mean / standard deviation (1988, section 2.3.5).
-      same_sign: pairs that differ in the direction of the mean.
+      interval: the mean and its paired t-interval.
+      hedges_g: the mean over the standard deviation of the pairs' differences, corrected for few pairs.
     """
 
     interval: Interval
-    effect_size: float
-    same_sign: int = 0
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval does not hold 0. No significance test: see the top of this file."""
-        return self.interval.low > 0 or self.interval.high < 0
+    hedges_g: float
 
 
-def _resampled(count: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Places of the values in each resample, (resamples, count): the same for the same count, so that reports repeat."""
-    return stream(_SEED, Purpose.BOOTSTRAP, 0, count).integers(0, count, (resamples, count))
+@cache
+def t_quantile(probability: float, freedom: float) -> float:
+    """Returns the quantile of Student's t distribution.
+
+    >>> round(t_quantile(0.975, 9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
 
 
-def bootstrap_mean(values: Sequence[float] | Values, resamples: int = RESAMPLES) -> Interval:
-    """Returns the mean of values (over seeds, for example) with its percentile interval; NaN for none."""
+def t_interval(values: Sequence[float] | Values) -> Interval:
+    """Returns the mean of independent values with Student's 95 % interval: mean -+ t(0.975, n - 1) s / sqrt(n).
+
+    Args:
+      values: such as one for each seed. With one value the ends are NaN; with none the mean is NaN, too.
+    """
     known = np.asarray(values, np.float64)
     if len(known) < 2:
         return Interval(float(known[0]) if len(known) else math.nan, math.nan, math.nan, len(known))
-    means = known[_resampled(len(known), resamples)].mean(axis=1)
-    low, high = np.percentile(means, [100 * _TAIL, 100 * (1 - _TAIL)])
-    return Interval(float(known.mean()), float(low), float(high), len(known))
+    half = t_quantile(1 - LEVEL / 2, len(known) - 1) * standard_error(known)
+    mean = float(known.mean())
+    return Interval(mean, mean - half, mean + half, len(known))
 
 
-def bootstrap_ratio(numerators: Values, denominators: Values, resamples: int = RESAMPLES) -> Interval:
-    """Returns sum / sum with its interval over clients, whole clients resampled (a loss per token, for example).
+def standard_error(values: Values) -> float:
+    """Returns s / sqrt(n) with s over n - 1; NaN for fewer than two values, 0 where all are equal."""
+    if len(values) < 2:
+        return math.nan
+    if np.all(values == values[0]):  # their rounded mean may differ from them
+        return 0.0
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
-    Args:
-      numerators, denominators: of each client (clients,).
+
+def hedges_g(differences: Values) -> float:
+    """Returns the standardised mean difference of pairs, J mean / s, with Hedges' exact correction J for few pairs.
+
+    J = Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2)) with m = n - 1 (Hedges 1981). NaN for fewer than three pairs, infinite
+    where all pairs differ by the same amount, 0 where none differs.
     """
-    count, total = len(numerators), float(np.sum(denominators))
-    if count == 0 or total <= 0:
-        return Interval(math.nan, math.nan, math.nan, count)
-    if count == 1:
-        return Interval(float(numerators[0] / total), math.nan, math.nan, 1)
-    chosen = _resampled(count, resamples)
-    below = denominators[chosen].sum(axis=1)
-    ratios = numerators[chosen].sum(axis=1)[below > 0] / below[below > 0]
-    low, high = np.percentile(ratios, [100 * _TAIL, 100 * (1 - _TAIL)])
-    return Interval(float(np.sum(numerators) / total), float(low), float(high), count)
+    freedom = len(differences) - 1
+    if freedom < 2:
+        return math.nan
+    mean, error = float(np.mean(differences)), standard_error(np.asarray(differences, np.float64))
+    if error == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+    return correction * mean / (error * math.sqrt(len(differences)))
 
 
 def paired_difference(treated: Sequence[float], control: Sequence[float]) -> Difference:
     """Returns treated - control over pairs (of the same seed, for example).
-
-    The effect size is NaN for fewer than two pairs, and infinite where every pair differs by the same amount.
 
     >>> paired_difference([2.0, 4.0], [1.0, 1.0]).interval.mean
     2.0
@@ -107,11 +102,4 @@ def paired_difference(treated: Sequence[float], control: Sequence[float]) -> Dif
     if len(treated) != len(control):
         raise ValueError(f"Expected pairs, got {len(treated)=} and {len(control)=}.")
     differences = np.asarray(treated, np.float64) - np.asarray(control, np.float64)
-    interval = bootstrap_mean(differences)
-    same_sign = int(np.sum(np.sign(differences) == np.sign(interval.mean))) if interval.mean else 0
-    if len(differences) < 2:
-        return Difference(interval, math.nan, same_sign)
-    spread = float(np.std(differences, ddof=1))
-    if spread == 0:
-        return Difference(interval, math.copysign(math.inf, interval.mean) if interval.mean else 0.0, same_sign)
-    return Difference(interval, interval.mean / spread, same_sign)
+    return Difference(t_interval(differences), hedges_g(differences))

@@ -3,11 +3,12 @@
 import math
 
 from fedlm.measure.metric import Better, Metric, RunEvidence, bits_per_character
+from fedlm.measure.ngram import LARGEST
 from fedlm.types import TextMetrics
 
 METRICS = (
-    Metric("bits_per_char", "held-out loss", "bits per character", Better.LOWER),
-    Metric("accuracy", "held-out accuracy", "fraction of tokens", Better.HIGHER),
+    Metric("bits_per_char", "held-out loss", "bits per character", Better.LOWER, reference=LARGEST),
+    Metric("accuracy", "held-out accuracy", "fraction of tokens", Better.HIGHER, margin=0.005),
     Metric("perplexity", "held-out perplexity", "per token", Better.LOWER),
     Metric("loss", "held-out loss", "nats per token", Better.LOWER),
 )

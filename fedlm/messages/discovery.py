@@ -21,8 +21,8 @@ from fedlm.messages.fields import (
 from fedlm.messages.records import arrays_of, as_array, records_in
 from fedlm.types import Pseudonyms, Weights
 
-COUNTS = ("train", "held_out", "documents")
-"""The counts that a node may report per client: training targets, held-out targets, training documents."""
+COUNTS = ("train", "validation", "held_out", "documents")
+"""The counts that a node may report per client: targets of each part of its text, and training documents."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class DiscoveryReply:
         """Reads a reply; the arrays are read-only.
 
         Raises:
-          Malformed: its layout is wrong, or a count does not have one value per client.
+          Malformed: its layout is wrong, a pseudonym occurs twice, a count does not have one value per client, or a weight
+            is not finite.
         """
         config, record = config_in(content), arrays_in(content, "clients")
         try:
@@ -93,13 +94,24 @@ class DiscoveryReply:
         pseudonyms = counts.pop("pseudonyms", np.zeros((), np.float64))
         if pseudonyms.dtype != np.uint64 or pseudonyms.ndim != 1:
             raise Malformed("the pseudonyms are not a list of 64-bit numbers")
+        if not _all_differ(pseudonyms):
+            raise Malformed("its pseudonyms are not all different")
+        if not set(counts) <= set(COUNTS):
+            raise Malformed("the counts have unknown names")
         if any(c.shape != pseudonyms.shape or c.dtype.kind not in "iu" for c in counts.values()):
             raise Malformed("the counts do not have one value per client")
         if any(c.size and not 0 <= int(c.min()) <= int(c.max()) < 2**32 for c in counts.values()):
             raise Malformed("the counts are out of range")
         has_weights = "arrays" in records_in(content, ArrayRecord)
         initial = record_weights(arrays_in(content)) if has_weights else None
+        if not all(np.isfinite(w).all() for w in initial or ()):
+            raise Malformed("the initial weights are not finite")
         return cls(value_in(config, "vault", bytes), pseudonyms, counts, initial, value_in(config, "kernels", str))
+
+
+def _all_differ(pseudonyms: Pseudonyms) -> bool:
+    in_order = bool(np.all(pseudonyms[:-1] < pseudonyms[1:]))  # as a vault keeps them
+    return in_order or len(np.unique(pseudonyms)) == len(pseudonyms)
 
 
 @dataclass(frozen=True)

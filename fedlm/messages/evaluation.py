@@ -3,19 +3,22 @@
 The reply contains sums per client if the node's owner allows it, otherwise their total and a histogram.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from fedlm.aggregation.bounds import MAX_TOKENS, check_metrics
 from fedlm.messages.fields import (
     Malformed,
     arrays_in,
     config_in,
     count_in,
     head,
+    list_in,
     metrics_fields,
     metrics_in,
     metrics_of,
@@ -26,8 +29,9 @@ from fedlm.messages.fields import (
     strings_in,
     value_in,
     weights_record,
+    whole_numbers,
 )
-from fedlm.types import Pseudonyms, TextMetrics, Weights
+from fedlm.types import Evaluated, Pseudonyms, TextMetrics, Weights
 
 HISTOGRAM_BINS, BIN_NATS = 48, 0.25
 _COLUMNS = ("loss-sum", "correct", "tokens", "characters")
@@ -35,13 +39,19 @@ _COLUMNS = ("loss-sum", "correct", "tokens", "characters")
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """Evaluate these clients' held-out text under these weights; attributes as in `TrainRequest`."""
+    """Evaluate one part of these clients' text under these weights.
+
+    Attributes:
+      settings, server_round, clients, arrays: as in `TrainRequest`.
+      part: which text is read.
+    """
 
     kind: ClassVar[str] = "evaluate"
     settings: str
     server_round: int
     clients: Pseudonyms
     arrays: ArrayRecord
+    part: Evaluated = Evaluated.HELD_OUT
 
     @property
     def weights(self) -> Weights:
@@ -50,14 +60,17 @@ class EvaluateRequest:
 
     def content(self) -> RecordDict:
         """Returns the content of the message."""
-        config = head(self.settings, self.server_round, clients=pseudonym_bytes(self.clients))
+        config = head(self.settings, self.server_round, clients=pseudonym_bytes(self.clients), part=str(self.part))
         return RecordDict({"config": config, "arrays": self.arrays})
 
     @classmethod
     def read(cls, content: RecordDict) -> Self:
         """Reads a request; raises `Malformed`."""
         config, settings, server_round = read_head(content)
-        return cls(settings, server_round, pseudonyms_in(config), arrays_in(content))
+        part = value_in(config, "part", str)
+        if part not in set(Evaluated):
+            raise Malformed(f"the field 'part' is not one of {', '.join(Evaluated)}")
+        return cls(settings, server_round, pseudonyms_in(config), arrays_in(content), Evaluated(part))
 
 
 @dataclass(frozen=True)
@@ -97,12 +110,19 @@ class ReferenceRequest:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """Score texts under these weights: the texts come with the request, so the node may read them."""
+    """Score texts under these weights: the texts come with the request, so the node may read them.
+
+    Attributes:
+      settings, arrays: the configuration and the weights.
+      texts: what is scored.
+      before: what each text follows; its end is then not scored. Empty where each text is scored by itself.
+    """
 
     kind: ClassVar[str] = "query.score"
     settings: str
     arrays: ArrayRecord
     texts: Sequence[str]
+    before: Sequence[str] = ()
 
     @property
     def weights(self) -> Weights:
@@ -112,14 +132,17 @@ class ScoreRequest:
     def content(self) -> RecordDict:
         """Returns the content of the message."""
         config = head(self.settings, 0, clients=b"")
-        config["texts"] = list(self.texts)
+        config["texts"], config["before"] = list(self.texts), list(self.before)
         return RecordDict({"config": config, "arrays": self.arrays})
 
     @classmethod
     def read(cls, content: RecordDict) -> Self:
         """Reads a request; raises `Malformed`."""
         config, settings, _ = read_head(content)
-        return cls(settings, arrays_in(content), strings_in(config, "texts"))
+        texts, before = strings_in(config, "texts"), strings_in(config, "before")
+        if before and len(before) != len(texts):
+            raise Malformed(f"the field 'before' is not a list of {len(texts)} strings, one for each text")
+        return cls(settings, arrays_in(content), texts, before)
 
 
 @dataclass(frozen=True)
@@ -150,7 +173,7 @@ class ClientFigures:
     def read(cls, content: RecordDict) -> Self:
         """Reads a reply; raises `Malformed`. The loss of a diverged model may be infinite or NaN."""
         record, clients = metrics_in(content), pseudonyms_in(config_in(content))
-        columns = [_column(record, key, len(clients)) for key in _COLUMNS]
+        columns = [list_in(record, key, len(clients), "client") for key in _COLUMNS]
         rows = [metrics_of(MetricRecord(dict(zip(_COLUMNS, row, strict=True)))) for row in zip(*columns, strict=True)]
         weights = record_weights(arrays_in(content)) if "arrays" in content else None
         return cls(clients, rows, weights)
@@ -195,13 +218,17 @@ class GroupFigures:
         """Reads a reply; raises `Malformed`."""
         record = metrics_in(content)
         histogram = record.get("histogram", [])
-        if not isinstance(histogram, list) or not all(type(n) is int and n >= 0 for n in histogram):
-            raise Malformed("the field 'histogram' is not a list of counts")
-        return cls(metrics_of(record), tuple(map(int, histogram)))
+        if not isinstance(histogram, list):
+            raise Malformed("the field 'histogram' is not a list")
+        if len(histogram) not in (0, HISTOGRAM_BINS):
+            raise Malformed(f"the field 'histogram' does not have {HISTOGRAM_BINS} counts")
+        return cls(metrics_of(record), tuple(whole_numbers(histogram, "histogram", least=0)))
 
 
 def read_figures(content: RecordDict, node: int, asked: Pseudonyms) -> Mapping[int, TextMetrics]:
     """Returns held-out sums by pseudonym, or under the node's id if the node reports only their total.
+
+    Nodes are not trusted: figures that no text of so many clients has are refused.
 
     Args:
       content: of the reply.
@@ -209,18 +236,26 @@ def read_figures(content: RecordDict, node: int, asked: Pseudonyms) -> Mapping[i
       asked: the clients in the request.
 
     Raises:
-      Malformed: the reply's layout is wrong, or its clients are not those of the request.
+      Malformed: the reply's layout is wrong, its clients are not those of the request, or a figure is out of range.
     """
     if "config" not in content:
-        return {node: GroupFigures.read(content).total}
-    figures = ClientFigures.read(content).by_client()
-    if set(figures) != set(map(int, asked)):
+        group = GroupFigures.read(content)
+        _check_sums(group.total, len(asked))
+        if sum(group.histogram) > len(asked):
+            raise Malformed("the field 'histogram' has more clients than the request")
+        return {node: group.total}
+    figures = ClientFigures.read(content)
+    if sorted(map(int, figures.clients)) != sorted(map(int, asked)):
         raise Malformed("its clients are not those of the request")
-    return figures
+    for metrics in figures.metrics:
+        _check_sums(metrics, 1)
+    return figures.by_client()
 
 
-def _column(record: MetricRecord, key: str, clients: int) -> list[int | float]:
-    values = record.get(key)
-    if not isinstance(values, list) or len(values) != clients:
-        raise Malformed(f"the field {key!r} does not have one value per client")
-    return list(values)
+def _check_sums(metrics: TextMetrics, clients: int) -> None:
+    """Refuses sums that no text of so many clients has. A model that diverged has a loss that is infinite or NaN."""
+    diverged = metrics.tokens > 0 and not math.isfinite(metrics.loss_sum) and metrics.loss_sum != -math.inf
+    try:
+        check_metrics(replace(metrics, loss_sum=0.0) if diverged else metrics, clients, MAX_TOKENS)
+    except ValueError as error:
+        raise Malformed(str(error)) from None

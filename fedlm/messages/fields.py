@@ -1,23 +1,22 @@
 """Reading the fields of Flower's records with checks, and the fields that several messages share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from fedlm.messages.json_text import check_object
+from fedlm.messages.malformed import Malformed as Malformed
 from fedlm.messages.records import arrays_of, record_of, records_in
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 
-VERSION = 1
+VERSION = 3
 """The version of the layout of all messages. Each side refuses any other version."""
 
+_MAX_ROUND = 2**63  # rounds are words of random streams
 Record = TypeVar("Record", ArrayRecord, ConfigRecord, MetricRecord)
 Value = TypeVar("Value", str, bytes, bool)
-
-
-class Malformed(ValueError):
-    """A message does not have the layout of its kind. The text names a field, never a value."""
 
 
 def record_in(content: RecordDict, name: str, kind: type[Record]) -> Record:
@@ -97,6 +96,35 @@ def strings_in(record: ConfigRecord, key: str) -> list[str]:
     return [str(v) for v in value]
 
 
+def list_in(record: ConfigRecord | MetricRecord, key: str, length: int, each: str) -> list[int | float]:
+    """Returns a field that is a list of numbers, one for each thing that another field names.
+
+    Args:
+      record: where it is.
+      key: its name.
+      length: the number of things.
+      each: what they are, for the error message: "client".
+
+    Raises:
+      Malformed: it is missing, not a list of numbers, or has another length.
+    """
+    values = record.get(key)
+    if not isinstance(values, list) or len(values) != length or not all(type(v) in (int, float) for v in values):
+        raise Malformed(f"the field {key!r} does not have one number per {each}")
+    return list(values)  # type: ignore[arg-type]
+
+
+def whole_numbers(values: Sequence[object], key: str, least: int | None = None) -> list[int]:
+    """Returns the values of a field if they are all integers, none below `least`.
+
+    Raises:
+      Malformed: one is not.
+    """
+    if not all(type(v) is int and (least is None or v >= least) for v in values):
+        raise Malformed(f"the field {key!r} is not a list of whole numbers{'' if least is None else f' >= {least}'}")
+    return [int(v) for v in values]  # type: ignore[call-overload]
+
+
 def weights_record(weights: Weights) -> ArrayRecord:
     """Returns weights as a record, in Keras order. All messages of a round share one record, so its arrays are written once."""
     return record_of(np.asarray(w, np.float32) for w in weights)
@@ -164,7 +192,7 @@ def read_head(content: RecordDict) -> tuple[ConfigRecord, str, int]:
     """Returns the record `config` of a request, its settings and its round.
 
     Raises:
-      Malformed: the request has another version, or a field is missing.
+      Malformed: the request has another version, a field is missing, or its settings are no JSON object.
     """
     config = config_in(content)
     version = config.get("version")
@@ -173,7 +201,11 @@ def read_head(content: RecordDict) -> tuple[ConfigRecord, str, int]:
         raise Malformed(
             f"the message has layout version {named}, not {VERSION}: install the same version of fedlm everywhere"
         )
-    return config, value_in(config, "settings", str), count_in(config, "round")
+    settings, server_round = value_in(config, "settings", str), count_in(config, "round")
+    check_object(settings)
+    if server_round >= _MAX_ROUND:
+        raise Malformed("the field 'round' is out of range")
+    return config, settings, server_round
 
 
 def scalars(record: Mapping[str, object]) -> dict[str, float]:

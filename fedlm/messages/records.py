@@ -118,7 +118,10 @@ def _layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     file = BytesIO(content)
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
     with SYNTAX_TREES:  # NumPy reads the header as a Python literal
-        return *read(file), file.tell()
+        shape, by_columns, dtype = read(file)
+    if any(size < 0 for size in shape):  # `reshape` would choose a size
+        raise ValueError("an array has a negative size")
+    return shape, by_columns, dtype, file.tell()
 
 
 _known_layout = lru_cache(_LAYOUTS)(_layout)

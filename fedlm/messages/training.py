@@ -31,26 +31,29 @@ _VECTORS = "vector."  # prefix of the records of an algorithm's further vectors,
 class TrainRequest:
     """Train these clients from these weights.
 
+    No field depends on the clients of other nodes. The size of the round's cohort is not sent either: under Poisson
+    sampling it would tell whether one client elsewhere exists. The configuration's cohort_size bounds contributions instead.
+
     Attributes:
       settings: the run's configuration as JSON.
       server_round: the round, from 1.
       clients: pseudonyms of the chunk, (clients,).
-      cohort: the size of the round's whole cohort; it bounds each contribution, so that no sum overflows.
       arrays: the global weights; one record for all chunks of a round.
       strategy: the configuration that Flower's strategy sends to clients (`proximal-mu`).
       mechanism: the public numbers that the privacy mechanism sends to nodes (`clip-norm`).
       vectors: further vectors that the algorithm sends with the weights, in the weights' shapes.
+      attempt: 0 at first; a charged round that is repeated after a crash has a new cohort, and the next number.
     """
 
     kind: ClassVar[str] = "train"
     settings: str
     server_round: int
     clients: Pseudonyms
-    cohort: int
     arrays: ArrayRecord
     strategy: Mapping[str, object] = field(default_factory=dict)
     mechanism: Mapping[str, float] = field(default_factory=dict)
     vectors: Mapping[str, ArrayRecord] = field(default_factory=dict)
+    attempt: int = 0
 
     @property
     def weights(self) -> Weights:
@@ -67,7 +70,7 @@ class TrainRequest:
         content = RecordDict(
             {
                 "config": head(
-                    self.settings, self.server_round, clients=pseudonym_bytes(self.clients), cohort=self.cohort
+                    self.settings, self.server_round, clients=pseudonym_bytes(self.clients), attempt=self.attempt
                 ),
                 "strategy": ConfigRecord(dict(self.strategy)),  # type: ignore[arg-type]
                 "mechanism": ConfigRecord(dict(self.mechanism)),
@@ -92,11 +95,11 @@ class TrainRequest:
             settings,
             server_round,
             pseudonyms_in(config),
-            count_in(config, "cohort"),
             arrays_in(content),
             dict(record_in(content, "strategy", ConfigRecord)),
             scalars(record_in(content, "mechanism", ConfigRecord)),
             vectors,
+            count_in(config, "attempt"),
         )
 
 
@@ -104,7 +107,7 @@ def payload_content(payload: Payload, allocate: Allocator | None = None) -> Reco
     """Returns the reply to a training request.
 
     Args:
-      payload: from the node half of the aggregation; its vectors are copied.
+      payload: from the node part of the aggregation; its vectors are copied.
       allocate: returns the memory for the vectors' bytes.
     """
     content = RecordDict({"metrics": MetricRecord({k: _as_field(n) for k, n in payload.numbers.items()})})

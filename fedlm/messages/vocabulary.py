@@ -6,7 +6,17 @@ from typing import ClassVar, Self
 
 from flwr.app import ConfigRecord, RecordDict
 
-from fedlm.messages.fields import Malformed, config_in, head, pseudonym_bytes, pseudonyms_in, read_head, strings_in
+from fedlm.messages.fields import (
+    Malformed,
+    config_in,
+    head,
+    list_in,
+    pseudonym_bytes,
+    pseudonyms_in,
+    read_head,
+    strings_in,
+    whole_numbers,
+)
 from fedlm.types import Pseudonyms
 
 
@@ -53,8 +63,8 @@ class VocabularyReply:
     def read(cls, content: RecordDict) -> Self:
         """Reads a reply; raises `Malformed`."""
         config = config_in(content)
-        words, counts = strings_in(config, "words"), config.get("counts")
-        right = isinstance(counts, list) and len(counts) == len(words) and all(type(n) is int for n in counts)
-        if not right:
-            raise Malformed("the field 'counts' does not have one whole number per word")
-        return cls(dict(zip(words, counts, strict=True)))  # type: ignore[arg-type]
+        words = strings_in(config, "words")
+        counts = whole_numbers(list_in(config, "counts", len(words), "word"), "counts")
+        if len(set(words)) < len(words):
+            raise Malformed("the words of the field 'words' are not all different")
+        return cls(dict(zip(words, counts, strict=True)))

@@ -22,7 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, PluginError, UnknownOption
+from fedlm.plugins.calls import is_missing, loading, missing_module
+from fedlm.plugins.options import type_problem
 from fedlm.spec import Spec, parse_spec, parsed_source
 from fedlm.text.presets import PresetKind
 
@@ -50,7 +52,12 @@ class ModelAbout:
 
 def model_names() -> list[str]:
     """Returns the names of fedlm's own models: the files of this folder with a function `build`."""
-    return [f.stem for f in sorted(Path(__file__).parent.glob("*.py")) if _build_function(_parsed(f), "build")]
+    return [f.stem for f in sorted(Path(__file__).parent.glob("*.py")) if _is_model(f)]
+
+
+def _is_model(file: Path) -> bool:
+    build = _defined(_parsed(file), "build")
+    return build is not None and _takes_shapes(build)
 
 
 @cache
@@ -64,22 +71,29 @@ def model_about(name: str) -> ModelAbout:
       ConfigError: there is no such model, or its function has another signature.
     """
     file, function = _located(name)
-    tree = _parsed(file)
-    build = _build_function(tree, function)
+    module = name.partition(":")[0]
+    with loading(f"The model {name!r} cannot be loaded", module):  # a file in another encoding, or that is not Python
+        tree = _parsed(file)
+    build = _defined(tree, function)
     if build is None:
-        have = "no function" if ":" in name else "no model"
-        raise ConfigError(f"{name!r} is {have} {function}(*, vocab_size, seq_len, ...) with keyword arguments.")
-    said = _literals(tree)
-    pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
-    options = {a.arg: ast.literal_eval(default) for a, default in pairs if default is not None}
+        raise ConfigError(
+            f"The model {name!r} cannot be used: {file.name} defines no function {function} at its top level."
+        )
+    if not _takes_shapes(build):
+        raise ConfigError(
+            f"The model {name!r} cannot be used: {function}() at {file.name}:{build.lineno} must take vocab_size and seq_len by "
+            f"keyword, and needs a default for every further argument: def {function}(*, vocab_size, seq_len, ...)."
+        )
+    said, options = _literals(tree), _defaults(name, file, build)
     zeros = [option for option, default in options.items() if type(default) is int and default == 0]
-    return ModelAbout(
-        options=options,
-        is_masked=bool(said.get("MASKED", False)),
-        preset=PresetKind(**said["PRESET"]) if "PRESET" in said else None,
-        may_be_zero=(*zeros, *said.get("MAY_BE_ZERO", ())),
-        positions=dict(said.get("POSITIONS", {})),
-    )
+    with loading(f"The model {name!r} cannot be used: its MASKED, PRESET, MAY_BE_ZERO or POSITIONS is wrong", module):
+        return ModelAbout(
+            options=options,
+            is_masked=bool(said.get("MASKED", False)),
+            preset=PresetKind(**said["PRESET"]) if "PRESET" in said else None,
+            may_be_zero=(*zeros, *said.get("MAY_BE_ZERO", ())),
+            positions=dict(said.get("POSITIONS", {})),
+        )
 
 
 def model_options(name: str) -> dict[str, Any]:
@@ -119,10 +133,9 @@ def check_model(spec: str) -> Spec:
     for option, value in parsed.options.items():
         if option not in about.options:
             known = ", ".join(about.options)
-            raise ConfigError(f"The model {parsed.name} has no option {option!r}; its options are: {known}.")
-        kind = type(about.options[option])
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ConfigError(f"The option {option}={value!r} of the model {parsed.name} is not a {kind.__name__}.")
+            raise UnknownOption(option, f"The model {parsed.name} has no option {option!r}; its options are: {known}.")
+        if problem := type_problem(value, type(about.options[option])):
+            raise ConfigError(f"The option {option}={value!r} of the model {parsed.name} {problem}.")
         if problem := _out_of_range(option, value, may_be_zero=option in about.may_be_zero):
             raise ConfigError(f"The option {option}={value!r} of the model {parsed.name} is {problem}.")
     return parsed
@@ -147,30 +160,53 @@ def _located(name: str) -> tuple[Path, str]:
         names = ", ".join(model_names())
         raise ConfigError(f"There is no model {name!r}: use {names}, or your own as package.module:build.")
     try:
-        found = find_spec(module)
-    except (ImportError, ValueError):
+        with loading(f"The model {name!r} cannot be loaded", module):
+            found = find_spec(module)  # imports the packages above it
+    except PluginError as error:
+        if not is_missing(module, error):
+            raise
         found = None
     if found is None or found.origin is None or not found.origin.endswith(".py"):
-        raise ConfigError(
-            f"There is no module {module!r} for the model {name!r}: install it where fedlm runs, or add it to PYTHONPATH."
-        )
+        raise missing_module("model", name, module)
     return Path(found.origin), function
 
 
 @cache
 def _parsed(file: Path) -> ast.Module:
-    return parsed_source(file.read_text(encoding="utf-8"))
+    try:
+        return parsed_source(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        error.filename = str(file)
+        raise
 
 
-def _build_function(tree: ast.Module, name: str) -> ast.FunctionDef | None:
-    """Returns the function of that name that takes the shapes as keyword arguments, and nothing else without a default."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            required = sorted(a.arg for a, default in pairs if default is None)
-            positional = node.args.posonlyargs or node.args.args
-            return node if required == sorted(_SHAPES) and not positional else None
-    return None
+def _defined(tree: ast.Module, name: str) -> ast.FunctionDef | None:
+    """Returns the function of that name at the top level of a file."""
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    return found[-1] if found else None
+
+
+def _takes_shapes(function: ast.FunctionDef) -> bool:
+    """Returns whether a function takes the shapes as keyword arguments, and nothing else without a default."""
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    required = sorted(a.arg for a, default in pairs if default is None)
+    return required == sorted(_SHAPES) and not (function.args.posonlyargs or function.args.args)
+
+
+def _defaults(name: str, file: Path, build: ast.FunctionDef) -> dict[str, Any]:
+    """Returns the options of a model with their defaults, which are read and not computed."""
+    options = {}
+    for argument, default in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True):
+        if default is None:
+            continue
+        try:
+            options[argument.arg] = ast.literal_eval(default)
+        except ValueError:
+            raise ConfigError(
+                f"The model {name!r} cannot be used: the default of {argument.arg} at {file.name}:{default.lineno} must be a "
+                "literal, such as 64, 0.5 or 'relu'."
+            ) from None
+    return options
 
 
 def _literals(tree: ast.Module) -> dict[str, Any]:

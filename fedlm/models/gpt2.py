@@ -16,7 +16,7 @@ MAY_BE_ZERO = ("lora_rank",)
 
 def build(
     *,
-    vocab_size: int,
+    vocab_size: int,  # noqa: ARG001 - the preset's vocabulary has its own size
     seq_len: int,
     preset: str = "",
     sha256: str = "",

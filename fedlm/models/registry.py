@@ -1,5 +1,6 @@
 """Builds a model from its spec string, and saves it without this package's own layers."""
 
+import contextlib
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ import keras
 from fedlm.errors import ConfigError
 from fedlm.layers.pretrained import pretrained_part
 from fedlm.models.catalog import check_model
+from fedlm.plugins.calls import load_module, loading, running
 from fedlm.rng import Purpose, stream
 from fedlm.spec import parse_spec
 
@@ -30,10 +32,12 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
       ConfigError: there is no such model, an option is invalid, or what was built has other outputs.
     """
     parsed = check_model(spec)
-    build = getattr(_module(parsed.name), parsed.name.partition(":")[2] or "build")
+    module, colon, function = parsed.name.partition(":")
+    build = getattr(_module(parsed.name), function or "build")
     keras.utils.set_random_seed(int(stream(seed, Purpose.INITIAL_WEIGHTS).integers(2**32)))  # Keras takes 32 bits
     try:
-        model = build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
+        with loading(f"The model {spec!r} cannot be built", module) if colon else contextlib.nullcontext():
+            model = build(vocab_size=vocab_size, seq_len=seq_len, **parsed.options)
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
@@ -49,8 +53,12 @@ def build_model(spec: str, vocab_size: int, seq_len: int, seed: int = 0) -> kera
 
 def own_decoder(spec: str, model: keras.Model) -> Any:
     """Returns what the model's file says reads it symbol by symbol (its `decoder`), or None."""
-    decoder = getattr(_module(parse_spec(spec).name), "decoder", None)
-    return None if decoder is None else decoder(model)
+    name = parse_spec(spec).name
+    decoder = getattr(_module(name), "decoder", None)
+    if decoder is None:
+        return None
+    with running(f"model {name}", "decoder", name.partition(":")[0]):
+        return decoder(model)
 
 
 def plain_copy(model: keras.Model) -> keras.Model:
@@ -81,4 +89,4 @@ def save_model(model: keras.Model, path: Path) -> None:
 def _module(name: str) -> ModuleType:
     """Returns the module of a model; `check_model` has found its source before."""
     module, colon, _ = name.partition(":")
-    return import_module(module if colon else f"fedlm.models.{module}")
+    return load_module("model", name, module) if colon else import_module(f"fedlm.models.{module}")

@@ -1,106 +1,113 @@
 """From releases to epsilon, computed by Google's dp-accounting.
 
-**Why the results for the continuous Gaussian hold for the discrete one.** The noise is discrete Gaussian on Z^d and a client shifts
-the sum by an integer vector s with |s| <= sensitivity. Let P0 be the noise and P1 the noise shifted by s. For an integer
-k, sum_x P0(x) (P1(x)/P0(x))^k = exp(k(k-1)|s|^2 / 2 sigma^2) * theta(k s) / theta(0), where theta(m) sums
-exp(-|x-m|^2 / 2 sigma^2) over the lattice. Since k s is a lattice point, the quotient is 1 and the moment equals the
-continuous one (Canonne, Kamath, Steinke 2020, proposition 5). The Renyi divergence of integer order alpha of a
-Poisson-sampled Gaussian is a binomial sum of exactly these moments (Mironov, Talwar, Zhang 2019, section 3.3,
-https://arxiv.org/abs/1908.10530). The map x -> s - x swaps P0 and P1 on the lattice, so their theorem 5 (adding a client is
-the worse direction) holds as well. RDP at **integer orders** therefore carries over, and no other orders are used. A PLD
-bound is tighter, but it holds for the continuous mechanism only, and is labelled as such.
+**Stated**: the privacy loss distribution (PLD) of the continuous Gaussian (`loss.py`), which bounds that of the discrete one
+with a slightly smaller noise multiplier (`discrete.py` has the proof). Neighbours differ by a client that is added or
+removed; a Poisson-sampled Gaussian is dominated by the pair N(0, z^2), (1 - q) N(0, z^2) + q N(1, z^2), in both directions
+(Zhu, Dong, Wang 2022, https://arxiv.org/abs/2106.08567). Both directions are computed, and the larger epsilon is stated.
+
+**Renyi DP at integer orders** is the older and looser bound. It is stated where it is smaller: for noise of a few lattice
+steps, or a delta below the PLD's numerical error. It holds for the discrete Gaussian as it is: with the noise P0, the noise
+P1 shifted by an integer vector s and an integer k, sum_x P0(x) (P1(x)/P0(x))^k = exp(k(k-1)|s|^2 / 2 sigma^2), since the
+lattice shifted by k s is the lattice (Canonne, Kamath, Steinke 2020, proposition 5). The Renyi divergence of integer order
+of a Poisson-sampled Gaussian is a binomial sum of these moments (Mironov, Talwar, Zhang 2019, section 3.3,
+https://arxiv.org/abs/1908.10530), and x -> s - x swaps P0 and P1, so their theorem 5 holds too.
 
 **Adaptive clipping**: sum and count come from the same sample and form one joint Gaussian (Andrew et al. 2021).
 **Local**: a client's two possible updates differ by up to twice the bound, which halves the multiplier. There is no
 amplification by sampling, because the server sees which clients reply.
+**Vocabulary**: besides its Gaussian, its threshold costs `delta` (`vocabulary.py`).
 """
 
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedlm.privacy.discrete import LOG_RATIO, continuous_multiplier
+from fedlm.privacy.loss import loss_epsilon
+
 ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
-Method = Literal["rdp", "pld"]
+Method = Literal["stated", "pld", "rdp"]
 _Key = tuple[tuple[float, ...], float]
+_Groups = frozenset[tuple[_Key, int]]
 
 
-def _key(release: "Release") -> _Key:
-    """Returns all that the cost of a release depends on: its noise multipliers and its sampling rate."""
-    parts = (release.noise_multiplier, *([release.count_multiplier] if release.count_multiplier else []))
-    parts = tuple(p / release.distance for p in parts)  # noise over distance * sensitivity
-    return parts, release.sampling_rate
-
-
-def _event(key: _Key, method: Method) -> Any:
-    import dp_accounting as dp
-
-    multipliers, rate = key
-    if method == "pld":  # PLDAccountant takes no composition inside a sampled event: merge by 1/z^2 = sum of 1/z_i^2
-        multipliers = (math.hypot(*(1 / z for z in multipliers)) ** -1,)
-    parts = [dp.GaussianDpEvent(z) for z in multipliers]
-    inner = parts[0] if len(parts) == 1 else dp.ComposedDpEvent(parts)
-    return inner if rate == 1 else dp.PoissonSampledDpEvent(rate, inner)
-
-
-@functools.lru_cache(maxsize=4096)
-def _epsilon(groups: frozenset[tuple[_Key, int]], delta: float, method: Method) -> float:
-    from dp_accounting import pld, rdp
-
-    if not groups:
-        return 0.0
-    if any(0 in multipliers for (multipliers, _), _ in groups):
-        return math.inf  # a release without noise
-    accountant = rdp.RdpAccountant(ORDERS) if method == "rdp" else pld.PLDAccountant()
-    for key, count in groups:
-        accountant.compose(_event(key, method), count)
-    return float(accountant.get_epsilon(delta))
-
-
-def epsilon(releases: Iterable["Release"], delta: float, method: Method = "rdp") -> float:
+def epsilon(releases: Iterable["Release"], delta: float, method: Method = "stated") -> float:
     """Returns epsilon at `delta` for the composition of all releases.
 
     Args:
       releases: past releases, or planned ones.
       delta: of the (epsilon, delta) guarantee.
-      method: "rdp" holds for the discrete noise; "pld" gives the tighter bound of the continuous mechanism.
+      method: "pld" and "rdp" are both upper bounds; "stated" is the PLD's, or the smaller one where they are close.
     """
+    counted = [r for r in releases if r.compositions]
+    delta -= sum(r.delta for r in counted)  # spent by a vocabulary's threshold; deltas add under composition
+    if delta <= 0 or any(r.noise_multiplier == 0 for r in counted):
+        return math.inf
+    return _epsilon(_groups(counted, Release.discrete), _groups(counted, Release.continuous), delta, method)
+
+
+def _groups(releases: Iterable["Release"], key: Callable[["Release"], _Key]) -> _Groups:
     counts: Counter[_Key] = Counter()
     for release in releases:
-        counts[_key(release)] += release.compositions
-        delta -= release.delta  # spent by a vocabulary's threshold; deltas add under composition
-    if delta <= 0:
+        counts[key(release)] += release.compositions
+    return frozenset(counts.items())
+
+
+@functools.lru_cache(maxsize=4096)
+def _epsilon(discrete: _Groups, continuous: _Groups, delta: float, method: Method) -> float:
+    if method == "rdp":
+        return _rdp(discrete, delta)
+    by_loss = _pld(continuous, delta)
+    if method == "pld" or not _may_be_loose(discrete, continuous, by_loss):
+        return by_loss
+    by_moments = _rdp(discrete, delta)
+    return min(by_loss, by_moments) if by_moments > 0 else by_loss  # 0 where its divergences are lost in rounding
+
+
+def _may_be_loose(discrete: _Groups, continuous: _Groups, by_loss: float) -> bool:
+    """Returns whether the PLD has no finite bound, or pays more than 0.1 % of the noise for the proof."""
+    if not math.isfinite(by_loss):
+        return True
+    nominal, bounding = (sum(n / _joint(parts) ** 2 for (parts, _), n in groups) for groups in (discrete, continuous))
+    return bounding > 1.002 * nominal
+
+
+def _joint(multipliers: tuple[float, ...]) -> float:
+    """Returns the noise multiplier of Gaussians of one sample together, 1/z^2 = sum of 1/z_i^2; 0 if one has no noise."""
+    return 1 / math.hypot(*(1 / z for z in multipliers)) if all(multipliers) else 0.0
+
+
+def _pld(groups: _Groups, delta: float) -> float:
+    counts: Counter[tuple[float, float]] = Counter()
+    for (multipliers, rate), count in groups:
+        counts[_joint(multipliers), rate] += count
+    if any(z == 0 for z, _ in counts):
         return math.inf
-    return _epsilon(frozenset((k, n) for k, n in counts.items() if n), delta, method)
+    tau = LOG_RATIO * sum(counts.values())
+    return loss_epsilon(frozenset(counts.items()), delta * math.exp(-tau)) + 2 * tau if counts else 0.0
 
 
-def plan(*, target: float, delta: float, rounds: int, sampling_rate: float, method: Method = "rdp") -> float:
-    """Returns the smallest noise multiplier (to 1e-4) at which `rounds` Poisson-sampled rounds cost at most epsilon `target`.
-
-    Raises:
-      ValueError: an argument is out of range, or even a noise multiplier of 0.2 costs less than `target`.
-    """
+def _rdp(groups: _Groups, delta: float) -> float:
     import dp_accounting as dp
-    from dp_accounting import mechanism_calibration, pld, rdp
+    from absl import logging
+    from dp_accounting import rdp
 
-    if not (target > 0 and 0 < delta < 1 and rounds >= 1 and 0 < sampling_rate <= 1):
-        raise ValueError(f"Expected {target=} > 0, 0 < {delta=} < 1, {rounds=} >= 1 and 0 < {sampling_rate=} <= 1.")
+    if not groups:
+        return 0.0
+    accountant = rdp.RdpAccountant(ORDERS)
+    for (multipliers, rate), count in groups:
+        parts: list[Any] = [dp.GaussianDpEvent(z) for z in multipliers]
+        inner = parts[0] if len(parts) == 1 else dp.ComposedDpEvent(parts)
+        accountant.compose(inner if rate == 1 else dp.PoissonSampledDpEvent(rate, inner), count)
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # an extreme setting has a large epsilon, and no warning on the terminal
     try:
-        found = dp.calibrate_dp_mechanism(
-            (lambda: rdp.RdpAccountant(ORDERS)) if method == "rdp" else pld.PLDAccountant,
-            lambda z: dp.SelfComposedDpEvent(_event(((z,), sampling_rate), method), rounds),
-            target,
-            delta,
-            bracket_interval=dp.LowerEndpointAndGuess(0.2, 1.0),
-            tol=1e-4,
-        )
-    except mechanism_calibration.NoBracketIntervalFoundError:
-        raise ValueError(
-            f"Epsilon {target:g} needs a noise multiplier below 0.2, which is not supported: choose a smaller epsilon."
-        ) from None
-    return float(found)
+        return float(accountant.get_epsilon(delta))
+    finally:
+        logging.set_verbosity(before)
 
 
 @dataclass(frozen=True)
@@ -141,3 +148,14 @@ class Release:
     def is_of_a_round(self) -> bool:
         """Whether a training round released it; a vocabulary is released before the first round."""
         return self.round > 0
+
+    def discrete(self) -> _Key:
+        """Returns the noise multipliers over the distance between neighbours, and the sampling rate."""
+        parts = (self.noise_multiplier, *([self.count_multiplier] if self.count_multiplier else []))
+        return tuple(z / self.distance for z in parts), self.sampling_rate
+
+    def continuous(self) -> _Key:
+        """Returns the same for the continuous Gaussian that bounds the discrete one."""
+        (total, *count), rate = self.discrete()
+        count = [continuous_multiplier(z, self.count_multiplier, is_count=True) for z in count]
+        return (continuous_multiplier(total, self.noise_std), *count), rate

@@ -15,18 +15,21 @@ from typing import Any
 
 from fedlm.errors import BudgetError, FedLMError
 from fedlm.privacy.accounting import Method, Release, epsilon
-from fedlm.privacy.guarantee import assumptions
+from fedlm.privacy.folder import CHECKPOINTS, owned
+from fedlm.privacy.guarantee import assumptions, coverage, covers
 from fedlm.privacy.mechanisms.registry import mechanism_traits
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.spec import Spec
 from fedlm.system.files import write_atomic
 
 FILE = "ledger.json"
-_COUNT = "checkpoint/ledger.count"  # the number of charged releases: reveals a ledger that was rolled back
+_COUNT = "ledger.count"  # beside the checkpoints, the number of charged releases: reveals a ledger that was rolled back
 _FROM_SEED = "drawn from the seed"
 _FROM_RUN = "weights of another run, which this ledger does not cover"
+_ACCOUNTANT = "dp-accounting: privacy loss distributions of the continuous Gaussian, which bound the discrete one (docs/accounting.md)"
 _NOT_COVERED = (
-    "held-out figures and their spread over clients (private/metrics.jsonl, private/clients.parquet)",
+    "validation and held-out figures and their spread over clients (private/metrics.jsonl, private/clients.parquet, "
+    "private/final.json, private/final_clients.parquet)",
     "training loss, token counts, the realised cohort, failures and seconds of each round (private/metrics.jsonl)",
     "documents, characters and findings counted when the text was sealed (private/summary.json)",
 )
@@ -58,10 +61,11 @@ class Ledger:
         Raises:
           FedLMError: it is damaged or missing, or it was replaced by an older copy.
         """
-        has_begun = (path.parent / "checkpoint" / "latest.safetensors").is_file()
+        checkpoints = owned(path.parent, CHECKPOINTS)
+        has_begun = (checkpoints / "latest.safetensors").is_file()
         exists = path.is_file()
         ledger = cls(path, settings, *(_read(path) if exists else ()))
-        count = path.parent / _COUNT
+        count = checkpoints / _COUNT
         charged = count.read_text().strip() if count.is_file() else "0"
         if not charged.isdecimal() or len(ledger.releases) < int(charged) or (has_begun and not exists):
             raise FedLMError(
@@ -81,9 +85,17 @@ class Ledger:
         self._initial = _FROM_RUN
         self._write()
 
-    def epsilon(self, more: Release | None = None, *, method: Method = "rdp", first: int | None = None) -> float:
-        """Returns epsilon at the settings' delta, of all releases or the first `first`, and of `more` if given."""
-        return epsilon([*self.releases[:first], *([more] if more else [])], self.settings.delta, method)
+    def epsilon(
+        self,
+        more: Release | None = None,
+        *,
+        method: Method = "stated",
+        first: int | None = None,
+        delta: float | None = None,
+    ) -> float:
+        """Returns epsilon at `delta` (by default the settings'), of all releases or the first `first`, and of `more`."""
+        releases = [*self.releases[:first], *([more] if more else [])]
+        return epsilon(releases, self.settings.delta if delta is None else delta, method)
 
     def affords(self, release: Release) -> bool:
         """Returns whether a release stays within the budget."""
@@ -110,14 +122,18 @@ class Ledger:
             "guarantee": self.why_none() or "holds under the assumptions",
             "epsilon": "none" if self.settings.reproducible else _finite(self.epsilon()),
             "delta": self.settings.delta,
-            "accountant": "dp-accounting: Renyi DP at integer orders, which holds for the discrete Gaussian",
+            "covers": covers(self.settings),
+            "coverage": coverage(self.settings),
+            "accountant": _ACCOUNTANT,
             "neighbours": self.settings.traits.neighbours,
             "adversary": self.settings.traits.adversary,
             "initial_weights": self._initial,
             "assumptions": assumptions(self.settings),
-            "not_covered": [*([f"initial weights: {_FROM_RUN}"] if self._initial == _FROM_RUN else []), *_NOT_COVERED],
+            "not_covered": [*self._uncovered(), *_NOT_COVERED],
             "settings": {
-                k: v for k, v in asdict(self.settings).items() if k not in ("mechanism", "traits", "weighting")
+                k: v
+                for k, v in asdict(self.settings).items()
+                if k not in ("mechanism", "traits", "weighting", "vocabulary")
             },
             "releases": [asdict(r) for r in self.releases],
         }
@@ -128,13 +144,21 @@ class Ledger:
         if none:
             return f"no guarantee: {none}"
         kind = "simulated " if self.settings.simulated else ""
+        parts = " (a client is a part of a partition, not a person)" if self.settings.partition else ""
         since = f", counted from {_FROM_RUN}" if self._initial == _FROM_RUN else ""
         return (
             f"{kind}({self.epsilon():.4g}, {self.settings.delta:g})-differential privacy for "
-            f"{self.settings.traits.neighbours}, against {self.settings.traits.adversary}; "
+            f"{self.settings.traits.neighbours}{parts}, against {self.settings.traits.adversary}; "
             f"{sum(r.is_of_a_round for r in self.releases)} releases of "
             f"{self.settings.traits.title}{self._words()}{since}"
         )
+
+    def _uncovered(self) -> list[str]:
+        """Returns what the run uses and no release pays for."""
+        lines = [f"initial weights: {_FROM_RUN}"] if self._initial == _FROM_RUN else []
+        if "file=" in self.settings.vocabulary and all(r.is_of_a_round for r in self.releases):
+            lines.append(f"the vocabulary {self.settings.vocabulary}, if it was learned from the clients' text")
+        return lines
 
     def _words(self) -> str:
         """Returns the part of the statement about vocabularies; empty without one."""
@@ -154,7 +178,7 @@ class Ledger:
     def _count(self) -> None:
         """Writes the number of releases beside the checkpoints, so that a lost or outdated ledger is detected."""
         if self._path is not None:
-            path = self._path.parent / _COUNT
+            path = owned(self._path.parent, CHECKPOINTS) / _COUNT
             path.parent.mkdir(exist_ok=True, mode=0o700)
             write_atomic(path, str(len(self.releases)))
 
@@ -198,4 +222,4 @@ def _release(row: dict[str, Any]) -> Release:
 def _is_in_range(release: Release) -> bool:
     numbers = (release.noise_multiplier, release.sampling_rate, release.compositions, release.round, release.distance)
     positive = all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers)
-    return positive and release.sampling_rate <= 1 and release.distance >= 1
+    return positive and release.sampling_rate <= 1 and release.distance >= 1 and 0 <= release.delta < 1

@@ -57,6 +57,9 @@ class PrivacySettings:
       delta: at which epsilon is stated.
       epsilon_budget: the run stops before it would exceed this epsilon; 0 sets no limit.
       reproducible: derives the noise from the seed, which leaves no guarantee.
+      partition: how the corpus was distributed over new clients; empty where clients are the corpus' users.
+      max_clients: how many of the corpus' clients were kept; 0 if all were.
+      vocabulary: the spec of the run's vocabulary.
     """
 
     mechanism: Spec
@@ -71,6 +74,9 @@ class PrivacySettings:
     delta: float
     epsilon_budget: float
     reproducible: bool
+    partition: str
+    max_clients: int
+    vocabulary: str
 
     @property
     def on(self) -> bool:
@@ -153,8 +159,12 @@ class PrivacySettings:
         name = self.mechanism.name
         numbers = all(type(v) in (int, float) and math.isfinite(v) for v in self.mechanism.options.values())
         _refuse(not numbers, f"the options of mechanism {name!r} must be finite numbers")
-        _refuse(self.clip_norm <= 0, f"mechanism={name} needs clip_norm > 0, which bounds each update")
-        _refuse(not 0 < self.sampling_rate <= 1, f"mechanism={name} needs a sampling_rate above 0 and at most 1")
+        missing = []
+        if self.clip_norm <= 0:
+            missing.append("clip_norm > 0, which bounds each update")
+        if not 0 < self.sampling_rate <= 1:
+            missing.append("a sampling_rate above 0 and at most 1")
+        _refuse(bool(missing), f"mechanism={name} needs {' and '.join(missing)}")
         _refuse(not 0 < self.delta < 1, "delta must be between 0 and 1")
         finite = all(map(math.isfinite, (self.clip_norm, self.noise_multiplier, self.population_weight)))
         _refuse(not finite, "clip_norm, noise_multiplier and population_weight must be finite")
@@ -186,11 +196,14 @@ class PrivacySettings:
     def check_overflow(self, clip_norm: float, dimension: int, clients: int) -> None:
         """Refuses sums that could exceed 2**62 with every client at its bound and noise of 40 standard deviations.
 
+        Where nodes add the noise, 40 standard deviations are allowed for each client: the server's check of a reply allows
+        them, and replies of any split have to add up (`fedlm/aggregation/bounds.py`).
+
         Raises:
           ConfigError: the sums could overflow.
         """
         sigma, each = self.noise_std(clip_norm, dimension), self.sensitivity(clip_norm, dimension)
-        noises = math.sqrt(clients) if self.traits.node_noise else 1.0  # std of a sum of independent noises
+        noises = clients if self.traits.node_noise else 1
         too_large = sigma > MAX_SIGMA or each * clients + 40 * sigma * noises > LIMIT
         _refuse(
             too_large,

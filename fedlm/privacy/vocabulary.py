@@ -6,9 +6,17 @@ Gaussian noise: Gopi et al. 2020, https://arxiv.org/abs/2002.09745, section 4). 
 word that only one client uses has the count 1 + noise. The threshold T is therefore the smallest integer with
 words * P(1 + noise >= T) <= delta_words.
 
-**Accounting.** Without the words that only one given client uses, the counts are a Gaussian mechanism of L2 sensitivity
-sqrt(words). With probability 1 - delta_words, none of those words is released. The release is therefore
-(epsilon, delta + delta_words)-private for adding or removing a client if the Gaussian mechanism is (epsilon, delta)-private.
+**Accounting.** Let D be the clients without one client c, and D' those with it. The words of D' are those of D and at most
+`words` new ones, which only c uses. The release is post-processing of two mechanisms with independent noise:
+
+- the noised counts of the words of D: a Gaussian mechanism of L2 sensitivity sqrt(words);
+- which new words reach the threshold: none under D, and any under D' with a probability p <= delta_words. The two laws have
+  the total variation distance p, so this one is (0, delta_words)-private, in both directions.
+
+Costs add (basic composition, whatever later releases do with the result): the release is (epsilon, delta + delta_words)-private
+for adding or removing a client if the Gaussian mechanism is (epsilon, delta)-private. One must not conclude this from the
+distance alone: P(S) <= e^epsilon (P'(S) + delta_words) + delta has a factor e^epsilon too many. If a client's text is replaced,
+both data sets may have new words, and the distance is the larger of two such probabilities.
 With a public list of candidates, the same counters exist whatever the text: there is no threshold, and delta_words is 0.
 """
 
@@ -22,8 +30,10 @@ from functools import cache
 
 import numpy as np
 
-from fedlm.errors import ConfigError
-from fedlm.privacy.accounting import ORDERS, Release
+from fedlm.errors import ConfigError, UnknownOption, check_number
+from fedlm.plugins.options import type_problem
+from fedlm.privacy.accounting import Release
+from fedlm.privacy.accounting import epsilon as cost
 from fedlm.privacy.noise import Source, discrete_gaussian
 from fedlm.rng import Purpose, stream
 from fedlm.spec import Spec, parse_spec
@@ -92,44 +102,35 @@ def check_private(spec: str) -> Spec:
     parsed = parse_spec(spec)
     for name, value in parsed.options.items():
         if name not in DEFAULTS:
-            raise ConfigError(f"The vocabulary private has no option {name!r}; its options are: {', '.join(DEFAULTS)}.")
-        kind, given = type(DEFAULTS[name]), float if type(value) is int and name == "epsilon" else type(value)
-        if kind is not given:
-            raise ConfigError(f"The option {name}={value!r} of the vocabulary private is not a {kind.__name__}.")
+            raise UnknownOption(
+                name, f"The vocabulary private has no option {name!r}; its options are: {', '.join(DEFAULTS)}."
+            )
+        if problem := type_problem(value, type(DEFAULTS[name])):
+            raise ConfigError(f"The option {name}={value!r} of the vocabulary private {problem}.")
     options = {**DEFAULTS, **parsed.options}
-    right = options["epsilon"] > 0 and 0 < options["delta"] < 1 and 1 <= options["words"] <= 10_000
-    if not right or not 45 <= options["size"] <= 1_000_000:
-        raise ConfigError(
-            "The vocabulary private takes epsilon > 0, delta between 0 and 1, words from 1 to 10,000 and size from 45."
-        )
+    check_number("epsilon of the vocabulary private", options["epsilon"], gt=0)
+    check_number("delta of the vocabulary private", options["delta"], gt=0, lt=1)
+    check_number("words of the vocabulary private", options["words"], ge=1, le=10_000)
+    check_number("size of the vocabulary private", options["size"], ge=45, le=1_000_000)
     return Spec(parsed.name, options)
 
 
 @cache
 def plan_words(epsilon: float, delta: float, words: int, candidates: bool = False) -> WordRelease:
-    """Returns the release that costs (epsilon, delta), by dp-accounting at integer Renyi orders (see `accounting.py`).
+    """Returns the release that costs (epsilon, delta), with the smallest whole standard deviation.
 
     Raises:
-      ConfigError: no noise multiplier reaches this cost.
+      ConfigError: no noise reaches this cost.
     """
-    import dp_accounting as dp
-    from dp_accounting import rdp
+    from dp_accounting import get_sigma_gaussian
 
     delta_words = 0.0 if candidates else delta / 2
-    try:
-        multiplier = dp.calibrate_dp_mechanism(
-            lambda: rdp.RdpAccountant(ORDERS),
-            dp.GaussianDpEvent,
-            epsilon,
-            delta - delta_words,
-            bracket_interval=dp.LowerEndpointAndGuess(0.01, 1.0),
-            tol=1e-4,
-        )
-    except ValueError:
-        raise ConfigError(
-            f"No noise gives a vocabulary epsilon={epsilon:g} at delta={delta:g}: choose other values."
-        ) from None
-    std = max(1, math.ceil(float(multiplier) * math.sqrt(words)))
+    if not (0 < epsilon < math.inf and 0 < delta < 1):
+        raise ConfigError(f"No noise gives a vocabulary epsilon={epsilon:g} at delta={delta:g}: choose other values.")
+    std = max(1, math.ceil(float(get_sigma_gaussian(epsilon, delta - delta_words)) * math.sqrt(words)))
+    # What a continuous Gaussian needs; a discrete one of a few steps needs a little more.
+    while cost([ledger_release(WordRelease(words, epsilon, delta, std, 0, delta_words))], delta) > epsilon:
+        std += 1
     # words * P(1 + N >= T) <= delta_words, so T - 1 is the smallest m with P(N >= m) <= delta_words / words
     threshold = 0 if candidates else 1 + smallest_beyond(std, delta_words / words)
     return WordRelease(words, epsilon, delta, std, threshold, delta_words)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedlm.system.plotting import load_matplotlib
+
 INK = "#010203"  # replaced by currentColor in the SVG
 STYLE = {
     "axes.edgecolor": INK,
@@ -23,6 +25,7 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with dollar signs is a name
     "svg.hashsalt": "fedlm",  # the same figures give the same bytes
     "font.size": 11,
 }
@@ -53,19 +56,22 @@ def render(title: str, draw: Draw, height: float = 3.2) -> Plot:
       draw: fills it.
       height: in inches; the width is WIDTH.
     """
+    load_matplotlib()
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a matplotlibrc of the user's changes no figure of a report
+        matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure)
         buffer, picture = io.StringIO(), io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         figure.savefig(picture, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    return Plot(_for_a_page(buffer.getvalue(), title), picture.getvalue())
+    return Plot(for_a_page(buffer.getvalue(), title), picture.getvalue())
 
 
-def _for_a_page(text: str, title: str) -> str:
+def for_a_page(text: str, title: str) -> str:
     """Returns matplotlib's SVG without its header and metadata, in the page's ink, with an accessible name."""
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     name = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

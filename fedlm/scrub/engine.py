@@ -4,7 +4,7 @@ Presidio's recognisers and ours (`recognisers/`, one per file) find it. Each fin
 kind, by a surrogate, or by nothing. Only `Scrubber.scrub` makes a `ScrubbedText`, and sealing accepts nothing else.
 """
 
-import os
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +13,11 @@ from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.scrub.kinds import KIND_OF_ENTITY, WRITTEN, Kind, strip_placeholders
+from fedlm.scrub.normal import View, plain, views
 from fedlm.scrub.processes import Processes, worth
 from fedlm.scrub.profile import parse_profile
 from fedlm.scrub.surrogates import Surrogates
+from fedlm.system.processors import processors
 from fedlm.system.threads import in_groups
 
 GROUP_CHARACTERS = 20_000  # of texts that are analysed together
@@ -87,7 +89,7 @@ class Scrubber:
             return
         count = worth(characters)
         if not count:
-            yield os.cpu_count() or 1  # the model runs outside the interpreter's lock
+            yield processors()  # the model runs outside the interpreter's lock
             return
         own, self._analyzer = self._analyzer, Processes(self.profile, count)
         try:
@@ -97,18 +99,19 @@ class Scrubber:
             self._analyzer = own
 
     def find(self, text: str) -> list[Finding]:
-        """Returns the findings in `text`, in order and without overlaps."""
+        """Returns the findings in `text`, in order and without overlaps; recognisers read its plain form (`normal`)."""
         return self.find_all([text])[0]
 
     def find_all(self, texts: Sequence[str]) -> list[list[Finding]]:
         """Returns the findings in each text, as `find` does; short texts are faster together."""
         if self._analyzer is None:
             return [[] for _ in texts]
-        found: dict[str, list[Finding]] = {text: [] for text in texts}  # equal texts are analysed once
+        seen = [views(text) for text in texts]
+        found: dict[str, list[Finding]] = {v.text: [] for each in seen for v in each}  # equal texts are analysed once
         for group in in_groups(filter(None, found), weight, GROUP_CHARACTERS):
             for text, results in zip(group, self._analyzer.analyze_all(group), strict=True):
                 found[text] = self._findings(text, results)
-        return [list(found[text]) for text in texts]
+        return [_joined(_placed(v, found[v.text]) for v in each) for each in seen]
 
     def _findings(self, text: str, results: Iterable[tuple[int, int, str, float]]) -> list[Finding]:
         found = (Finding(a, b, KIND_OF_ENTITY[label], score, label) for a, b, label, score in results)
@@ -155,7 +158,28 @@ class Scrubber:
             return [f.kind.placeholder for f in findings]
         if surrogates is None:
             raise ConfigError("The scrub mode pseudonym needs a key, and this command has none.")
-        return [surrogates.surrogate(f.kind, text[f.start : f.end]) for f in findings]
+        return [surrogates.surrogate(f.kind, plain(text[f.start : f.end])) for f in findings]
+
+
+def _placed(view: View, findings: Iterable[Finding]) -> list[Finding]:
+    """Returns findings in a view as findings in its original, still without overlaps."""
+    placed, at = list[Finding](), 0
+    for f in findings:
+        start, end = view.span(f.start, f.end)
+        if (start := max(start, at)) < end:  # two findings may share a ligature
+            placed.append(replace(f, start=start, end=end))
+            at = end
+    return placed
+
+
+def _joined(each: Iterable[list[Finding]]) -> list[Finding]:
+    """Returns the first view's findings, and those of other views that overlap none of them."""
+    first, *others = each
+    starts = [f.start for f in first]
+    free = (
+        f for found in others for f in found if not (n := bisect_left(starts, f.end)) or first[n - 1].end <= f.start
+    )
+    return sorted([*first, *free], key=lambda f: f.start)
 
 
 def _beside_placeholders(text: str, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedlm.data.files import field, whole
-from fedlm.errors import ConfigError, CorpusError
+from fedlm.data.files import field
+from fedlm.data.lines import json_of, numbered_lines
+from fedlm.data.names import client_name
+from fedlm.errors import CorpusError
 from fedlm.scrub.engine import GROUP_CHARACTERS, Finding, Scrubber, put, weight
 from fedlm.scrub.kinds import readable, strip_placeholders
 from fedlm.scrub.score import Score, Span
 from fedlm.scrub.surrogates import Surrogates
-from fedlm.system.files import replacing
+from fedlm.system.files import check_new_file, replacing
 from fedlm.system.threads import in_groups, in_order
 
 
@@ -38,11 +40,10 @@ def scrub_file(
       progress: called with lines done and lines in total.
 
     Raises:
-      ConfigError: there is no such profile, or `target` exists.
+      ConfigError: there is no such profile, `target` exists, or its folder is missing or not writable.
       CorpusError: the file is missing or empty, or a line is not an object with a text.
     """
-    if target.exists():
-        raise ConfigError(f"{target} exists already: name another file, or remove it first.")
+    check_new_file(target, "scrubbed text")
     scrubber, counts, done = Scrubber(profile), Counter[str](), 0
     work = _Work(scrubber, key or secrets.token_bytes(32), spans)
     lines, size = _size(source)
@@ -79,7 +80,7 @@ class _Work:
         return records, Counter(f.kind.name for findings in found for f in findings)
 
     def _scrubbed(self, record: dict[str, Any], text: str, findings: list[Finding]) -> str:
-        surrogates = Surrogates(self.key, whole(str(record.get("user", ""))))
+        surrogates = Surrogates(self.key, client_name(str(record.get("user", ""))))
         return readable(put(text, findings, self.scrubber.replacements(text, findings, surrogates)))
 
 
@@ -124,8 +125,7 @@ def _size(source: Path) -> tuple[int, int]:
     """Returns lines and bytes; 0 for a missing file, which `_records` reports."""
     if not source.is_file():
         return 0, 0
-    with source.open("rb") as lines:
-        return sum(1 for _ in lines), source.stat().st_size
+    return sum(1 for _ in numbered_lines(source, "JSON")), source.stat().st_size
 
 
 def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -134,18 +134,9 @@ def _records(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise CorpusError(f"{source} is a folder, not a file." if source.is_dir() else f"There is no file {source}.")
     if source.stat().st_size == 0:
         raise CorpusError(f"The file {source} is empty.")
-    with source.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue  # as in a corpus, blank lines are skipped
+    for number, line in numbered_lines(source, "JSON"):
+        if line.strip():  # as in a corpus, blank lines are skipped
             where = f"Line {number} of {source}"
-            yield where, _record(line, where)
-
-
-def _record(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):  # the error's own text would quote the line
-        raise CorpusError(f"{where} is not JSON in UTF-8.") from None
-    text = field(record, "text", where)
-    return {**record, "text": text}
+            record = json_of(line, where)
+            text = field(record, "text", where)  # refuses what is not an object
+            yield where, {**record, "text": text}

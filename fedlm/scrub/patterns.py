@@ -7,6 +7,8 @@ from typing import Any
 
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
+DIGITS = "0123456789"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -35,10 +37,16 @@ def rule(entity: str, pattern: str, score: float, *, flags: int = 0, **rest: Any
 
 
 class Rules(EntityRecognizer):
-    """A recogniser that finds what its rules match."""
+    """A recogniser that finds what its rules match.
 
-    def __init__(self, name: str, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
+    Args:
+      name: of the recogniser.
+      rules: its patterns.
+      needs: characters of which a text must contain one, for every rule; a cheap screen.
+    """
+
+    def __init__(self, name: str, rules: Sequence[Rule], needs: str = "") -> None:
+        self._rules, self._needs = tuple(rules), needs
         super().__init__(sorted({r.entity for r in rules}), name=name, supported_language="en")
 
     def load(self) -> None:
@@ -46,7 +54,9 @@ class Rules(EntityRecognizer):
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
         """Returns the spans that match rules of the requested entities."""
-        found = []
+        found = list[RecognizerResult]()
+        if self._needs and not any(c in text for c in self._needs):
+            return found
         for each in self._rules:
             if each.entity not in entities or (each.needs and not any(c in text for c in each.needs)):
                 continue

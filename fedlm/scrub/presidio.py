@@ -10,7 +10,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, PluginFailure
+from fedlm.plugins.calls import load_module, loading, running, takes
 from fedlm.scrub import recognisers
 from fedlm.scrub.kinds import KIND_OF_ENTITY, trusted
 from fedlm.scrub.names.windows import segments, stretches
@@ -45,7 +46,7 @@ class Analyzer:
       profile: its scope says which recognisers run; `extra` names the user's module.
 
     Raises:
-      ConfigError: the module is missing or has no build().
+      ConfigError: the module does not load, or has no build() that returns a recogniser.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -58,7 +59,7 @@ class Analyzer:
         classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO.split())
         self._presidio = _engine([c(supported_language="en") for c in classes])
         self._extra = _engine([_load(profile.extra)]) if profile.extra else None
-        self._lowest = profile.lowest
+        self._lowest, self._module = profile.lowest, profile.extra
 
     def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
         """Returns (start, end, entity, score) of everything that reaches the profile's lowest threshold; spans may overlap."""
@@ -77,7 +78,13 @@ class Analyzer:
             for r in recogniser.analyze(text, recogniser.supported_entities, None):
                 yield r.start, r.end, r.entity_type, r.score
         if self._extra is not None:
-            for r in self._extra.analyze(text, language="en", score_threshold=self._lowest):
+            with running(f"recogniser {self._module}", "analyze", self._module):
+                found = self._extra.analyze(text, language="en", score_threshold=self._lowest)
+            if any(r.entity_type not in KIND_OF_ENTITY for r in found):
+                raise PluginFailure(
+                    f"The recogniser {self._module} failed in analyze(): it found an entity that its supported_entities lack."
+                )
+            for r in found:
                 yield r.start, r.end, r.entity_type, r.score
 
     def _by_presidio(self, text: str) -> Iterator[Result]:
@@ -107,10 +114,20 @@ def _engine(entity_recognisers: list[Any]) -> Any:
 
 
 def _load(module: str) -> Any:
-    try:
-        recogniser = import_module(module).build()
-    except (ImportError, AttributeError, ValueError):
-        raise ConfigError(f"scrub extra={module!r} does not name a module with a function build().") from None
+    """Returns the recogniser that a module of the user's own builds."""
+    from presidio_analyzer import EntityRecognizer
+
+    build = getattr(load_module("recogniser", module, module), "build", None)
+    if not callable(build) or not takes(build, ()):
+        what = "has no function build()" if build is None else "has a build that cannot be called as build()"
+        raise ConfigError(f"The recogniser {module!r} cannot be used: the module {what}.")
+    with loading(f"The recogniser {module!r} cannot be built", module):
+        recogniser = build()
+    if not isinstance(recogniser, EntityRecognizer):
+        raise ConfigError(
+            f"The recogniser {module!r} cannot be used: its build() returned a {type(recogniser).__name__}, not Presidio's "
+            "EntityRecognizer."
+        )
     unknown = sorted(set(recogniser.supported_entities) - set(KIND_OF_ENTITY))
     if unknown:
         raise ConfigError(

@@ -9,6 +9,13 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_LINE_SECONDS, _LINE_SHARE = 10.0, 0.1  # the longer something has taken, the fewer lines it writes
+
+
+def is_terminal() -> bool:
+    """Returns whether stdout is a terminal; a process may have none."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
 
 class ClientProgress:
     """Shows progress over a known number of steps.
@@ -19,8 +26,9 @@ class ClientProgress:
     """
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
-        self._title, self._last = title, 0.0
-        self._lines = not quiet and not sys.stdout.isatty()
+        self._title, self._line = title, ""
+        self._began = self._last = time.monotonic()
+        self._lines = not quiet and not is_terminal()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -28,7 +36,7 @@ class ClientProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            disable=quiet or not sys.stdout.isatty(),
+            disable=quiet or not is_terminal(),
         )
         self._task: Any = None
 
@@ -44,10 +52,11 @@ class ClientProgress:
         if self._task is None:
             self._task = self._bar.add_task(self._title, total=total, note=note)
         self._bar.update(self._task, completed=done, total=total, note=note)
-        now = time.monotonic()
-        if self._lines and (done == total or now - self._last > 10):
-            self._last = now
-            print(f"{self._title}: {done}/{total} {note}".rstrip(), flush=True)
+        now, line = time.monotonic(), f"{self._title}: {done}/{total} {note}".rstrip()
+        is_due = done == total or now - self._last > max(_LINE_SECONDS, _LINE_SHARE * (now - self._began))
+        if self._lines and line != self._line and (is_due or not self._line):
+            self._last, self._line = now, line
+            print(line, flush=True)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,8 @@ Byte pairs: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes as 
 (`fedlm/privacy/vocabulary.py` learns words from private text, with noise.) A vocabulary is one JSON
 file (`kind`, `symbols`, `merges`); nothing in it is executed. Its ids: the four specials, the
 symbols, and last the placeholders that scrubbing leaves. A word carries the space before it, so
-that decoding gives the text again. A word that is not in the vocabulary is unknown and counts as
-one character, so bits per character never flatter a model.
+that decoding gives the text again. A word that is not in the vocabulary is charged for its spelling
+(`unknown.py`), so bits per character never flatter a model.
 """
 
 import json
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, check_number
+from fedlm.system.plain_text import read_json
 from fedlm.text.vocabulary import PLACEHOLDER_BASE, PLACEHOLDERS, SPECIALS, UNKNOWN, Vocabulary
 from fedlm.types import Ids
 
@@ -42,12 +43,12 @@ class WordVocabulary(Vocabulary):
         """Returns the ids of `text`, without start and end."""
         return np.array([self._table.get(word, UNKNOWN) for word in _WORD.findall(text)], np.int32)
 
-    @property
-    def characters(self) -> npt.NDArray[np.int64]:
-        """The number of characters per id when it is a target, (size,)."""
-        lengths = np.array([len(s) for s in self.symbols], np.int64)
-        lengths[UNKNOWN] = 1
-        return lengths
+    def unknown(self, text: str) -> list[str]:
+        """Returns the words and characters of `text` that are not in the vocabulary."""
+        return [word for word in _WORD.findall(text) if word not in self._table]
+
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([len(s) for s in self.symbols], np.int64)
 
 
 class PairVocabulary(Vocabulary):
@@ -75,6 +76,10 @@ class PairVocabulary(Vocabulary):
                 ids.extend(self._tokenizer.encode(part).ids)
         return np.array(ids, np.int32)
 
+    def unknown(self, text: str) -> list[str]:
+        """Returns nothing: every byte has an id."""
+        return []
+
     def piece(self, symbol: int) -> bytes:
         """Returns the UTF-8 bytes of an id, perhaps a part of a character."""
         if symbol >= self.size - PLACEHOLDERS:
@@ -83,9 +88,7 @@ class PairVocabulary(Vocabulary):
             return super().piece(symbol)
         return bytes(byte_of()[c] for c in self.symbols[symbol])
 
-    @property
-    def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters begin in each id, as a target (size,)."""
+    def _lengths(self) -> npt.NDArray[np.int64]:
         return np.array([sum(b & 0xC0 != 0x80 for b in self.piece(i)) for i in range(self.size)], np.int64)
 
 
@@ -103,12 +106,18 @@ def learned_vocabulary(name: str, kind: str, text: str) -> Vocabulary:
     """
     wrong = ConfigError(f"The vocabulary {name!r} is not a file that `fedlm vocabulary --kind {kind}` has written.")
     try:
-        content = json.loads(text)
+        content = read_json(text)
         symbols, merges = content["symbols"], [tuple(pair) for pair in content.get("merges", [])]
         right = content["format"] == FORMAT and content["kind"] == kind and len(set(symbols)) == len(symbols)
-        texts = all(isinstance(s, str) and s for s in [*symbols, *(part for pair in merges for part in pair)])
+        texts = all(isinstance(s, str) and s.encode() for s in [*symbols, *(part for pair in merges for part in pair)])
         pairs = all(len(pair) == 2 and "".join(pair) in set(symbols) for pair in merges[:1]) and texts
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ):  # a remote text may be nested thousands deep
         raise wrong from None
     if not (right and pairs and (kind == "words" or set("".join(symbols)) <= set(byte_of()))):
         raise wrong
@@ -136,9 +145,9 @@ def learn(texts: Iterable[str], kind: str, size: int) -> str:
       ConfigError: there is no such kind, or the size is too small.
     """
     count = size - SPECIALS - PLACEHOLDERS  # symbols to learn
-    if kind not in KINDS or count < (3 if kind == "words" else 256):
-        least = SPECIALS + PLACEHOLDERS + (3 if kind == "words" else 256)
-        raise ConfigError(f"A vocabulary is of kind {' or '.join(KINDS)}; {kind} has at least {least} symbols.")
+    if kind not in KINDS:
+        raise ConfigError(f"There is no kind of vocabulary {kind!r}: use {' or '.join(KINDS)}.")
+    check_number(f"the size of a {kind} vocabulary", size, ge=size - count + (3 if kind == "words" else 256))
     content: dict[str, Any] = {"format": FORMAT, "kind": kind}
     if kind == "words":
         counts = Counter(w for t in texts for w in words_of(t))

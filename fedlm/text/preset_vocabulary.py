@@ -64,15 +64,17 @@ class BytePairs(PieceVocabulary):
         """Returns the ids of `text`, without start and end; a text that spells a special token is still text."""
         return np.array(self._tokenizer.encode(text).ids, np.int32)
 
+    def unknown(self, text: str) -> list[str]:
+        """Returns nothing: every byte has an id."""
+        return []
+
     def piece(self, symbol: int) -> bytes:
         """Returns the UTF-8 bytes of an id, perhaps a part of a character."""
         if symbol < SPECIALS:
             return super().piece(symbol)
         return bytes(byte_of()[c] for c in self.symbols[symbol])
 
-    @property
-    def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters begin in each id, as a target (size,)."""
+    def _lengths(self) -> npt.NDArray[np.int64]:
         return np.array([sum(b & 0xC0 != 0x80 for b in self.piece(i)) for i in range(self.size)], np.int64)
 
 
@@ -107,6 +109,17 @@ class WordPieces(PieceVocabulary):
                 ids.extend(self._tokenizer.encode(self._normal(part)).ids)
         return np.array(ids, np.int32)
 
+    def unknown(self, text: str) -> list[str]:
+        """Returns the words of `text`, as they are normalised for the model, that have no pieces."""
+        found = list[str]()
+        for part in map(self._normal, _PLACEHOLDER.split(text)):
+            if _PLACEHOLDER.fullmatch(part):
+                found += [part] * (f"[unused{ord(part) - PLACEHOLDER_BASE}]" not in self._table)
+            elif part:
+                made = self._tokenizer.encode(part)
+                found += [part[a:b] for id_, (a, b) in zip(made.ids, made.offsets, strict=True) if id_ == UNKNOWN]
+        return found
+
     def _normal(self, text: str) -> str:
         if self.strip_accents:
             text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
@@ -121,12 +134,9 @@ class WordPieces(PieceVocabulary):
         text = self.symbols[symbol]
         return (text[2:] if text.startswith("##") else f" {text}").encode()
 
-    @property
-    def characters(self) -> npt.NDArray[np.int64]:
-        """The number of characters per id, (size,) int64; spaces count as none, unknown words as one."""
-        lengths = np.array([len(s.removeprefix("##")) for s in self.symbols], np.int64)
-        lengths[UNKNOWN] = 1
-        return lengths
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        """Returns the characters of each id, (size,); spaces count as none."""
+        return np.array([len(s.removeprefix("##")) for s in self.symbols], np.int64)
 
 
 def byte_pairs(ids: Mapping[str, int], merges: Sequence[str]) -> BytePairs:

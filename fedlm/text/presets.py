@@ -16,6 +16,7 @@ from typing import Any
 
 from fedlm.errors import ConfigError
 from fedlm.spec import parsed_source
+from fedlm.system.storage import MISSING, reading
 from fedlm.text.preset_vocabulary import PieceVocabulary, byte_pairs, word_pieces
 
 PRESETS = "FEDLM_PRESETS"
@@ -106,10 +107,11 @@ def open_preset(kind: PresetKind, name: str, sha256: str = "", seq_len: int = 1)
 def _read(kind: PresetKind, name: str, owned: str) -> Preset:
     folder = _locate(kind, name, owned)
     try:
-        content = json.loads((folder / "config.json").read_text())
+        with reading(folder / "config.json"):
+            content = json.loads((folder / "config.json").read_text())
         class_name, config = content["class_name"], content["config"]
         sizes = int(config["vocabulary_size"]), int(config["max_sequence_length"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*MISSING, ValueError, KeyError, TypeError):
         raise ConfigError(f"{folder.name} is not a preset's folder: it has no config.json of KerasHub.") from None
     if class_name != kind.backbone:
         raise ConfigError(f"The preset {folder.name} is of a {class_name}; {kind.name} takes a {kind.backbone}.")
@@ -179,12 +181,17 @@ def _sha256(folder: Path) -> str:
 def _vocabulary(folder: Path, tokenizer: str) -> PieceVocabulary:
     assets = folder / "assets" / "tokenizer"
     try:
-        if tokenizer == "byte pairs":
-            ids = json.loads((assets / "vocabulary.json").read_text(encoding="utf-8"))
-            lines = (assets / "merges.txt").read_text(encoding="utf-8").split("\n")
-            return byte_pairs(ids, [line for line in lines if line and not line.startswith("#version")])
-        config = json.loads((folder / "tokenizer.json").read_text())["config"]
-        tokens = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
-        return word_pieces([t.rstrip() for t in tokens if t], **{k: bool(config.get(k)) for k in _WORD_OPTIONS})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        with reading(assets):
+            return _tokenizer(folder, assets, tokenizer)
+    except (*MISSING, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"The preset {folder.name} has no tokenizer ({tokenizer}) that can be read.") from None
+
+
+def _tokenizer(folder: Path, assets: Path, tokenizer: str) -> PieceVocabulary:
+    if tokenizer == "byte pairs":
+        ids = json.loads((assets / "vocabulary.json").read_text(encoding="utf-8"))
+        lines = (assets / "merges.txt").read_text(encoding="utf-8").split("\n")
+        return byte_pairs(ids, [line for line in lines if line and not line.startswith("#version")])
+    config = json.loads((folder / "tokenizer.json").read_text())["config"]
+    tokens = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
+    return word_pieces([t.rstrip() for t in tokens if t], **{k: bool(config.get(k)) for k in _WORD_OPTIONS})

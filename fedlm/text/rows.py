@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedlm.text.preset_vocabulary import PieceVocabulary
-from fedlm.text.vocabulary import END, PAD, SPECIALS, START, Vocabulary
+from fedlm.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary
 from fedlm.types import Ids
 
 MASKED_SHARE = 0.15  # of a row's tokens: the targets
@@ -49,8 +49,8 @@ def whole_rows(documents: Sequence[str], vocab: Vocabulary, seq_len: int) -> tup
     """Cuts documents into rows START tokens END of at most seq_len, for `hide`.
 
     Returns:
-      Inputs and targets, both (rows, seq_len) int32. Every token is its own target; specials and
-      padding have target 0.
+      Inputs and targets, both (rows, seq_len) int32. Every token is its own target; specials, unknown
+      words and padding have target 0.
     """
     size = seq_len - 2
     parts = [ids[i : i + size] for ids in map(vocab.encode, documents) for i in range(0, len(ids), size)]
@@ -58,7 +58,7 @@ def whole_rows(documents: Sequence[str], vocab: Vocabulary, seq_len: int) -> tup
     targets = np.full((len(parts), seq_len), PAD, np.int32)
     for row, part in enumerate(parts):
         inputs[row, : len(part) + 2] = [START, *part, END]
-        targets[row, 1 : len(part) + 1] = part
+        targets[row, 1 : len(part) + 1] = np.where(part == UNKNOWN, PAD, part)
     return inputs, targets
 
 

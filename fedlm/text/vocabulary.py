@@ -46,16 +46,23 @@ class Vocabulary:
 
     @property
     def characters(self) -> npt.NDArray[np.int64]:
-        """How many characters of text begin with each id, (size,) int64; an unknown character is one.
+        """How many characters of text begin with each id, (size,) int64.
 
         Bits per character divide by the sum of these over the targets, so they compare between
-        vocabularies.
+        vocabularies. The end of a document is a symbol to be predicted: it costs bits, and counts
+        as one character. So does an unknown symbol, see `unknown.py`.
         """
-        counts = np.arange(self.size) >= UNKNOWN
-        if self.is_bytes:
-            byte = np.arange(self.size) - SPECIALS
-            counts &= (byte & 0xC0) != 0x80  # continuation bytes of UTF-8
-        return counts.astype(np.int64)
+        counts = self._lengths()
+        counts[[PAD, START]], counts[[END, UNKNOWN]] = 0, 1
+        return counts
+
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        """Returns how many characters begin in each id, (size,); the specials do not matter."""
+        if not self.is_bytes:
+            return np.ones(self.size, np.int64)
+        byte = np.arange(self.size) - SPECIALS
+        begins: npt.NDArray[np.bool_] = (byte & 0xC0) != 0x80  # others are continuation bytes of UTF-8
+        return begins.astype(np.int64)
 
     def encode(self, text: str) -> Ids:
         """Returns the ids of `text`, (symbols,) int32, without start and end."""
@@ -64,6 +71,12 @@ class Vocabulary:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         table = _lookup(self.symbols)
         return table[np.minimum(points, len(table) - 1)]
+
+    def unknown(self, text: str) -> list[str]:
+        """Returns the pieces of `text` that have no id of their own, in order: those that `encode` gives UNKNOWN."""
+        if self.is_bytes:
+            return []
+        return [text[at] for at in np.flatnonzero(self.encode(text) == UNKNOWN)]
 
     def piece(self, symbol: int) -> bytes:
         """Returns the UTF-8 bytes of an id, perhaps a part of a character; none for specials, U+FFFD for unknown."""

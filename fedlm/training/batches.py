@@ -45,7 +45,7 @@ class Batching:
     """Cuts text into rows, and rows into batches.
 
     Args:
-      config: seq_len, batch_size and local_epochs.
+      config: seq_len, batch_size, local_epochs, local_steps and max_client_tokens.
       vocab: vocabulary of the run.
       is_masked: the model predicts hidden tokens instead of the next one.
     """
@@ -61,9 +61,34 @@ class Batching:
         inputs, targets = whole_rows(documents, self._pieces, self._config.seq_len)
         return PreparedClient(inputs, targets, num_hidden(targets))
 
-    def orders(self, rows: int, rng: np.random.Generator) -> Orders:
-        """Draws the order of the rows in each local epoch."""
-        return [rng.permutation(rows) for _ in range(self._config.local_epochs)]
+    @property
+    def most_rows(self) -> int:
+        """The most rows that a client is trained on in a round, over all local epochs; 0 sets no bound."""
+        return self._config.max_client_tokens // self._config.seq_len
+
+    def num_watched(self, rows: int, *, bounded: bool = True) -> int:
+        """Returns how many of a client's rows, the last ones, watch for early stopping; each epoch evaluates them."""
+        if not self._config.client_patience:
+            return 0
+        most = self.most_rows if bounded and self.most_rows else rows
+        return int(self._config.client_holdout * min(rows, most))
+
+    def orders(self, rows: int, rng: np.random.Generator, *, bounded: bool = True) -> Orders:
+        """Draws the order of the rows in each local epoch; with local_steps, of all steps as one epoch.
+
+        The steps go through one permutation of the rows after the other, until the last batch is full.
+
+        Bounded, the round ends after `most_rows` rows, in the middle of an epoch or before it; padding counts, so
+        there are at most as many training steps. The bound changes nothing about what is drawn.
+        """
+        if bounded and self._config.local_steps:
+            needed = self._config.local_steps * self._config.batch_size if rows else 0
+            passes = [rng.permutation(rows) for _ in range(-(-needed // max(rows, 1)))]
+            return [np.concatenate([np.zeros(0, np.int64), *passes])[:needed]]
+        orders = [rng.permutation(rows) for _ in range(self._config.local_epochs)]
+        if not (bounded and self.most_rows):
+            return orders
+        return [order[: max(0, self.most_rows - epoch * rows)] for epoch, order in enumerate(orders)]
 
     def with_masks(self, inputs: Ids, targets: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """Returns rows as the model sees them in one epoch: some tokens hidden, if it predicts hidden tokens."""

@@ -8,19 +8,21 @@ way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
 from fedlm.aggregation.exact import LIMIT, SCALE, ExactSum
-from fedlm.rng import Stream
+from fedlm.rng import Purpose, Stream
 from fedlm.spec import Spec
 from fedlm.training import blocks
 from fedlm.training.batches import PreparedClient
 from fedlm.training.blocks import BlockResult, GlobalWeights, Piece, RunBlock
 from fedlm.training.trainer import LocalTrainer
 from fedlm.types import TextMetrics, Weights
+
+_CHARACTERS = 64  # of a client's text that are prepared for each token that it may be trained on
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,39 @@ class Shard:
     @classmethod
     def of(cls, trainer: LocalTrainer, documents: list[str], stream: Stream) -> Self:
         """Prepares a client's text for training, and weighs the client as the run's configuration says."""
-        prepared = trainer.prepare(documents)
-        return cls(prepared, stream, client_weight(trainer.config.spec("weighting"), prepared.num_tokens))
+        config = trainer.config
+        prepared = trainer.prepare(usable(documents, config.max_client_tokens, stream))
+        most = config.max_client_tokens or prepared.num_tokens
+        return cls(prepared, stream, client_weight(config.spec("weighting"), min(prepared.num_tokens, most)))
 
     @property
     def rng(self) -> np.random.Generator:
         """The client's stream, from its beginning."""
         return self.stream.generator()
+
+
+def usable(documents: list[str], most_tokens: int, stream: Stream) -> list[str]:
+    """Returns the documents of a client, or of a very long one as much as a round can use.
+
+    With max_client_tokens, a client of more than 64 times as many characters has its documents drawn in an order of the
+    round's own until there are so many; of the last one, the beginning is kept. That bounds the work of tokenising and
+    cutting rows, as the bound itself does that of training. Unsealing is not bounded: it reads the whole client.
+
+    Args:
+      documents: of one client.
+      most_tokens: max_client_tokens; 0 returns all documents.
+      stream: of the client's training in this round.
+    """
+    left = _CHARACTERS * most_tokens
+    if not left or sum(len(d) + 1 for d in documents) <= left:  # a document is a row, even an empty one
+        return documents
+    drawn = list[str]()
+    for place in replace(stream, purpose=Purpose.LONG_TEXT).generator().permutation(len(documents)):
+        drawn.append(documents[place][:left])
+        left -= len(documents[place]) + 1
+        if left <= 0:
+            break
+    return drawn
 
 
 def client_weight(weighting: Spec, num_tokens: int) -> int:
@@ -74,7 +102,7 @@ def train_chunk(
       trainer: of the run's configuration.
       weights: global weights; not modified.
       shards: the clients, read one after the other, so that memory holds the text of a few at a time.
-      cohort_size: clients of the round, which bounds a contribution; see `ExactSum.add`.
+      cohort_size: the largest cohort, which bounds a contribution; see `ExactSum.add`.
       server_round, proximal_mu: see `LocalTrainer.train`.
 
     Returns:

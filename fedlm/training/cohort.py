@@ -5,12 +5,17 @@
 Where both do nothing special, the clients of a chunk go through one compiled program (`chunk.py`), with the same bits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.algorithms.base import Algorithm, Arrays, ClientStates, LocalResult, LocalTask
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, PluginFailure, VaultError
+from fedlm.plugins.kinds import label_of
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
 from fedlm.rng import Purpose, Stream
@@ -27,16 +32,14 @@ class CohortTask:
     Attributes:
       server_round: the round, from 1.
       weights: the global weights.
-      cohort: the number of clients sampled in the round; it bounds each contribution.
-      broadcast: the public numbers that the mechanism's server half sent to all nodes.
+      broadcast: the public numbers that the mechanism's server part sent to all nodes.
       proximal_mu: FedProx' mu, if not the configuration's.
-      vectors: what the algorithm's server half sent beside the weights.
+      vectors: what the algorithm's server part sent beside the weights.
       noise: of a client by its pseudonym, where the node draws noise.
     """
 
     server_round: int
     weights: Weights
-    cohort: int
     broadcast: Mapping[str, float]
     proximal_mu: float | None = None
     vectors: Mapping[str, Weights] = field(default_factory=dict)
@@ -49,11 +52,12 @@ class CohortClient:
 
     Attributes:
       pseudonym: who.
-      documents: its training text; None if it did not open.
+      open: returns its training text; raises a VaultError, or a KeyError where the vault does not hold the client
+        (forgotten since the run began, or invented).
     """
 
     pseudonym: int
-    documents: list[str] | None = field(repr=False)
+    open: Callable[[], list[str]] = field(repr=False)
 
 
 def train_cohort(
@@ -61,10 +65,13 @@ def train_cohort(
     algorithm: Algorithm,
     mechanism: Mechanism,
     task: CohortTask,
-    clients: Iterable[CohortClient],
+    clients: Sequence[CohortClient],
     states: ClientStates | None = None,
 ) -> tuple[ExactSum, TextMetrics]:
     """Trains a node's clients.
+
+    Under a mechanism, whatever fails while one client is opened, prepared or trained is that client's failure, and the
+    others' sum is as without it: the sensitivity is that to one client.
 
     Args:
       trainer: of the run's configuration.
@@ -74,7 +81,7 @@ def train_cohort(
       states: where clients keep what the algorithm remembers.
 
     Returns:
-      The exact sum, and the training figures of the clients in it.
+      The exact sum, and the training figures of the clients in it, as far as the mechanism lets them leave the node.
 
     Raises:
       ConfigError: the algorithm keeps state per client, and this node does not store it; or the server sent a value
@@ -85,15 +92,18 @@ def train_cohort(
     mechanism.receive(task.broadcast)
     if algorithm.is_plain and mechanism.is_plain:
         return _plain(trainer, task, clients)
-    return _one_by_one(trainer, algorithm, mechanism, task, clients, states)
+    total, metrics = _one_by_one(trainer, algorithm, mechanism, task, clients, states)
+    return mechanism.reply(total, metrics, len(clients))
 
 
 def _shard(trainer: LocalTrainer, task: CohortTask, client: CohortClient) -> Shard | None:
     """Returns a client prepared for training; None if its text did not open."""
-    if client.documents is None:
+    try:
+        documents = client.open()
+    except (VaultError, KeyError):  # it fails alone
         return None
     stream = Stream(trainer.config.seed, Purpose.TRAINING, task.server_round, client.pseudonym)
-    return Shard.of(trainer, client.documents, stream)
+    return Shard.of(trainer, documents, stream)
 
 
 def _plain(trainer: LocalTrainer, task: CohortTask, clients: Iterable[CohortClient]) -> tuple[ExactSum, TextMetrics]:
@@ -107,8 +117,10 @@ def _plain(trainer: LocalTrainer, task: CohortTask, clients: Iterable[CohortClie
             else:
                 yield shard
 
-    total, metrics = train_chunk(trainer, task.weights, shards(), task.cohort, task.server_round, task.proximal_mu)
+    size = trainer.config.cohort_size
+    total, metrics = train_chunk(trainer, task.weights, shards(), size, task.server_round, task.proximal_mu)
     total.failed += failed
+    total.unopened += failed
     return total, metrics
 
 
@@ -117,21 +129,29 @@ def _one_by_one(
     algorithm: Algorithm,
     mechanism: Mechanism,
     task: CohortTask,
-    clients: Iterable[CohortClient],
+    clients: Sequence[CohortClient],
     states: ClientStates | None,
 ) -> tuple[ExactSum, TextMetrics]:
     total, metrics = ExactSum.zeros_like(task.weights, further=algorithm.sends), TextMetrics()
     start = trainer.begin(task.weights)
+    kept = states if algorithm.keeps_state else None
     for client in clients:
-        shard, result = _shard(trainer, task, client), None
-        if shard is not None:
-            state = states.load(client.pseudonym) if algorithm.keeps_state and states is not None else {}
-            result = algorithm.train(_local_task(trainer, start, task, shard, state))
-        added = _add(total, mechanism, task, client, shard, result)
+        shard, result = None, None
+        try:
+            if (shard := _shard(trainer, task, client)) is not None:
+                state = {} if kept is None else kept.load(client.pseudonym)
+                result = algorithm.train(_local_task(trainer, start, task, shard, state))
+                _check(result, algorithm, task.weights)
+        except Exception as error:  # under a mechanism, no failure of one client may cost another its place
+            if mechanism.is_plain:
+                raise
+            result = None
+            _tell(error)
+        added = _add(total, mechanism, task, client, shard, result, trainer.config.cohort_size)
         if added and result is not None:
             metrics += result.metrics
-            if algorithm.keeps_state and states is not None:
-                states.save(client.pseudonym, result.state)
+            if kept is not None:
+                kept.save(client.pseudonym, result.state)
     return total, metrics
 
 
@@ -142,6 +162,21 @@ def _local_task(
     return LocalTask(trainer, start, shard.client, shard.rng, round_, mu, task.vectors, state)
 
 
+def _check(result: LocalResult, algorithm: Algorithm, weights: Weights) -> None:
+    """Refuses a result that cannot be added to the others.
+
+    Raises:
+      PluginFailure: the update has other shapes than the model, or the further sums are not those that the algorithm sends.
+    """
+    problem = ""
+    if [np.shape(u) for u in result.update] != [w.shape for w in weights]:
+        problem = "the update does not have the shapes of the model's weights"
+    elif set(result.further) != set(algorithm.sends):
+        problem = f"the names of its further sums are {sorted(result.further)}, and those of `sends` {sorted(algorithm.sends)}"
+    if problem:
+        raise PluginFailure(f"The algorithm {label_of(algorithm)} failed in train(): {problem}.")
+
+
 def _add(
     total: ExactSum,
     mechanism: Mechanism,
@@ -149,16 +184,25 @@ def _add(
     client: CohortClient,
     shard: Shard | None,
     result: LocalResult | None,
+    cohort_size: int,
 ) -> bool:
     """Adds a client to the sum; returns whether it is in it."""
+    total.unopened += shard is None
     weight, update = (0, None) if shard is None or result is None else (shard.weight, result.update)
     if not mechanism.is_plain:
         return mechanism.contribute(total, update, weight, task.noise(client.pseudonym))
     if update is None or result is None:
         total.failed += 1
         return False
-    return total.add(update, weight, task.cohort, result.further)
+    return total.add(update, weight, cohort_size, result.further)
 
 
-def _no_noise(count: int) -> bytes:
+def _tell(error: Exception) -> None:
+    """Names an error and its place in the node's own log; its text could quote a client's."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    sys.stderr.write(f"A client counts as failed: {type(error).__name__} at {place.filename}:{place.lineno}\n")
+    sys.stderr.flush()
+
+
+def _no_noise(_count: int) -> bytes:
     raise ConfigError("This task draws no noise.")

@@ -57,9 +57,9 @@ def train_centrally(
     """Returns the weights after `passes` over the documents, with the run's client settings.
 
     One client's documents give local-only training, those of all clients centralised training: the
-    two baselines that federated training is compared with.
+    two baselines that federated training is compared with. max_client_tokens does not bound them.
     """
     for _ in range(passes):
-        update, _ = trainer.train(weights, documents, rng)
+        update, _ = trainer.train(weights, documents, rng, bounded=False)
         weights = tuple(w + u for w, u in zip(weights, update, strict=True))
     return weights

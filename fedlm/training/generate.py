@@ -6,13 +6,13 @@ ones that together reach probability p (Holtzman et al. 2020, https://arxiv.org/
 
 import codecs
 import heapq
-import math
 import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from fedlm.errors import check_number
 from fedlm.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 _WORD = re.compile(rb"[\w'\x80-\xff]")  # bytes above 127 are parts of letters, or of placeholders
@@ -22,6 +22,24 @@ _DONE = -1  # marks the end of a word
 Logits = npt.NDArray[np.float32]
 NextLogits = Callable[[list[int]], Logits]
 """Returns the logits (vocab_size,) of the symbol after the given ids."""
+
+
+def check_sampling(
+    *, length: int = 0, temperature: float, top_k: int = 0, top_p: float = 1.0, written: Callable[[str], str] = str
+) -> None:
+    """Checks the options of the sampling.
+
+    Args:
+      length, temperature, top_k, top_p: see `generate`.
+      written: returns an option as the user wrote it, from its name.
+
+    Raises:
+      ConfigError: an option is out of range; the sentence names this one only.
+    """
+    check_number(written("length"), length, ge=0)
+    check_number(written("temperature"), temperature, ge=0)
+    check_number(written("top_k"), top_k, ge=0)
+    check_number(written("top_p"), top_p, gt=0, le=1)
 
 
 def probabilities(logits: Logits, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Logits:
@@ -34,10 +52,9 @@ def probabilities(logits: Logits, temperature: float = 1.0, top_k: int = 0, top_
       top_p: keeps the fewest most likely symbols that together reach this probability.
 
     Raises:
-      ValueError: an option is out of range.
+      ConfigError: an option is out of range.
     """
-    if not (0 <= temperature < math.inf) or top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(f"Expected {temperature=} >= 0, {top_k=} >= 0 and 0 < {top_p=} <= 1.")
+    check_sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     scores = logits.astype(np.float64)
     scores[[PAD, START, UNKNOWN]] = -np.inf
     order = np.argsort(-scores, kind="stable")

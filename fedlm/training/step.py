@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from fedlm.layers.kernels.custom_call import serve, squared_distance
 from fedlm.layers.loss import cross_entropy, is_first_guess
+from fedlm.text.vocabulary import UNKNOWN
 from fedlm.training.optimizers import ClientOptimizer
 
 
@@ -150,7 +151,7 @@ class OptimizerStep:
 def token_sums(
     logits: tf.Tensor, targets: tf.Tensor, characters: tf.Tensor, axis: int | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64).
+    """Returns the loss sum in nats (float32) and [correct, tokens, characters] (int64); UNKNOWN is never correct.
 
     Args:
       logits: (batch, seq_len, vocab_size).
@@ -160,7 +161,7 @@ def token_sums(
     """
     mask = targets > 0
     losses = cross_entropy(logits, targets)
-    correct = is_first_guess(logits, targets) & mask
+    correct = is_first_guess(logits, targets) & mask & (targets != UNKNOWN)
     spanned = tf.where(mask, tf.gather(characters, targets), 0)
     counts = [tf.reduce_sum(tf.cast(m, tf.int64), axis) for m in (correct, mask, spanned)]
     return tf.reduce_sum(tf.where(mask, losses, 0.0), axis), tf.stack(counts, -1)

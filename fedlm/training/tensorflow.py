@@ -1,10 +1,13 @@
 """Loads TensorFlow as every process of fedlm does: quietly, on one thread, with the XLA flags that bits depend on."""
 
 import os
+import sys
 from importlib import metadata
 
 from fedlm.layers.kernels.versions import is_tried, warn_if_untried
 from fedlm.system.memory import keep_memory
+from fedlm.system.plotting import load_matplotlib
+from fedlm.system.shortage import TENSORFLOW_BYTES, TENSORFLOW_THREADS, check_machine, telling_shortage
 from fedlm.system.terminal import quiet_stderr
 
 # XLA's defaults suit many threads and short vectors; these flags save a fifth of a training step
@@ -21,12 +24,18 @@ def load_tensorflow() -> None:
     """Loads TensorFlow on one thread, without its start-up lines, into a process that keeps freed memory.
 
     A version that was not tried is said once on stderr: it runs without our XLA flags and kernels.
+
+    Raises:
+      MachineError: this process may have too little memory, or too few threads.
     """
+    if "tensorflow" not in sys.modules:
+        check_machine(TENSORFLOW_BYTES, TENSORFLOW_THREADS, "TensorFlow")
     warn_if_untried()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _set_xla_flags()
     keep_memory()
-    with quiet_stderr():
+    with telling_shortage(), quiet_stderr():
+        load_matplotlib()
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(1)

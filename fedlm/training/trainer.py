@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fedlm.models.registry import build_model, save_model
 from fedlm.rng import Purpose, Stream
 from fedlm.schedules import rate_factor
 from fedlm.text.packing import PACK, RowSums, sums_by_owner
+from fedlm.text.unknown import spelling
 from fedlm.training import blocks
 from fedlm.training.batches import Batching, Orders, PreparedClient
 from fedlm.training.blocks import BlockResult, GlobalWeights, Piece, RunBlock
@@ -116,6 +118,8 @@ class LocalTrainer:
         rng: np.random.Generator,
         server_round: int = 1,
         proximal_mu: float | None = None,
+        *,
+        bounded: bool = True,
     ) -> tuple[Weights, TextMetrics]:
         """Trains one client from the global weights.
 
@@ -126,14 +130,15 @@ class LocalTrainer:
             masks.
           server_round: for the learning-rate schedule, from 1.
           proximal_mu: FedProx' mu, if not the configuration's.
+          bounded: whether the configuration's max_client_tokens holds.
 
         Returns:
           The update (local - global) and the sums of the training loss over all epochs.
         """
         start, client = self.begin(weights), text if isinstance(text, PreparedClient) else self.prepare(text)
-        held = int(self.config.client_holdout * len(client.inputs)) if self.config.client_patience else 0
+        held = self._batching.num_watched(len(client.inputs), bounded=bounded)
         kept = len(client.inputs) - held  # rows that are trained on; the last ones watch for early stopping
-        orders, seeds = self._batching.orders(kept, rng), self._dropout(rng)
+        orders, seeds = self._batching.orders(kept, rng, bounded=bounded), self._dropout(rng)
         run_block = self.steps_from(start, server_round, proximal_mu)
 
         def run(epochs: Orders, *, begins: bool = True) -> tuple[Weights, TextMetrics]:
@@ -185,6 +190,8 @@ class LocalTrainer:
         metrics, best, waited = TextMetrics(), math.inf, 0
         kept, update = start.arrays, tuple(np.zeros_like(w) for w in start.arrays)
         for epoch, order in enumerate(orders):
+            if not len(order):  # max_client_tokens is used up
+                break
             moved, figures = run([order], begins=epoch == 0)
             metrics += figures
             loss = self._evaluated([held_out])[0].loss_sum
@@ -206,13 +213,16 @@ class LocalTrainer:
         return self.evaluate_each(weights, [documents])[0]
 
     def evaluate_each(self, weights: Weights | None, shards: Iterable[Sequence[str]]) -> list[TextMetrics]:
-        """Returns the sums over each client's documents: what `evaluate` returns, sooner; see `packing`."""
+        """Returns the sums over each client's documents: what `evaluate` returns, sooner; see `packing` and `unknown`."""
         if weights is not None:
             self.assign(weights)
         rest, figures = iter(shards), list[TextMetrics]()
         while pack := list(islice(rest, PACK)):
             clients = map(self.prepare, pack)
-            figures += self._evaluated((c.inputs, c.targets) for c in clients)
+            found = self._evaluated((c.inputs, c.targets) for c in clients)
+            # Masked models predict no unknown words.
+            extra = (TextMetrics() if self.is_masked else spelling(documents, self.vocab) for documents in pack)
+            figures += map(add, found, extra)
         return figures
 
     def sums(self, owners: Iterable[tuple[Ids, Ids]]) -> list[TextMetrics]:

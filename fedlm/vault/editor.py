@@ -24,31 +24,30 @@ from typing import Any, Self
 
 import numpy as np
 
-from fedlm.errors import ConfigError, FedLMError, VaultError
+from fedlm.data.names import client_name, forms
+from fedlm.errors import ConfigError, VaultError
 from fedlm.scrub.engine import ScrubbedText
-from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unpack_documents, unseal
+from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, seal, unseal
 from fedlm.vault.index import IndexChange
 from fedlm.vault.keys import KeySource
 from fedlm.vault.locks import being_changed
+from fedlm.vault.parts import Parts, add_column, joined, unseal_all
+from fedlm.vault.people import People, Tombstone
 from fedlm.vault.providers import new_kdf
 from fedlm.vault.tables import (
-    DAMAGE,
     FORMAT,
     Opened,
     VaultKeys,
     as_bytes,
-    connect,
     digest,
-    open_head,
     put_meta,
     seal_root,
 )
+from fedlm.vault.transaction import Transaction
 from fedlm.vault.writer import SealedClient
 
-Split = Callable[[list[str]], tuple[list[str], list[str], int, int]]
-"""Returns training documents, held-out documents, and the number of targets in each."""
-
-_IN_USE = "The vault {} is in use by another process: try again when it is done."
+Split = Callable[[Parts[list[str]], list[str]], tuple[Parts[list[str]], Parts[int]]]
+"""Divides a client's old documents, by part, and its new ones; returns all by part, and the number of targets in each."""
 
 
 class VaultEditor:
@@ -61,6 +60,7 @@ class VaultEditor:
     Raises:
       VaultError: the vault does not open, a run or a node has it open, or another process is
         changing it.
+      StorageError: the machine does not read or write it.
     """
 
     def __init__(self, path: Path, source: KeySource) -> None:
@@ -69,33 +69,14 @@ class VaultEditor:
         self.path, self._provider = path, source.open()
         with contextlib.ExitStack() as held:
             held.enter_context(being_changed(path))
-            self.head = self._opened(held)
+            self._transaction = Transaction(path, self._provider, held)
             self._held = held.pop_all()
+        self.head, self._db = self._transaction.head, self._transaction.db
         self._keys, self.clients = self.head.keys, self.head.clients
         self.about: dict[str, Any] = dict(self.head.about)
+        add_column(self._db)
         self._index = IndexChange(self._db, self._keys, self.head.vault_id)
-
-    def _opened(self, held: contextlib.ExitStack) -> Opened:
-        try:
-            self._db = connect(self.path)
-        except DAMAGE:
-            raise VaultError(f"{self.path} is not a vault, or it is damaged: restore it from a backup.") from None
-        held.callback(self._db.close)
-        try:
-            return self._begin()
-        except FedLMError:
-            raise
-        except DAMAGE as error:
-            in_use = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            raise VaultError(_IN_USE.format(self.path) if in_use else DOES_NOT_OPEN) from None
-
-    def _begin(self) -> Opened:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("BEGIN IMMEDIATE")
-        head = open_head(self._db, self.path, self._provider)
-        # A process that was killed between its commit and `settle` left the old key behind.
-        self._provider.settle(head.vault_id, head.keys.vault, head.epoch)
-        return head
+        self.people = People(self._db, self._index, self.head.secrets)
 
     def __enter__(self) -> Self:
         return self
@@ -103,22 +84,14 @@ class VaultEditor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        with contextlib.suppress(sqlite3.OperationalError):  # others have it open: the WAL stays until they close it
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute("PRAGMA journal_mode=DELETE")
-        self._held.close()
+        with self._held:
+            self._transaction.end()
+        if isinstance(error, sqlite3.Error):  # of a damaged page; the machine's errors are told by the connection
+            raise VaultError(DOES_NOT_OPEN) from None
 
     def has(self, name: str) -> bool:
-        """Returns whether the vault holds a client."""
+        """Returns whether the vault holds a client of exactly this name."""
         return self._index.position(self.head.secrets.row_id(name)) is not None
-
-    def forgotten(self, name: str) -> tuple[int, str] | None:
-        """Returns when a client was forgotten (Unix time) and the digest of the key that was destroyed, or None."""
-        query = "SELECT forgotten, wrapped FROM tombstone WHERE row_id = ?"
-        row = self._db.execute(query, (self.head.secrets.row_id(name),)).fetchone()
-        return None if row is None else (int(row[0]), as_bytes(row[1]).hex())
 
     def put(self, name: str, new: list[ScrubbedText], labels: Mapping[str, str], split: Split) -> int:
         """Appends new documents to a client's old ones and seals all of them under a new data key.
@@ -129,30 +102,25 @@ class VaultEditor:
           name: the client; an unknown one is added.
           new: its new documents, in order.
           labels: of a new client; a known one keeps its own.
-          split: divides all documents, in order, into training and held-out text.
+          split: divides all documents into parts.
 
         Returns:
           The number of documents that the client had before.
         """
         row_id = self.head.secrets.row_id(name)
         known = self._index.known(row_id)
-        old = [] if known is None else self._documents(row_id, known)
-        train, held_out, tokens, rest = split(old + [d.text for d in new])
-        sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, (train, held_out))
-        self._db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (row_id, sealed.wrapped))
-        self._db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (row_id, sealed.train, sealed.held_out))
-        entry = sealed.entry(self.head.secrets.pseudonym(name), tokens, rest, len(train))
+        old = Parts[list[str]]([], [], []) if known is None else self._documents(known)
+        parts, tokens = split(old, [d.text for d in new])
+        sealed = SealedClient.seal(self._keys.wrap, self.head.vault_id, row_id, parts)
+        sealed.write(self._db)
+        entry = sealed.entry(self.head.secrets.pseudonym(name), tokens, len(parts.train))
         self.clients += self._index.put(row_id, (entry, name, dict(labels)))
-        return len(old)
+        return len(joined(old))
 
-    def _documents(self, row_id: bytes, known: bytes) -> list[str]:
-        data_key = self._data_key(row_id, known)
-        row = self._db.execute("SELECT train, held_out FROM shard WHERE row_id = ?", (row_id,)).fetchone()
-        if row is None:
-            raise VaultError(DOES_NOT_OPEN)
-        parts = zip((Part.TRAIN, Part.HELD_OUT), row, strict=True)
-        plain = [unseal(data_key, Place(self.head.vault_id, part, row_id), as_bytes(blob)) for part, blob in parts]
-        return [d for p in plain for d in unpack_documents(p)]
+    def _documents(self, entry: np.void) -> Parts[list[str]]:
+        """Opens a client's text, by its entry in the index; raises a VaultError if a part does not open."""
+        data_key = self._data_key(entry["row_id"].tobytes(), entry["wrapped"].tobytes())
+        return unseal_all(self._db, data_key, self.head.vault_id, entry)
 
     def _data_key(self, row_id: bytes, known: bytes) -> bytes:
         """Opens a client's data key; raises a VaultError if it is damaged, or not the one whose digest the index holds."""
@@ -161,8 +129,8 @@ class VaultEditor:
             raise VaultError(DOES_NOT_OPEN)
         return unseal(self._keys.wrap, Place(self.head.vault_id, Part.DATA_KEY, row_id), row[0])
 
-    def remove(self, name: str, now: int) -> None:
-        """Deletes a client's key and text, whatever state they are in, and leaves a tombstone with the time.
+    def remove(self, name: str, now: int) -> Tombstone:
+        """Deletes a client's key and text, whatever state they are in; returns the tombstone that it leaves, with the time.
 
         The text is unreadable once the vault key that wraps the deleted data key is destroyed too:
         `rewrap`, then `commit`. `about` counts what is left; documents and characters of a client
@@ -173,16 +141,26 @@ class VaultEditor:
         if position is None:
             raise VaultError(f"The vault {self.path} has no client of this name.")
         number, place = position
-        wrapped = self._index.entry(number, place)["wrapped"].tobytes()
+        entry = self._index.entry(number, place)
+        wrapped = entry["wrapped"].tobytes()
         with contextlib.suppress(VaultError):
-            self._discount(self._documents(row_id, wrapped))
+            self._discount(joined(self._documents(entry)))
         self._db.execute("DELETE FROM client WHERE row_id = ?", (row_id,))
         self._db.execute("DELETE FROM shard WHERE row_id = ?", (row_id,))
         self._db.execute("INSERT INTO tombstone VALUES (?, ?, ?)", (row_id, now, wrapped))
+        if name not in forms(
+            plain := client_name(name)
+        ):  # a spelling that nobody would try: the person is found by name
+            normal = self.head.secrets.row_id(plain)
+            self._db.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?)", (normal, now, wrapped))
         self._index.remove(number, place)
         self.clients -= 1
+        return Tombstone(row_id.hex(), self.head.secrets.pseudonym(name), now, wrapped.hex())
 
     def _discount(self, documents: list[str]) -> None:
+        self.about.pop(
+            "unknown_characters", None
+        )  # without the vocabulary, their share in these documents is not known
         for key, count in (("documents", len(documents)), ("characters", sum(map(len, documents)))):
             if key in self.about:
                 self.about[key] -= count
@@ -225,25 +203,9 @@ class VaultEditor:
         self._index.write()
         put_meta(self._db, format=str(FORMAT), about=json.dumps({**self.about, "clients": self.clients}))
         seal_root(self._db, self._keys, self.head.vault_id, epoch, self.clients)
-        self._db.execute("COMMIT")
-        self._provider.settle(self.head.vault_id, self._keys.vault, epoch)
+        self._transaction.commit(self._keys, epoch)
         return Opened(self.head.vault_id, self._keys, self.head.secrets, epoch, self.clients, self.about)
 
     def purge(self) -> None:
-        """Overwrites freed space: the WAL is written into the file, and the file is rebuilt without gaps.
-
-        Raises:
-          VaultError: another process reads the vault, so that freed pages are still there.
-        """
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute("VACUUM")
-            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:
-            busy = 1
-        if busy:
-            raise VaultError(
-                f"Another process reads {self.path}, so freed pages are not overwritten yet: run this again."
-            )
+        """Overwrites freed space, see `Transaction.purge`."""
+        self._transaction.purge()

@@ -42,6 +42,8 @@ class Part(IntEnum):
     NAMES = 5
     ROOT = 6
     SECRETS = 7
+    LABELS = 8
+    VALIDATION = 9
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from fedlm.vault.tables import FORMAT, VaultKeys, as_bytes
 
 BLOCK_CLIENTS = 4096
 _FIELDS = [("row_id", "V16"), ("pseudonym", "<u8"), ("train", "<u4"), ("held_out", "<u4"), ("wrapped", "V16")]
-ENTRY = np.dtype([*_FIELDS, ("documents", "<u4")])
+ENTRY = np.dtype([*_FIELDS, ("documents", "<u4"), ("validation", "<u4")])
+_ENTRIES = {2: np.dtype([*_FIELDS, ("documents", "<u4")]), FORMAT: ENTRY}  # format 2 had no validation text
 _ENTRY_1 = np.dtype(_FIELDS)  # format 1 did not count documents
 
 Names = list[tuple[str, dict[str, str]]]
@@ -32,15 +33,21 @@ def seal_block(keys: VaultKeys, vault_id: bytes, number: int, entries: bytes, na
 
 
 def unseal_entries(keys: VaultKeys, vault_id: bytes, number: int, blob: object) -> npt.NDArray[np.void]:
-    """Returns a block's entries, (clients,) of ENTRY; in a block of format 1 every client has 0 documents (unknown)."""
+    """Returns a block's entries, (clients,) of ENTRY.
+
+    In a block of format 1 every client has 0 documents (unknown); before format 3 none has validation text.
+    """
     plain = unseal(keys.index, Place(vault_id, Part.INDEX, sequence=number), as_bytes(blob))
-    # Entries have 48 bytes (format 1) or 52 (format 2), multiples of 4; a byte with its number
-    # precedes those of format 2.
+    # Entries have 48 bytes (format 1), 52 (format 2) or 56 (format 3), multiples of 4; a byte with
+    # the format's number precedes those of the later formats.
     if len(plain) % 4:
-        if plain[0] != FORMAT:
+        if plain[0] not in _ENTRIES:
             raise VaultError(DOES_NOT_OPEN)
-        return np.frombuffer(plain, ENTRY, offset=1)
-    known = np.frombuffer(plain, _ENTRY_1)
+        known = np.frombuffer(plain, _ENTRIES[plain[0]], offset=1)
+    else:
+        known = np.frombuffer(plain, _ENTRY_1)
+    if known.dtype == ENTRY:
+        return known
     entries = np.zeros(len(known), ENTRY)
     for name in known.dtype.names or ():
         entries[name] = known[name]
@@ -88,13 +95,19 @@ class IndexChange:
                 return number, int(places[0])
         return None
 
-    def known(self, row_id: bytes) -> bytes | None:
-        """Returns the digest of a client's wrapped key with this change; None if the index does not have the client."""
+    def names(self) -> Iterator[str]:
+        """Yields the names of all clients before this change, one block in memory at a time."""
+        for number, blob in self._db.execute("SELECT number, names FROM block ORDER BY number"):
+            yield from (name for name, _ in unseal_names(self._keys, self._vault_id, number, blob))
+
+    def known(self, row_id: bytes) -> np.void | None:
+        """Returns a client's entry with this change; None if the index does not have the client."""
         number, place = self._where.get(row_id, (-1, -1))
         change = self._appended.get(row_id) or self._changed.get(number, {}).get(place)
         if change is not None:
-            return bytes(np.frombuffer(change[0], ENTRY)["wrapped"][0].tobytes())
-        return None if number < 0 else self.entry(number, place)["wrapped"].tobytes()
+            changed: np.void = np.frombuffer(change[0], ENTRY)[0]
+            return changed
+        return None if number < 0 else self.entry(number, place)
 
     def put(self, row_id: bytes, client: Client) -> bool:
         """Changes or appends a client; returns whether it is new. A known client keeps its name and labels."""

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
-from fedlm.errors import VaultError
+from fedlm.errors import ConfigError, VaultError
 from fedlm.system.files import create_private, erase_replaced, is_private, sync_folder, write_atomic
 from fedlm.system.locks import Mode, is_at, wait_for_lock
+from fedlm.system.storage import MISSING, reading, storage_error, storing
 from fedlm.vault.format import KEY_BYTES
 
 _EMPTY = json.dumps({"fedlm-key": 1, "vaults": {}})
@@ -96,8 +97,9 @@ class KeyFile:
             empty = os.fstat(before.fileno()).st_size == 0  # another process is just making it, or was killed there
             content = json.loads(_EMPTY) if empty else _parse(self._path, before)
             content["vaults"][vault_id.hex()] = entry
-            write_atomic(self._path, json.dumps(content), private=True)
-            erase_replaced(before.fileno())
+            with storing(f"The key file {self._path}"):
+                write_atomic(self._path, json.dumps(content), private=True)
+                erase_replaced(before.fileno())
 
     def remove(self, vault_id: bytes, *, unlink: bool) -> None:
         """Removes a vault's entry, as `save` does; with `unlink`, and the file as well if no entry remains."""
@@ -117,10 +119,11 @@ def make_key_file(path: Path) -> bool:
     if path.exists():
         return False
     try:
-        create_private(path, _EMPTY)
+        with storing(f"The key file {path}"):
+            create_private(path, _EMPTY)
+            sync_folder(path.parent)
     except FileExistsError:  # another process was faster
         return False
-    sync_folder(path.parent)
     return True
 
 
@@ -128,10 +131,10 @@ def create_key_file(path: Path) -> None:
     """Writes a key file without entries, mode 0600, never over an existing file.
 
     Raises:
-      VaultError: the file exists.
+      ConfigError: the file exists.
     """
     if not make_key_file(path):
-        raise VaultError(f"The key file {path} exists already and is never overwritten: name another one.")
+        raise ConfigError(f"The key file {path} exists already and is never overwritten: name another one.")
 
 
 def _target(path: Path) -> Path:
@@ -140,15 +143,18 @@ def _target(path: Path) -> Path:
 
 
 def _parse(path: Path, file: BinaryIO) -> dict[str, Any]:
+    with reading(f"The key file {path}"):
+        stored = file.read()
     try:
-        if not is_private(file.fileno()):
-            raise VaultError(f"Other users may read the key file {path}: run chmod 600 on it.")
-        content = json.loads(file.read())
-        if content["fedlm-key"] == 1 and all(map(is_entry, content["vaults"].values())):
-            return dict(content)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
-        pass
-    raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.")
+        content = json.loads(stored)
+        is_key = content["fedlm-key"] == 1 and all(map(is_entry, content["vaults"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_key = False
+    if not is_key:  # before the mode: nobody should run chmod on a file that is not a key
+        raise VaultError(f"{path} is not a key file of fedlm: name the vault's key with --key-file.")
+    if not is_private(file.fileno()):
+        raise VaultError(f"Other users may read the key file {path}: run chmod 600 on it.")
+    return dict(content)
 
 
 def is_entry(entry: Any) -> bool:
@@ -173,8 +179,10 @@ def _locked(path: Path, mode: Mode) -> Iterator[BinaryIO]:
             file = path.open(opened_for)
         except FileNotFoundError:
             raise VaultError(f"The key file {path} is missing: name the vault's key with --key-file.") from None
-        except OSError as error:
+        except MISSING as error:
             raise VaultError(f"The key file {path} cannot be opened: {error.strerror}.") from None
+        except OSError as error:
+            raise storage_error(error, f"The key file {path}", "be opened") from None
         with file:
             with contextlib.suppress(OSError):  # a file system without locks: its owner makes one change at a time
                 wait_for_lock(file.fileno(), mode)

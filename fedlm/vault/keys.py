@@ -1,11 +1,11 @@
 """Where a vault's key comes from: a key file, a passphrase, an environment variable, the OS keyring, or your own provider."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from fedlm.errors import ConfigError
+from fedlm.plugins.calls import load_module, running, takes
 from fedlm.spec import parse_spec
 from fedlm.vault.format import derive
 from fedlm.vault.keyfile import KeyFile, StoredKeys, create_key_file, make_key_file
@@ -94,11 +94,13 @@ def _named_provider(spec: str) -> KeyProvider:
 
 def _own_provider(spec: str) -> KeyProvider:
     module, _, factory = spec.partition(":")
-    try:
-        make: Any = getattr(import_module(module), factory)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"The key provider {spec!r} cannot be loaded: {error}.") from None
-    made = make() if callable(make) else None
+    make: Any = getattr(load_module("key provider", spec, module), factory, None)
+    if make is None:
+        raise ConfigError(f"The key provider {spec!r} cannot be loaded: the module {module} has no {factory}.")
+    made = None
+    if callable(make) and takes(make, ()):
+        with running(f"key provider {spec}", factory, module):  # an exception's text may quote a key
+            made = make()
     if not isinstance(made, KeyProvider):
         raise ConfigError(
             f"{spec!r} is not a key provider: it must be callable without arguments and return an object with the methods "

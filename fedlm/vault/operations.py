@@ -6,19 +6,16 @@ forget    remove, rewrap, commit, purge: the client's text was sealed under a da
           the new one.
 """
 
-import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fedlm.errors import VaultError
 from fedlm.vault.editor import VaultEditor
 from fedlm.vault.keys import KeySource
+from fedlm.vault.people import Tombstone
 from fedlm.vault.reader import Vault
+from fedlm.vault.receipts import DELETION, check_reference, signed
 
 
 def rotate(path: Path, source: KeySource) -> dict[str, Any]:
@@ -34,68 +31,66 @@ def rotate(path: Path, source: KeySource) -> dict[str, Any]:
     return {"epoch": head.epoch, "clients": head.clients, "old_key": old, "new_key": head.keys.fingerprint}
 
 
-def forget(path: Path, source: KeySource, name: str) -> dict[str, Any]:
-    """Destroys a client's key and text and rewraps the rest under a new vault key; repeated, it only checks and purges.
+def forget(path: Path, source: KeySource, name: str, reference: str = "") -> dict[str, Any]:
+    """Destroys a person's keys and text and rewraps the rest under a new vault key; repeated, it only checks and purges.
+
+    Args:
+      path, source: the vault and its key.
+      name: the client, in any spelling that a corpus takes for the same person (`fedlm.data.names`). A vault of an earlier
+        version may hold several such clients: all are destroyed.
+      reference: the words of who asked for it, which the receipt repeats.
 
     Returns:
-      The signed receipt. It names the client by its row id only.
+      The signed receipt. It names the client by its row id only; several clients, by the row ids of all.
 
     Raises:
       VaultError: the vault never held such a client, or another process reads it.
+      ConfigError: the reference is too long.
     """
+    check_reference(reference)  # before anything is destroyed
     with VaultEditor(path, source) as editor:
+        held = editor.people.held(name)
+        rows = {editor.head.secrets.row_id(n) for n in held}
         # With a tombstone, an earlier call committed the deletion; it may have been killed before
         # it purged.
-        if editor.forgotten(name) is None:
-            if not editor.has(name):
-                raise VaultError(f"The vault {path} has no client of this name, and never forgot one.")
-            editor.remove(name, int(time.time()))
+        before = [t for t in editor.people.tombstones(name) if bytes.fromhex(t.row_id) not in rows]
+        if not held and not before:
+            raise VaultError(f"The vault {path} has no client of this name, and never forgot one.")
+        gone = [*before, *(editor.remove(n, int(time.time())) for n in held)]
+        if held:
             editor.rewrap()
             editor.commit()
-        when, destroyed = editor.forgotten(name) or (0, "")
         editor.purge()
         inner = editor.head.secrets
+    gone.sort(key=lambda tombstone: tombstone.row_id)
     vault = Vault(path, source)
     try:
-        receipt = {
+        content = {
             "what": "the client's data key and sealed text were destroyed, and the vault key was replaced",
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)),
+            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(t.when for t in gone))),
             "vault_id": vault.vault_id.hex(),
-            "row_id": inner.row_id(name).hex(),  # HMAC of the name: whoever has vault and name can compare
-            "destroyed_key": destroyed,
+            **_named(gone),
             "vault_key": vault.key_fingerprint,
-            "verification": _verification(vault, inner.row_id(name), inner.pseudonym(name)),
-            "public_key": inner.public_key.hex(),
+            "verification": _verification(vault, gone),
         }
     finally:
         vault.close()
-    return {**receipt, "signature": inner.signer.sign(_signed(receipt)).hex()}
+    return signed(inner, DELETION, content, reference)
 
 
-def _verification(vault: Vault, row_id: bytes, pseudonym: int) -> dict[str, Any]:
+def _named(gone: list[Tombstone]) -> dict[str, Any]:
+    """Returns what a receipt says of the clients. A row id is an HMAC of the name: whoever has vault and name can compare."""
+    named: dict[str, Any] = {"row_id": gone[0].row_id, "destroyed_key": gone[0].destroyed}
+    if len(gone) > 1:
+        named["clients"] = [{"row_id": t.row_id, "destroyed_key": t.destroyed} for t in gone]
+    return named
+
+
+def _verification(vault: Vault, gone: list[Tombstone]) -> dict[str, Any]:
     """Checks the deletion through a new connection."""
-    if vault.holds_row(row_id) or pseudonym in set(map(int, vault.pseudonyms)):
-        raise VaultError(f"The client is still in {vault.path}: its row was restored while it was being forgotten.")
+    held = set(map(int, vault.pseudonyms))
+    for tombstone in gone:
+        if vault.holds_row(bytes.fromhex(tombstone.row_id)) or tombstone.pseudonym in held:
+            raise VaultError(f"The client is still in {vault.path}: its row was restored while it was being forgotten.")
     free_pages = vault.free_pages()
     return {"row": "gone", "index": "gone", "tombstone": "there", "free_pages": free_pages, "epoch": vault.epoch}
-
-
-def _signed(receipt: Mapping[str, Any]) -> bytes:
-    content = {k: v for k, v in receipt.items() if k != "signature"}
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-
-
-def check_receipt(receipt: Mapping[str, Any], public_key: bytes) -> None:
-    """Checks a receipt's signature.
-
-    Args:
-      receipt: as `forget` returned it.
-      public_key: the vault's, from `fedlm vault show`; never taken from the receipt.
-
-    Raises:
-      VaultError: the receipt was altered, or another vault signed it.
-    """
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(receipt["signature"]), _signed(receipt))
-    except (InvalidSignature, KeyError, TypeError, ValueError):
-        raise VaultError("The receipt was altered, or another vault signed it.") from None

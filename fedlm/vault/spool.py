@@ -7,47 +7,49 @@ import contextlib
 import hashlib
 import json
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedlm.system.files import create_private
+from fedlm.system.database import open_database
+from fedlm.system.own_files import own_file
 from fedlm.types import Document
 from fedlm.vault.format import Part, Place, seal, unseal
 
 _BUFFER_CHARACTERS = 16_000_000
+_TEST_ONLY = "SUM(rows) = 0 AND SUM(test) > 0"
+_Piece = tuple[str, dict[str, str], bool]
+"""A document's text and labels, and whether it is given test text."""
 
 
 class Spool:
     """Takes documents in any order and gives them back client by client, in their order.
 
     Args:
-      path: a temporary file; removed by `close`.
+      path: a temporary file, or one beside it if another process has one of this name; removed by `close`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        path.unlink(missing_ok=True)
         self._key, self._id = secrets.token_bytes(32), secrets.token_bytes(16)
-        with contextlib.ExitStack() as undo:
-            undo.callback(path.unlink, missing_ok=True)
-            create_private(path)
-            self._db = sqlite3.connect(path, isolation_level=None)
+        with contextlib.ExitStack() as held:
+            own = held.enter_context(own_file(path))
+            self._db = open_database(own, "rw")
+            held.callback(self._db.close)
             # The file is worthless once this process, which has the key, is gone: nothing has to
             # survive a crash.
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=OFF")
             self._db.execute(
-                "CREATE TABLE piece(user BLOB, number INTEGER, documents INTEGER, sealed BLOB, PRIMARY KEY(user, number)) WITHOUT ROWID"
+                "CREATE TABLE piece(user BLOB, number INTEGER, documents INTEGER, rows INTEGER, test INTEGER, sealed BLOB, "
+                "PRIMARY KEY(user, number)) WITHOUT ROWID"
             )
-            undo.pop_all()
-        self._buffer: dict[str, list[tuple[str, dict[str, str]]]] = {}
+            self._held = held.pop_all()
+        self._buffer: dict[str, list[_Piece]] = {}
         self._buffered = self._number = 0
         self.documents = self.characters = 0
 
     def add(self, document: Document) -> None:
         """Takes one document."""
-        self._buffer.setdefault(document.user, []).append((document.text, dict(document.labels)))
+        self._buffer.setdefault(document.user, []).append((document.text, dict(document.labels), document.held_out))
         self._buffered += len(document.text) + 50
         self.documents += 1
         self.characters += len(document.text)
@@ -65,9 +67,12 @@ class Spool:
             documents = self._buffer[name]
             plain = json.dumps([name, documents]).encode()
             place = Place(self._id, Part.TRAIN, user, self._number)
+            rows, test = (
+                [bool(t.strip()) for t, _, held_out in documents if held_out is given] for given in (False, True)
+            )
             self._db.execute(
-                "INSERT INTO piece VALUES (?, ?, ?, ?)",
-                (user, self._number, len(documents), seal(self._key, place, plain)),
+                "INSERT INTO piece VALUES (?, ?, ?, ?, ?, ?)",
+                (user, self._number, sum(rows), len(rows), sum(test), seal(self._key, place, plain)),
             )
         self._db.execute("COMMIT")
         self._buffer.clear()
@@ -80,17 +85,34 @@ class Spool:
         return self.characters * clients // max(int(all_clients), 1)
 
     def clients(self, min_documents: int, max_clients: int, seed: int) -> list[bytes]:
-        """Returns handles of the clients with enough documents; `max_clients` > 0 keeps that many, drawn by the seed."""
+        """Returns handles of the clients with enough documents that have text; `max_clients` > 0 draws that many by the seed.
+
+        Given test text does not count.
+        """
         self._flush()
         query = "SELECT user FROM piece GROUP BY user HAVING SUM(documents) >= ?"
-        users = [u for (u,) in self._db.execute(query, (min_documents,))]
+        return self._drawn([u for (u,) in self._db.execute(query, (min_documents,))], max_clients, seed)
+
+    def test_clients(self, max_clients: int, seed: int) -> list[bytes]:
+        """Returns handles of the clients that have given test text and no other document; see `clients`."""
+        self._flush()
+        query = f"SELECT user FROM piece GROUP BY user HAVING {_TEST_ONLY}"  # noqa: S608
+        return self._drawn([u for (u,) in self._db.execute(query)], max_clients, seed)
+
+    def _drawn(self, users: list[bytes], max_clients: int, seed: int) -> list[bytes]:
         if 0 < max_clients < len(users):
             prefix = b"fedlm clients" + seed.to_bytes(8, "little")
             order = {hashlib.sha256(prefix + self.name(u).encode("utf-8", "replace")).digest(): u for u in users}
             users = [order[k] for k in sorted(order)[:max_clients]]
         return users
 
-    def _pieces(self, user: bytes) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    def short_clients(self, min_documents: int) -> list[bytes]:
+        """Returns handles of the clients with fewer documents that have text, which `clients` leaves out."""
+        self._flush()
+        query = f"SELECT user FROM piece GROUP BY user HAVING SUM(documents) < ? AND NOT ({_TEST_ONLY})"  # noqa: S608
+        return [u for (u,) in self._db.execute(query, (min_documents,))]
+
+    def _pieces(self, user: bytes) -> Iterator[tuple[str, list[_Piece]]]:
         for number, sealed in self._db.execute(
             "SELECT number, sealed FROM piece WHERE user = ? ORDER BY number", (user,)
         ):
@@ -105,10 +127,9 @@ class Spool:
         """Returns a client's documents in their order."""
         found = []
         for name, documents in self._pieces(user):
-            found += [Document(name, text, labels) for text, labels in documents]
+            found += [Document(name, text, labels, held_out=held_out) for text, labels, held_out in documents]
         return found
 
     def close(self) -> None:
         """Removes the file."""
-        self._db.close()
-        self._path.unlink(missing_ok=True)
+        self._held.close()

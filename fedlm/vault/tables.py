@@ -14,7 +14,8 @@ import hmac
 import json
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,14 +23,15 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedlm.errors import ConfigError, FedLMError, VaultError
+from fedlm.system.database import Mode, open_database
 from fedlm.vault.format import DOES_NOT_OPEN, KEY_BYTES, Part, Place, derive, seal, unseal
 from fedlm.vault.keys import KeyProvider
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE client(row_id BLOB PRIMARY KEY, wrapped_key BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE shard(row_id BLOB PRIMARY KEY, train BLOB NOT NULL, held_out BLOB NOT NULL);
+CREATE TABLE shard(row_id BLOB PRIMARY KEY, train BLOB NOT NULL, held_out BLOB NOT NULL, validation BLOB);
 CREATE TABLE block(number INTEGER PRIMARY KEY, arrays BLOB NOT NULL, names BLOB NOT NULL);
 CREATE TABLE tombstone(row_id BLOB PRIMARY KEY, forgotten INTEGER NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -90,6 +92,15 @@ class Secrets:
         """Returns a client's pseudonym, the keyed 64-bit hash of its name."""
         return pseudonym(self.pseudonym_key, name)
 
+    def seal_labels(self, vault_id: bytes, names: Mapping[str, str]) -> bytes:
+        """Seals the names of labels, by what `about` calls them, under a key that no rotation changes."""
+        return seal(derive(self.row_key, "labels"), Place(vault_id, Part.LABELS), json.dumps(dict(names)).encode())
+
+    def labels(self, vault_id: bytes, sealed: object) -> dict[str, str]:
+        """Returns what `seal_labels` was given."""
+        plain = unseal(derive(self.row_key, "labels"), Place(vault_id, Part.LABELS), as_bytes(sealed))
+        return {str(key): str(name) for key, name in json.loads(plain).items()}
+
     @property
     def signer(self) -> Ed25519PrivateKey:
         """The key that signs receipts."""
@@ -109,9 +120,9 @@ def pseudonym(key: bytes, name: str) -> int:
 _WRITING_CACHE = -32 * 1024  # KiB: row ids are random, so in a large vault each client touches different pages
 
 
-def connect(path: Path, *, writing: bool = False) -> sqlite3.Connection:
-    """Opens the file without implicit transactions. `writing` takes a larger cache, for many clients."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def connect(path: Path, *, writing: bool = False, mode: Mode = "rw") -> sqlite3.Connection:
+    """Opens the file without implicit transactions, see `open_database`. `writing` takes a larger cache, for many clients."""
+    db = open_database(path, mode)
     try:
         if writing:
             db.execute(f"PRAGMA cache_size={_WRITING_CACHE}")
@@ -167,6 +178,18 @@ def put_meta(db: sqlite3.Connection, **values: bytes | str) -> None:
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
 
+def is_vault(path: Path, vault_id: bytes) -> bool:
+    """Returns whether the vault of this id is in place."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(open_database(path, "immutable")) as db:
+            found = db.execute("SELECT value FROM meta WHERE key = 'vault_id'").fetchone()
+    except sqlite3.Error:
+        return False
+    return found is not None and found[0] == vault_id
+
+
 @dataclass(frozen=True)
 class Opened:
     """The head of a vault, opened and checked."""
@@ -177,6 +200,7 @@ class Opened:
     epoch: int
     clients: int
     about: dict[str, Any]
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Opened:
@@ -202,7 +226,8 @@ def open_head(db: sqlite3.Connection, path: Path, provider: KeyProvider) -> Open
                 raise VaultError(f"The vault {path} was replaced by an older copy: restore the newest one.")
             place = Place(vault_id, Part.SECRETS)
             secrets = Secrets.unpack(unseal(keys.index, place, as_bytes(meta["inner_keys"])))
-            return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]))
+            labels = secrets.labels(vault_id, meta["labels"]) if "labels" in meta else {}
+            return Opened(vault_id, keys, secrets, epoch, clients, json.loads(meta["about"]), labels)
     except FedLMError:
         raise  # a ConfigError is a ValueError too: the provider's sentence is not about damage
     except DAMAGE:

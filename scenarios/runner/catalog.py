@@ -9,7 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 from fedlm.errors import ConfigError
-from scenarios.runner.design import Design, Options
+from fedlm.measure.metric import Measure, Metric
+from fedlm.plugins.calls import loading, takes
+from scenarios.runner.checks import check_design
+from scenarios.runner.design import Case, Design, Options
 
 _FOLDER = Path(__file__).parents[1]
 
@@ -40,12 +43,31 @@ def build_study(name: str, options: Options) -> Design:
     """Returns the study of a scenario file under the options.
 
     Raises:
-      ConfigError: there is none, it needs what the options lack, or the file declares something else.
+      ConfigError: there is none, it needs what the options lack, or the file declares something else or a wrong name.
     """
-    found = load_scenario(name).study(options)
+    module = load_scenario(name)
+    if not takes(module.study, ("options",)):
+        raise ConfigError(f"The function study of {name} must be callable as study(options).")
+    with loading(f"The function study of {name} failed", module.__name__):
+        found = module.study(options)
     if not isinstance(found, Design):
         raise ConfigError(f"The function study of {name} returns {type(found).__name__}; it must return a Study.")
+    if problem := _problem(found):
+        raise ConfigError(f"The study {name} cannot be run: {problem}.")
+    check_design(found, name)
     return found
+
+
+def _problem(study: Design) -> str:
+    """Returns what in a study would only be noticed when it runs, or after it has trained; "" if nothing is."""
+    if not all(isinstance(case, Case) for case in study.cases):
+        return "its cases must be of the class Case"
+    for measure in study.measures:
+        if not isinstance(measure, Measure) or not all(isinstance(m, Metric) for m in measure.metrics):
+            return "its measures must be of the class Measure, and their metrics of the class Metric"
+        if not callable(measure.figures) or not takes(measure.figures, ("run",)):
+            return f"the figures of its measure {measure.metrics[0].name} must be callable as figures(run)"
+    return ""
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -56,10 +78,8 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} cannot be loaded as Python.")
     module = module_from_spec(spec)
-    try:
+    with loading(f"The study file {path} does not load", module.__name__):
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise ConfigError(f"The study file {path} does not load: {error}.") from error
     for name in ("QUESTION", "study"):
         if not hasattr(module, name):
             raise ConfigError(f"The study file {path} does not define {name}.")

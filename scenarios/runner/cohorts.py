@@ -24,10 +24,11 @@ class Population:
 
     Attributes:
       key: the run's cohort key.
-      clients: all pseudonyms.
+      clients: the pseudonyms of all that train.
       tokens: training targets of each.
       groups: the group of each.
-      figures: held-out sums of the last evaluation, for each client that was in it.
+      minority: the study's.
+      figures: sums of the last evaluation, for each client that was in it: on validation text, if the clients have any.
     """
 
     key: bytes
@@ -35,22 +36,23 @@ class Population:
     tokens: Mapping[int, int]
     groups: Mapping[int, str]
     figures: Mapping[int, TextMetrics]
+    minority: str = ""
 
     def chance(self, purpose: str, server_round: int) -> npt.NDArray[np.float64]:
         """Returns a uniform number in [0, 1) for each client, its own for a purpose and a round."""
         return scores(derive(self.key, purpose), server_round, self.clients) / 2.0**64
 
     def of_group(self, group: str) -> npt.NDArray[np.bool_]:
-        """Returns which clients are of a group."""
-        return np.array([self.groups.get(int(c), "") == group for c in self.clients], np.bool_)
+        """Returns which clients are of a group, by default of the minority."""
+        return np.array([self.groups.get(int(c), "") == (group or self.minority) for c in self.clients], np.bool_)
 
 
 Sampling = Callable[[Population, int, int], Pseudonyms]
 """Returns the cohort of a round: population, round (from 1), cohort size -> pseudonyms."""
 
 
-def available(population: Population, server_round: int, size: int, *, group: str, share: float) -> Pseudonyms:
-    """Samples from the available clients: those of a group are available in a share of the rounds, all others always."""
+def available(population: Population, server_round: int, size: int, *, share: float, group: str = "") -> Pseudonyms:
+    """Samples from the available clients: those of a group (the minority, if none is named) are available in a share of the rounds, all others always."""
     # Availability and the sampling below use independent streams, because their purposes differ.
     there = (population.chance("available", server_round) < share) | ~population.of_group(group)
     return sample_cohort(population.key, server_round, population.clients[there], size)
@@ -66,6 +68,58 @@ def dropout(population: Population, server_round: int, size: int, *, rate: float
     probabilities = 2 * rate * (ranks + 0.5) / max(len(ranks), 1) if by_size else np.full(len(ranks), rate)
     there = population.chance("dropout", server_round) >= probabilities
     return sample_cohort(population.key, server_round, population.clients[there], size)
+
+
+def mixture(
+    population: Population,
+    server_round: int,
+    size: int,
+    *,
+    share: float,
+    clients: int,
+    group: str = "",
+    available: float = 1.0,
+) -> Pseudonyms:
+    """Samples from `clients` clients, of whom a share is of a group.
+
+    The clients of each side are those that come first by a hash, so the training sets of one seed are nested: with a
+    larger share the group's clients stay, and more join.
+
+    Args:
+      population, server_round, size: see `Sampling`.
+      share: of the group among the clients that train.
+      clients: that train, in total.
+      group: its label's value; by default the study's minority.
+      available: share of the rounds in which a client of the group is there; all others always are.
+
+    Raises:
+      ConfigError: a side has too few clients.
+    """
+    inside, few = population.of_group(group), round(share * clients)
+    order = np.argsort(population.chance("mixture", 0), kind="stable")
+    sides = [order[inside[order]][:few], order[~inside[order]][: clients - few]]
+    if len(sides[0]) < few or len(sides[1]) < clients - few:
+        found = f"{np.sum(inside)} of {group} and {np.sum(~inside)} others"
+        raise ConfigError(
+            f"The client sampling needs {few} clients of {group} and {clients - few} others; there are {found}."
+        )
+    chosen = np.sort(np.concatenate(sides))
+    there = (population.chance("available", server_round) < available) | ~inside
+    return sample_cohort(population.key, server_round, population.clients[chosen[there[chosen]]], size)
+
+
+def only(population: Population, server_round: int, size: int, *, groups: list[str], clients: int) -> Pseudonyms:
+    """Samples from `clients` clients of some groups: those that come first by a hash.
+
+    Raises:
+      ConfigError: the groups have too few clients.
+    """
+    inside = np.flatnonzero(np.any([population.of_group(group) for group in groups], axis=0))
+    if len(inside) < clients:
+        named = ", ".join(groups)
+        raise ConfigError(f"The client sampling needs {clients} clients of {named}; there are {len(inside)}.")
+    order = inside[np.argsort(population.chance("only", 0)[inside], kind="stable")]
+    return sample_cohort(population.key, server_round, population.clients[np.sort(order[:clients])], size)
 
 
 def _by_share(population: Population, server_round: int, size: int, shares: Mapping[str, float]) -> Pseudonyms:
@@ -84,7 +138,7 @@ def balanced(population: Population, server_round: int, size: int) -> Pseudonyms
 
 
 def agnostic(population: Population, server_round: int, size: int, *, step: float = 2.0) -> Pseudonyms:
-    """Groups with a higher held-out loss get more places: shares softmax(step * loss), as of the last evaluation.
+    """Groups with a higher loss get more places: shares softmax(step * loss), as of the last evaluation.
 
     After agnostic federated learning (Mohri, Sivek and Suresh 2019, https://arxiv.org/abs/1902.00146). There the mixture
     changes at every step and weights the losses; here it changes with each evaluation and sets the sampling.
@@ -103,6 +157,8 @@ RULES: dict[str, Callable[..., Pseudonyms]] = {
     "dropout": dropout,
     "balanced": balanced,
     "agnostic": agnostic,
+    "mixture": mixture,
+    "only": only,
 }
 
 

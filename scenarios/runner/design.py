@@ -14,6 +14,29 @@ SMALL: dict[str, object] = {
 """Settings that take minutes where the published model takes hours: a thirtieth of its weights, a higher learning rate."""
 
 
+def trained(rounds: int, steps: int, *, quick: bool) -> dict[str, object]:
+    """Returns settings under which a model passes the pooled 5-gram after some ten million symbols.
+
+    Every client takes the same number of steps in every round, so no condition trains longer than another. The server's
+    momentum and the fall of the learning rate belong to every condition alike.
+
+    Args:
+      rounds: of four clients each.
+      steps: of each client in a round, on 4 rows of 80 symbols.
+      quick: half the units, which does not pass the 5-gram.
+    """
+    return {
+        "model": f"lstm(units={64 if quick else 128}, layers=1, embedding=32)",
+        "client_optimizer": "sgd(learning_rate=2.0)",
+        "client_schedule": f"cosine(rounds={rounds})",
+        "strategy": "FedAvgM(server_momentum=0.8)",
+        "cohort_size": 4,
+        "local_steps": steps,
+        "rounds": rounds,
+        "eval_every": rounds,
+    }
+
+
 @dataclass(frozen=True)
 class Options:
     """The user's choices.
@@ -64,15 +87,51 @@ class Figure:
     """One figure of the report.
 
     Attributes:
-      kind: `line` (a metric over the conditions), `spread` (a metric's distribution over clients, by condition), or
-        `trade` (one metric against another, with the front of the best).
+      kind: `line` (a metric over the conditions, and its paired differences from the control), `difference` (the
+        differences only), `curve` (a metric over rounds), `spread` (a metric's distribution over clients, by condition),
+        or `trade` (one metric against another, with the front of the best).
       metric: what is drawn.
       against: the second metric of a `trade`.
     """
 
-    kind: Literal["line", "spread", "trade"]
+    kind: Literal["line", "difference", "curve", "spread", "trade"]
     metric: str
     against: str = ""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A primary contrast: a metric under one condition minus the same under another, for each seed.
+
+    Attributes:
+      metric: what is compared.
+      condition, against: the two conditions; the difference is condition - against.
+      algorithm: of both cases; by default the first one that the condition has.
+      against_algorithm: of the second case, where it differs.
+    """
+
+    metric: str
+    condition: str
+    against: str
+    algorithm: str = ""
+    against_algorithm: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A primary contrast: how a metric changes along the axis, by the least-squares slope of each seed.
+
+    The figure is the slope times the length of the axis, so it is in the metric's unit, as the margin is.
+
+    Attributes:
+      metric: what is compared.
+      algorithm: whose cases; by default the first one that has a place on the axis.
+      conditions: those that count; by default all that have a place on the axis (`x`).
+    """
+
+    metric: str
+    algorithm: str = ""
+    conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,12 +146,18 @@ class Design:
       control: the condition with which the others are compared, by algorithm and seed; empty if `baseline` is set.
       table: metrics of the table, the main one first.
       figures: what is drawn.
+      contrasts: the one or two primary contrasts, which alone get a verdict; none makes the study descriptive.
+      seeds: how many each case is repeated with, by default.
+      margins: the smallest effect that matters, by metric, where it is not the metric's own.
       baseline: the algorithm with which the others are compared, by condition and seed.
       x_label: of the figures' axis.
       group: the label that defines groups; empty for none.
       minority: the group that is also reported separately; by default the smallest.
       local_passes: passes over its own text of a local-only model for each client; 0 trains none.
       local_clients: how many clients of each group get a local-only model, chosen by hash; 0 for all.
+      test_clients: clients of each group, or of all without groups, that never train; figures are over them alone. They
+        are the same for all conditions of a seed with the same data. 0 has none, and figures are over all clients.
+      client_symbols: test text of each client for figures over clients, in symbols; clients with less are left out.
       measures: further measures of a run, beside those of `fedlm/measure/`.
       limits: what the answer does not cover, for the report.
     """
@@ -105,12 +170,17 @@ class Design:
     control: str
     table: tuple[str, ...]
     figures: tuple[Figure, ...]
+    contrasts: tuple[Contrast | Trend, ...] = ()
+    seeds: int = 10
+    margins: Mapping[str, float] = field(default_factory=dict)
     baseline: str = ""
     x_label: str = "condition"
     group: str = ""
     minority: str = ""
     local_passes: int = 0
     local_clients: int = 0
+    test_clients: int = 0
+    client_symbols: int = 500
     measures: tuple[Measure, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -132,3 +202,23 @@ class Design:
         same = [c for c in controls if c.algorithm == case.algorithm]
         found = next(iter([*same, *controls]), None)
         return None if found is case else found
+
+    def sides(self, contrast: Contrast) -> tuple[Case | None, Case | None]:
+        """Returns the two cases of a contrast, the condition's first; None for one that the study does not have."""
+        first = self._case(contrast.condition, contrast.algorithm)
+        same = first.algorithm if first else contrast.algorithm
+        exact = self._case(contrast.against, contrast.against_algorithm or same)
+        return first, exact if exact or contrast.against_algorithm else self._case(contrast.against, "")
+
+    def along(self, trend: Trend) -> list[tuple[float, Case]]:
+        """Returns the places on the axis and the cases of a trend, in the axis' order."""
+        placed = [(c.x, c) for c in self.cases if c.x is not None]
+        algorithm = trend.algorithm or next((c.algorithm for _, c in placed), "")
+        chosen = [(x, c) for x, c in placed if c.algorithm == algorithm]
+        if trend.conditions:
+            chosen = [(x, c) for x, c in chosen if c.condition in trend.conditions]
+        return sorted(chosen, key=lambda pair: pair[0])
+
+    def _case(self, condition: str, algorithm: str) -> Case | None:
+        found = (c for c in self.cases if c.condition == condition and algorithm in ("", c.algorithm))
+        return next(found, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from fedlm.errors import ConfigError
+from fedlm.system.processors import processors
 from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
 from scenarios.runner.record import RunRecord
@@ -51,11 +52,19 @@ class LocalEngine:
     Args:
       out: the study's folder.
       cores: jobs at once; 0 is one per core.
+      vaults: the sealed data of the jobs; by default each corpus is sealed in the study's folder.
+      work: runs a job.
     """
 
-    def __init__(self, out: Path, cores: int = 0) -> None:
-        self.cores = self.most = cores or os.cpu_count() or 1
-        self._out, self._vaults = out, Vaults(out / "vaults")
+    def __init__(
+        self,
+        out: Path,
+        cores: int = 0,
+        vaults: Vaults | None = None,
+        work: Callable[[Job, Workplace], RunRecord] = run_job,
+    ) -> None:
+        self.cores = self.most = cores or processors()
+        self._out, self._vaults, self._work = out, vaults or Vaults(out / "vaults"), work
         self._stop, self._lock, self._rounds, self._open = threading.Event(), threading.Lock(), 0, ExitStack()
 
     def __enter__(self) -> Self:
@@ -70,7 +79,7 @@ class LocalEngine:
     def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job in a thread."""
         place = Workplace(self._out / "runs", self._vaults, self._stop, self._count, self._workers)
-        return self._pool.submit(run_job, job, place)
+        return self._pool.submit(self._work, job, place)
 
     def rounds(self) -> int:
         """Returns the rounds that the jobs have reported."""

@@ -9,7 +9,7 @@ from fedlm.config import RunConfig
 from fedlm.errors import CohortError
 from fedlm.messages.evaluation import ClientFigures, ReferenceRequest, ScoreRequest
 from fedlm.privacy.sampling import sample_cohort
-from fedlm.types import Pseudonyms, TextMetrics, Weights
+from fedlm.types import Evaluated, Pseudonyms, TextMetrics, Weights
 from fedlm.vault.format import derive
 from scenarios.runner.cohorts import Population, build_sampling
 from server.engines.base import Engine, ask
@@ -25,6 +25,8 @@ class StudyFederation(Federation):
       engine, config, folder, listener: see `Federation`.
       sampling: a spec of `scenarios.runner.cohorts`; empty for the run's own sampling.
       groups: each pseudonym's group.
+      minority: one of these groups.
+      test_clients: how many clients of each group never train, and alone are evaluated; 0 for none.
     """
 
     def __init__(
@@ -35,19 +37,44 @@ class StudyFederation(Federation):
         listener: Callable[[dict[str, Any]], None],
         sampling: str = "",
         groups: Mapping[int, str] | None = None,
+        minority: str = "",
+        test_clients: int = 0,
     ) -> None:
-        super().__init__(engine, config, folder, listener)
+        # A rule that samples by group rounds each group's share up by less than one client.
+        largest = config.cohort_size + len(set((groups or {}).values())) if sampling else 0
+        super().__init__(engine, config, folder, listener, largest_cohort=largest)
         self._sample = build_sampling(sampling) if sampling else None
-        self._groups = groups or {}
+        self._groups, self._minority = groups or {}, minority
+        self._tests = np.zeros(0, np.uint64)
+        if test_clients:
+            self._tests = self._some_of_each_group(test_clients, "test")
 
     def cohort(self, server_round: int) -> Pseudonyms:
         """Returns the clients of a round by the study's client sampling."""
-        if self._sample is None:
+        if self._sample is None and not len(self._tests):
             return super().cohort(server_round)
         known = self.population
         tokens = dict(zip(known.pseudonyms.tolist(), known.train_tokens.tolist(), strict=True))
-        population = Population(self.key, known.pseudonyms, tokens, self._groups, self.figures)
-        return self._sample(population, server_round, self.config.cohort_size)
+        trained = np.setdiff1d(known.trainable, self._tests)
+        size = self.config.cohort_size
+        if self._sample is None:
+            return sample_cohort(self.key, server_round, trained, size)
+        population = Population(self.key, trained, tokens, self._groups, self.figures, self._minority)
+        return self._sample(population, server_round, size)
+
+    def evaluated(self, part: Evaluated) -> Pseudonyms:
+        """Returns the clients of an evaluation on a part of their text.
+
+        Where the study has test clients, held-out text is theirs, and validation text, which may steer a run, is that of all
+        others.
+        """
+        if not len(self._tests):
+            return super().evaluated(part)
+        return self._tests if part is Evaluated.HELD_OUT else np.setdiff1d(super().evaluated(part), self._tests)
+
+    def took_part(self) -> frozenset[int]:
+        """Returns the clients of all cohorts so far."""
+        return frozenset(client for entry in self.ledger.rounds() for client in entry.clients)
 
     def check_vaults(self) -> None:
         """Accepts any vault: a study seals its data again if the vault is gone, from the same text, under the seed's pseudonyms."""
@@ -59,7 +86,7 @@ class StudyFederation(Federation):
           passes: over the client's text, from the run's initial weights.
           per_group: how many clients of each group, chosen by hash; 0 for all.
         """
-        clients = self._some_of_each_group(per_group) if per_group else self.population.with_held_out
+        clients = self._some_of_each_group(per_group, "alone") if per_group else self._with_figures
         work = self.population.training(clients, self.config.batch_size, self.config.seq_len)
         chunks = split_chunks(clients, work, len(self.engine.nodes))
         figures: dict[int, TextMetrics] = {}
@@ -76,7 +103,7 @@ class StudyFederation(Federation):
         Raises:
           CohortError: the node gave no weights.
         """
-        (reply,) = self._train_apart([self.population.with_held_out], passes, centralised=True)
+        (reply,) = self._train_apart([self.population.evaluated(Evaluated.HELD_OUT)], passes, centralised=True)
         if reply.weights is None:
             raise CohortError("The node gave no weights of the centralised model.")
         return reply.by_client(), reply.weights
@@ -89,21 +116,26 @@ class StudyFederation(Federation):
             questions.append((node, request.kind, request.content()))
         return [ClientFigures.read(content) for content in ask(self.engine, questions, self.config.timeout)]
 
-    def _some_of_each_group(self, number: int) -> Pseudonyms:
-        """Returns the clients of each group that come first by a hash of their own, which no cohort uses."""
-        clients = self.population.with_held_out
-        ordered = sample_cohort(derive(self.key, "alone"), 0, clients, len(clients))
+    @property
+    def _with_figures(self) -> Pseudonyms:
+        """The clients whose figures count."""
+        return self._tests if len(self._tests) else self.population.evaluated(Evaluated.HELD_OUT)
+
+    def _some_of_each_group(self, number: int, purpose: str) -> Pseudonyms:
+        """Returns the clients of each group that come first by a hash of the purpose, which no cohort uses."""
+        clients = self._with_figures
+        ordered = sample_cohort(derive(self.key, purpose), 0, clients, len(clients))
         kept: dict[str, list[int]] = {}
         for client in map(int, ordered):
             kept.setdefault(self._groups.get(client, ""), []).append(client)
         return np.array(sorted(c for group in kept.values() for c in group[:number]), np.uint64)
 
     def held_out(self, weights: Weights) -> dict[int, TextMetrics]:
-        """Returns the held-out sums of every client under the weights."""
-        return self.evaluate(self.config.rounds, weights, self.population.with_held_out)
+        """Returns the held-out sums of every client that is evaluated under the weights."""
+        return self.evaluate(self.config.rounds, weights, self._with_figures)
 
-    def score(self, weights: Weights, texts: Sequence[str]) -> list[TextMetrics]:
-        """Returns the sums of each text under the weights."""
-        request = ScoreRequest(self.settings, self.record(weights), texts)
+    def score(self, weights: Weights, texts: Sequence[str], before: Sequence[str] = ()) -> list[TextMetrics]:
+        """Returns the sums of each text under the weights; of each text after another one where `before` has these."""
+        request = ScoreRequest(self.settings, self.record(weights), texts, before)
         (content,) = ask(self.engine, [(self.engine.nodes[0], request.kind, request.content())], self.config.timeout)
         return list(ClientFigures.read(content).metrics)

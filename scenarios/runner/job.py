@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,9 @@ from fedlm.errors import ConfigError
 from fedlm.measure.metric import Measure
 from fedlm.spec import parse_spec
 from scenarios.runner.design import Case, Design
+
+BASE: Mapping[str, object] = {"pseudonym_key": "seed", "validation_fraction": 0.1}
+"""Settings of every run of a study, unless the study has its own. Nothing that steers a run reads the text of its figures."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,7 @@ def make_job(study: Design, case: Case, seed: int, workers: int) -> Job:
     Raises:
       ConfigError: a setting is invalid.
     """
-    config = RunConfig.checked(
-        {"pseudonym_key": "seed", **study.settings, **case.settings, "seed": seed, "workers": workers}
-    )
+    config = RunConfig.checked({**BASE, **study.settings, **case.settings, "seed": seed, "workers": workers})
     corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
     return Job(study, case, seed, config, corpus, hash_of(_identity(study, case, config, corpus)))
 
@@ -70,10 +71,11 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
         "draw": case.sampling,
         "pooled": case.centralised,
         "alone": [study.local_passes, study.local_clients],
+        "equal": study.client_symbols,
         "group": study.group if case.grouped else "",
         "minority": study.minority,
         "probe": study.name if study.measures else "",
-    } | ({"measures": own} if own else {})
+    } | {key: value for key, value in (("measures", own), ("tests", study.test_clients)) if value}
 
 
 def _own_source(measure: Measure) -> str:

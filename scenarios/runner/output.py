@@ -1,12 +1,12 @@
 """The files of a finished study: results.parquet and study.json. The report is made from them and from nothing else.
 
-study.json        everything in the report, and the figures of each run (`format` 2; the report reads format 1, too)
+study.json        everything in the report, and the figures of each run (`format` 3; the report reads 1 and 2, too)
 results.parquet   a row per run, client and metric; client -1 means all clients together
-figures/          SVG and PNG
+rounds.parquet    a row per run, round and metric: the learning curves
+paper/            figures, tables and data for a paper (`fedlm/report/paper/`)
 report.html       one page without outside references
 """
 
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fedlm.measure.above_ngram import not_passed
 from fedlm.measure.registry import find_metric
+from fedlm.system.figures_json import to_json
 from fedlm.system.files import replacing
 from scenarios.runner.design import Case, Design, Figure
-from scenarios.runner.record import RunRecord, plain
+from scenarios.runner.primary import primaries
+from scenarios.runner.record import RunRecord
+from scenarios.runner.rounds import write_rounds
 from scenarios.runner.table import data_table, further_metrics, table, with_central_gap
 from scenarios.runner.wording import answers, defaults, method
 
-FORMAT = 2
+FORMAT = 3
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
 
 
@@ -47,22 +51,37 @@ class Ended:
 
 
 def write_results(ended: Ended, out: Path) -> None:
-    """Writes results.parquet and study.json into the study's folder, each whole or not at all."""
+    """Writes study.json, results.parquet and rounds.parquet into the study's folder, each whole or not at all."""
+    name, records = ended.study.name, with_central_gap(ended.study, ended.records)
+    content = study_content(ended)
+    _write_parquet(out / "results.parquet", name, records)
+    write_rounds(out, name, records)
+    with replacing(out / "study.json") as beside:
+        beside.write_text(to_json(content, indent=1) + "\n", encoding="utf-8")
+
+
+def study_content(ended: Ended) -> dict[str, Any]:
+    """Returns the content of study.json: everything in the report, and the figures of each run."""
     study, records = ended.study, with_central_gap(ended.study, ended.records)
     rows, data = table(study, records), data_table(study, records)
-    answered = answers(study, rows)
-    content = {
+    found = primaries(study, ended.seeds, records)
+    answered = answers(study, found, rows)
+    behind = not_passed([record.figures for record in records])
+    return {
         "format": FORMAT,
         "name": study.name,
         "question": study.question,
         "answer": " ".join(answered),
         "answers": answered,
+        "contrasts": [each.to_json() for each in found],
         "method": method(study, ended.seeds, len(ended.failed)),
         "corpus": study.corpus,
         "control": study.baseline or study.control,
         "x_label": study.x_label,
         "group": study.group,
+        "test_clients": study.test_clients,
         "seeds": list(ended.seeds),
+        "declared_seeds": study.seeds,
         "settings": dict(study.settings),
         "defaults": defaults(study),
         "design": [_case(c) for c in study.cases],
@@ -74,15 +93,12 @@ def write_results(ended: Ended, out: Path) -> None:
         "figures": [_figure(f, study) for f in study.figures],
         "runs": [{k: v for k, v in r.to_json().items() if k != "clients"} for r in records],
         "failed": dict(ended.failed),
-        "limits": list(study.limits),
+        "limits": [*study.limits, *([behind] if behind else [])],
         "command": ended.command,
         "versions": {p: metadata.version(p) for p in _PACKAGES} | {"python": platform.python_version()},
         "seconds": round(ended.seconds, 1),
         "run_seconds": round(sum(r.seconds for r in records), 1),
     }
-    _write_parquet(out / "results.parquet", study.name, records)
-    with replacing(out / "study.json") as beside:
-        beside.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
 
 
 def _case(case: Case) -> dict[str, Any]:
@@ -94,7 +110,10 @@ def _case(case: Case) -> dict[str, Any]:
 
 def _column(name: str, study: Design) -> dict[str, Any]:
     metric = find_metric(name, study.metrics)
-    return {"metric": name, "label": metric.label, "unit": metric.unit, "better": metric.better.value}
+    margin: float | None = dict[str, float | None](study.margins).get(name, metric.smallest_effect)
+    named = {"metric": name, "label": metric.label, "unit": metric.unit, "better": metric.better.value}
+    reference = {"reference": _column(metric.reference, study)} if metric.reference else {}
+    return {**named, "margin": margin, "chance": metric.chance, **reference}
 
 
 def _figure(figure: Figure, study: Design) -> dict[str, Any]:

@@ -21,12 +21,15 @@ from typing import Any, Self
 
 from fedlm import errors
 from fedlm.errors import ConfigError, FedLMError
+from fedlm.plugins.calls import unexpected
+from fedlm.system.processors import processors
 from fedlm.system.terminal import quiet_stderr
 from scenarios.runner.execute import Workplace, run_job
 from scenarios.runner.job import Job
 from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
+from server.engines.ray import own_path
 from server.engines.workers import KeptWorkers
 
 _STORE_BYTES = 2**27  # for objects in transit; ours are small
@@ -49,7 +52,7 @@ class RayEngine:
         if find_spec("ray") is None:
             raise ConfigError("The Ray engine needs Ray: install fedlm with its extra, pip install 'fedlm[ray]'.")
         self._out, self._address = out.resolve(), address
-        self.cores = self.most = cores or os.cpu_count() or 1
+        self.cores = self.most = cores or processors()
         self._tasks: dict[Any, Job] = {}
 
     def __enter__(self) -> Self:
@@ -68,13 +71,13 @@ class RayEngine:
             if self._address:
                 try:
                     _knock(self._address)
-                    ray.init(address=self._address, **quiet)
+                    ray.init(address=self._address, job_config=own_path(), **quiet)
                 except (OSError, ValueError, RuntimeError):
                     where = f"No Ray cluster answers at {self._address}"
                     raise ConfigError(f"{where}: start one with ray start --head, or leave the address out.") from None
             else:
                 own = {"num_cpus": self.cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-                ray.init(address="local", **own, **quiet)
+                ray.init(address="local", job_config=own_path(), **own, **quiet)
         machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
         self.cores, self.most = max(sum(machines), 1), max(machines, default=1)
         self._remote = ray.remote(max_retries=1)(run_task)  # a lost task starts once more, from its checkpoint
@@ -115,8 +118,8 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
       here: the folder in which the study was started; relative corpus paths start there.
 
     Returns:
-      `result`, or `failed` with a sentence and `kind`, the class of our error. Of any other exception only the type is
-      returned: its text may quote a document, and Ray writes it into its log.
+      `result`, or `failed` with a sentence and `kind`, the class of our error. Of any other exception only the type and
+      the place are returned: its text may quote a document, and Ray writes it into its log.
     """
     folder = Path(out)
     vaults = Vaults(folder / "vaults" / platform.node())  # one a machine: SQLite wants a local file system
@@ -132,7 +135,7 @@ def run_task(job: Job, out: str, here: str) -> dict[str, Any]:
     except FedLMError as error:
         return {"failed": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 - the border of the task
-        return {"failed": type(error).__name__}
+        return {"failed": unexpected(error)}
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from fedlm.system.figures_json import plain
 from fedlm.system.files import replacing
 
 RESULT = "result.json"
@@ -80,16 +81,3 @@ def read_record(run: Path, key: str) -> RunRecord | None:
         return RunRecord.from_json(content) if content["key"] == key else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # damaged: the run is done again
-
-
-def plain(value: Any) -> Any:
-    """Returns a value for JSON: lists for tuples, null for NaN and infinity.
-
-    >>> plain({"a": (1, float("nan"))})
-    {'a': [1, None]}
-    """
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from fedlm.errors import ConfigError
 from fedlm.report.legacy import current_format
 from scenarios.runner.catalog import build_study
-from scenarios.runner.design import SMALL, Case, Design, Figure, Options
+from scenarios.runner.design import SMALL, Case, Contrast, Design, Figure, Options, Trend, trained
 from scenarios.runner.engines import Engine
-from scenarios.runner.runner import Runner
+from scenarios.runner.runner import Runner, default_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SMALL", "Case", "Figure", "Options", "Study", "StudyResult"]
-DEFAULT_SEEDS, QUICK_SEEDS = 5, 2
+__all__ = ["SMALL", "Case", "Contrast", "Figure", "Options", "Study", "StudyResult", "Trend", "trained"]
+
 _CELL = ("mean", "low", "high", "count")
 
 
@@ -94,7 +94,8 @@ class Study(Design):
 
         Args:
           out: the study's folder.
-          seeds: their number (the seeds are then 0, 1, ...), or a list; 0 means five, or two for the small version.
+          seeds: their number (the seeds are then 0, 1, ...), or a list; 0 means those that
+            the study declares (ten by default), or two for the small version.
           quick: run the small version of a study that was loaded in full.
           engine: where the runs go; by default worker processes of this machine, one a core.
           echo: prints a line; by default nothing is shown.
@@ -105,16 +106,16 @@ class Study(Design):
         """
         small = quick or (self.options is not None and self.options.quick)
         chosen = self.version(quick=small)
-        Runner(chosen, _seeds(seeds, small), Path(out), echo=echo, engine=engine).run()
+        Runner(chosen, _seeds(seeds, default_seeds(chosen, quick=small)), Path(out), echo=echo, engine=engine).run()
         return StudyResult(Path(out))
 
 
-def _seeds(asked: int | Sequence[int], quick: bool) -> Sequence[int]:
+def _seeds(asked: int | Sequence[int], otherwise: int) -> Sequence[int]:
     if not isinstance(asked, int):
         return list(asked)
     if asked < 0:
         raise ConfigError(f"Invalid value for seeds: {asked} is negative.")
-    return range(asked or (QUICK_SEEDS if quick else DEFAULT_SEEDS))
+    return range(asked or otherwise)
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,22 @@ class StudyResult:
         return str(self.content["answer"])
 
     @property
+    def contrasts(self) -> "pd.DataFrame":
+        """The primary contrasts: a row each, with the difference, its interval, the p-values and the verdict.
+
+        Columns: `metric, name, verdict, mean, low, high, count, hedges_g, p, p_holm, p_equivalent, margin, detectable`.
+        """
+        import pandas as pd
+
+        keys = ("hedges_g", "p", "p_holm", "p_equivalent", "margin", "detectable")
+        return pd.DataFrame(
+            [
+                {k: c[k] for k in ("metric", "name", "verdict")} | c["interval"] | {k: c[k] for k in keys}
+                for c in self.content["contrasts"]
+            ]
+        )
+
+    @property
     def failed(self) -> dict[str, str]:
         """The reasons of failed runs, by run; empty if all succeeded."""
         return dict(self.content["failed"])
@@ -152,8 +169,8 @@ class StudyResult:
         """The table: a row per condition, algorithm and metric.
 
         Columns: `condition, algorithm, x, control, metric`; `mean, low, high, count` over seeds; and the difference from
-        the control, paired by seed: `difference, difference_low, difference_high, effect_size, same_sign, excludes_zero`
-        (missing for the control itself).
+        the control, paired by seed: `difference, difference_low, difference_high, hedges_g` (missing for the control itself).
+        All of it is descriptive; `contrasts` has the verdicts.
         """
         import pandas as pd
 
@@ -178,4 +195,4 @@ def _flat(cell: dict[str, Any]) -> dict[str, Any]:
     difference = dict(cell.get("difference") or {})
     columns = {k: cell[k] for k in _CELL} | {"difference": difference.pop("mean", None)}
     columns |= {f"difference_{k}": difference.pop(k, None) for k in ("low", "high")}
-    return columns | {k: difference.get(k) for k in ("effect_size", "same_sign", "excludes_zero")}
+    return columns | {"hedges_g": difference.get("hedges_g")}

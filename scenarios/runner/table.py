@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from fedlm.measure.bootstrap import two_level
 from fedlm.measure.centralised import compare
+from fedlm.measure.fairness import CLIENT_COLUMN, OVER_CLIENTS
 from fedlm.measure.registry import known_metrics
-from fedlm.measure.statistics import bootstrap_mean, paired_difference
+from fedlm.measure.statistics import Interval, paired_difference, t_interval
 from scenarios.runner.design import Case, Design
 from scenarios.runner.record import RunRecord
 
-FEWEST_SEEDS = 3  # below it, no statement about a difference is made
 _TEXT_AND_MODEL = (
     "partition",
     "scrub",
@@ -26,32 +29,35 @@ _TEXT_AND_MODEL = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference from the control, over the seeds that both have.
+    """A mean difference from the control, over the seeds that both have; a description, no verdict.
 
     Attributes:
-      mean, low, high, count: the difference, its bootstrap interval over seeds, and the number of seeds.
-      effect_size: Cohen's d of the pairs.
-      same_sign: how many seeds differ in the direction of the mean.
-      excludes_zero: the interval does not hold 0, and there are at least FEWEST_SEEDS seeds. No significance test.
+      mean, low, high, count: the difference, its paired t-interval, and the number of seeds.
+      hedges_g: the standardised difference of the pairs.
     """
 
     mean: float
     low: float
     high: float
     count: int
-    effect_size: float
-    same_sign: int
-    excludes_zero: bool
+    hedges_g: float
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a case: the mean over seeds, its bootstrap interval, and the difference from the control."""
+    """A metric of a case.
+
+    Attributes:
+      mean, low, high, count: over seeds, with the t-interval; a figure over clients has the interval over seeds and clients.
+      clients: how many clients that interval resamples, the fewest of a seed; 0 for an interval over seeds.
+      difference: from the control; None without one.
+    """
 
     mean: float
     low: float
     high: float
     count: int
+    clients: int = 0
     difference: Difference | None = None
 
 
@@ -61,6 +67,7 @@ class Row:
 
     Attributes:
       control: it is what others are compared with.
+      against: the case with which it is compared, condition and algorithm; None for a control.
     """
 
     condition: str
@@ -68,6 +75,7 @@ class Row:
     x: float | None
     control: bool
     cells: Mapping[str, Cell]
+    against: tuple[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; a cell has no `difference` where there is no control."""
@@ -95,33 +103,57 @@ def table(study: Design, records: Sequence[RunRecord]) -> list[Row]:
     rows = []
     for case in study.cases:
         control = study.control_of(case)
-        cells = {}
+        cells: dict[str, Cell] = {}
+        clients = over_clients(study, case, records)
         for metric in metrics:
             own = values_of(records, case, metric)
             other = values_of(records, control, metric) if control else {}
             if own:
-                cells[metric] = _cell(own, other)
+                cells[metric] = _with_clients(_cell(own, other), clients.get(metric))
         if cells:
-            rows.append(Row(case.condition, case.algorithm, case.x, control is None, cells))
+            rows.append(
+                Row(case.condition, case.algorithm, case.x, control is None, cells, control.name if control else None)
+            )
     return rows
 
 
 def _cell(own: Mapping[int, float], control: Mapping[int, float]) -> Cell:
     """Summarises a metric by seed; the difference is paired: the seed's split, weights and cohorts are the same in both."""
-    over_seeds = bootstrap_mean(list(own.values()))
-    seeds = sorted(own.keys() & control.keys())  # a failed run takes its pair out, not its case
+    over_seeds = t_interval(list(own.values()))
+    seeds = sorted(own.keys() & control.keys())  # descriptive: a failed run takes its pair out, and the count says so
     if not seeds:
         return Cell(**asdict(over_seeds))
     found = paired_difference([own[s] for s in seeds], [control[s] for s in seeds])
-    return Cell(
-        **asdict(over_seeds),
-        difference=Difference(
-            **asdict(found.interval),
-            effect_size=found.effect_size,
-            same_sign=found.same_sign,
-            excludes_zero=found.excludes_zero and len(seeds) >= FEWEST_SEEDS,
-        ),
-    )
+    return Cell(**asdict(over_seeds), difference=Difference(**asdict(found.interval), hedges_g=found.hedges_g))
+
+
+def _with_clients(cell: Cell, interval: Interval | None) -> Cell:
+    """Returns a cell with the interval over seeds and clients in place of that over seeds."""
+    if interval is None or math.isnan(interval.low):
+        return cell
+    return replace(cell, low=interval.low, high=interval.high, clients=interval.count)
+
+
+def deals_anew(study: Design, case: Case) -> bool:
+    """Returns whether every seed deals new clients; otherwise the population is the same under every seed."""
+    dealt = {**study.settings, **case.settings}.get("partition", "")
+    return bool(dealt) or "{seed}" in (case.corpus or study.corpus)
+
+
+def over_clients(study: Design, case: Case, records: Sequence[RunRecord]) -> dict[str, Interval]:
+    """Returns the two-level bootstrap intervals of a case's figures over clients, by metric; nothing without clients."""
+    own = [r for r in records if (r.condition, r.algorithm) == case.name]
+    by_seed = [{int(c["client"]): float(c[CLIENT_COLUMN]) for c in r.clients if CLIENT_COLUMN in c} for r in own]
+    by_seed = [{c: v for c, v in of.items() if math.isfinite(v)} for of in by_seed if of]
+    crossed = not deals_anew(study, case)
+    if crossed and by_seed:
+        everywhere = sorted(set.intersection(*(set(of) for of in by_seed)))
+        by_seed = [{c: of[c] for c in everywhere} for of in by_seed]
+    if not by_seed or not all(by_seed):
+        return {}
+    values = [np.array(list(of.values())) for of in by_seed]
+    found = two_level(values, list(OVER_CLIENTS.values()), crossed=crossed)
+    return dict(zip(OVER_CLIENTS, found, strict=True))
 
 
 def further_metrics(study: Design, records: Sequence[RunRecord]) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
+from fedlm.config import RunConfig
 from fedlm.preparation.vault import prepare
 from fedlm.system.files import write_atomic
 from fedlm.system.locks import one_at_a_time
@@ -14,7 +15,7 @@ from fedlm.types import TextMetrics
 from fedlm.vault.keys import KeySource
 from scenarios.runner.job import Job, fingerprint, hash_of
 
-_PREPARATION = (
+PREPARATION = (
     "seed",
     "scrub",
     "partition",
@@ -42,6 +43,12 @@ _LOCAL = (
 )
 
 
+def preparation_of(config: RunConfig) -> dict[str, object]:
+    """Returns what decides how text is sealed. Without validation text it is what it was before there was any."""
+    validation = {"validation_fraction": config.validation_fraction} if config.validation_fraction else {}
+    return {key: getattr(config, key) for key in PREPARATION} | validation
+
+
 class Vaults:
     """Sealed data that runs share: one vault for each corpus, preparation and seed.
 
@@ -59,7 +66,7 @@ class Vaults:
         name = self._name(job)
         path = self._folder / f"{name}.db"
         source = KeySource(file=self._folder / f"{name}.key")
-        with self._locked(name):
+        with self.locked(name):
             if not path.exists():  # `prepare` renames a finished file there: what exists is whole
                 prepare(job.corpus, path, source, job.config, lambda done, total: None)
         return path, source
@@ -74,7 +81,7 @@ class Vaults:
         local = {k: getattr(job.config, k) for k in _LOCAL}
         name = hash_of([self._name(job), local, job.study.local_passes, job.study.local_clients])
         file = self._folder / f"local-only-{name}.json"
-        with self._locked(name):
+        with self.locked(name):
             if not file.is_file():
                 sums = {client: astuple(metrics) for client, metrics in train().items()}
                 write_atomic(file, json.dumps(sums))
@@ -86,10 +93,10 @@ class Vaults:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _name(self, job: Job) -> str:
-        return hash_of([{k: getattr(job.config, k) for k in _PREPARATION}, fingerprint(job.corpus)])[:16]
+        return hash_of([preparation_of(job.config), fingerprint(job.corpus)])[:16]
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def locked(self, name: str) -> Iterator[None]:
         """Makes sure that one run at a time, in any process, creates the file of this name."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with one_at_a_time(self._folder / f"{name}.lock"):

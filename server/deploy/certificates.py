@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.deploy.keys import load_certificate
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, DataError
 from fedlm.system.files import write_atomic
 
 CA_DAYS, SERVER_DAYS = 3650, 397
@@ -39,17 +39,17 @@ def create_server_certificate(folder: Path, hosts: Sequence[str]) -> None:
     """Makes or renews `server.key` and `server.pem` for the named hosts and this machine's loopback.
 
     Raises:
-      ConfigError: the authority's key or certificate is missing, damaged, or a key of another kind.
+      DataError: the authority's key or certificate is missing, damaged, or a key of another kind.
     """
     try:
         authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         issuer = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     except (FileNotFoundError, ValueError):
-        raise ConfigError(
+        raise DataError(
             f"{folder} has no ca.key and ca.pem, or they are damaged: restore them to renew the certificate."
         ) from None
     if not isinstance(authority, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{folder / 'ca.key'} is not the key that fedlm deploy server made: restore it.")
+        raise DataError(f"{folder / 'ca.key'} is not the key that fedlm deploy server made: restore it.")
     key = ec.generate_private_key(ec.SECP384R1())
     names = x509.SubjectAlternativeName([_general_name(h) for h in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
     certificate = (

@@ -1,4 +1,4 @@
-"""The coordinator's calls to its SuperLink's control API, on loopback."""
+"""The coordinator's calls to its SuperLink's control API, on a Unix socket of its user."""
 
 import contextlib
 import hashlib
@@ -21,6 +21,7 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
+from clients.ipc.http import client_on
 from fedlm.errors import ConfigError, FedLMError
 
 
@@ -59,23 +60,20 @@ class Control:
     """The calls of one coordinator.
 
     Attributes:
-      port: the SuperLink's port on loopback.
-      authority: the certificate authority's file.
+      socket: the SuperLink's, in the coordinator's folder.
     """
 
-    port: int
-    authority: Path
+    socket: Path
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[ControlHttpClient]:
         version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
-        address, certificate = f"127.0.0.1:{self.port}", self.authority.read_bytes()
         try:
-            with ControlHttpClient.from_server_address(address, False, certificate, interceptors=[version]) as client:
+            with client_on(self.socket, ControlHttpClient, [version]) as client:
                 yield client
         except httpx.TransportError:
             raise FedLMError(
-                f"The SuperLink of {self.authority.parent.parent} does not respond: start it with fedlm deploy up or server."
+                f"The SuperLink of {self.socket.parent.parent} does not respond: start it with fedlm deploy up or server."
             ) from None
         except httpx.HTTPStatusError as error:
             raise Refused(

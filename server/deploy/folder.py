@@ -2,17 +2,18 @@
 
 import os
 import sys
-import tomllib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from clients.deploy.keys import load_certificate, load_public_key
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, DataError
 from fedlm.system.files import is_private
+from fedlm.system.plain_text import read_settings
 from fedlm.system.processes import child_environment, module_command
 from server.deploy.control import Control
 from server.deploy.gateway import Gateway
+from server.deploy.limits import Limits
 
 
 class ServerFolder:
@@ -23,57 +24,65 @@ class ServerFolder:
 
     Attributes:
       host, port: of the open port.
-      superlink_port: the SuperLink's port on loopback.
+      superlink_port: the port on loopback at which nginx or Caddy finds the gateway, where one of them has the open port.
       max_message_bytes: largest request.
       has_gateway: whether the coordinator serves the open port itself; otherwise nginx or Caddy does.
+      limits: of the gateway.
+      socket: the SuperLink's.
 
     Raises:
-      ConfigError: it is not such a folder, a setting is invalid, or a certificate or key is missing,
-        damaged or readable by other users.
+      ConfigError: a setting is invalid.
+      DataError: it is not such a folder, or a certificate or key is missing, damaged or readable by
+        other users.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self.socket = self.path / "superlink.sock"
         try:
-            settings = tomllib.loads((path / "server.toml").read_text())
+            settings = read_settings(path / "server.toml")
             self.host, self.port = str(settings["host"]), _port(settings["port"])
             self.superlink_port = _port(settings["superlink_port"])
             self.max_message_bytes = int(settings["max_message_bytes"])
             self.has_gateway = _has_gateway(path / "server.toml", settings)
+            self.limits = Limits(**settings.get("limits", {}))
         except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(
-                f"{path.parent} is not a deployment: make one with fedlm deploy init or server."
-            ) from None
-        except (ValueError, KeyError, TypeError):  # the errors of TOML and Unicode are ValueErrors
+            raise DataError(f"{path.parent} is not a deployment: make one with fedlm deploy init or server.") from None
+        except (ValueError, KeyError, TypeError):  # NotSettings is a ValueError
             raise ConfigError(f"{path / 'server.toml'} is invalid: restore the original file.") from None
 
         for name in ("ca.pem", "server.pem", "server.key"):
             if not (path / name).is_file():
-                raise ConfigError(f"{path} has no {name}: restore it, or run fedlm deploy server --renew.")
+                raise DataError(f"{path} has no {name}: restore it, or run fedlm deploy server --renew.")
         for name in ("ca.pem", "server.pem"):
             load_certificate(path / name)
         if not is_private(path / "server.key"):
-            raise ConfigError(f"Other users may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
+            raise DataError(f"Other users may read the coordinator's key {path / 'server.key'}: run chmod 600 on it.")
 
     @property
     def control(self) -> Control:
         """Calls to the SuperLink."""
-        return Control(self.superlink_port, self.path / "ca.pem")
+        return Control(self.socket)
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway that serves the open port."""
-        return Gateway(self.superlink_port, self.path, self.max_message_bytes)
+        """The gateway between the nodes and the SuperLink."""
+        limits = self.limits if self.has_gateway else self.limits.behind_a_proxy()
+        return Gateway(self.socket, self.path, self.max_message_bytes, limits)
+
+    @property
+    def listens(self) -> tuple[str, int]:
+        """Host and port of the gateway: the open port, or one on loopback behind nginx or Caddy."""
+        return (self.host, self.port) if self.has_gateway else ("127.0.0.1", self.superlink_port)
 
     def superlink(self) -> list[str]:
         """Returns the SuperLink's command."""
         options = {
-            "--host": "127.0.0.1",
-            "--port": str(self.superlink_port),
-            "--ssl-certfile": str(self.path / "server.pem"),
+            "--socket": str(self.socket),
+            "--database": str(self.path / "state.db"),
+            "--ssl-certfile": str(self.path / "server.pem"),  # Flower admits nodes by key only where it has these
             "--ssl-keyfile": str(self.path / "server.key"),
             "--ssl-ca-certfile": str(self.path / "ca.pem"),
-            "--database": str(self.path / "state.db"),
         }
         flags = ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
         return module_command("server.deploy.superlink", *(word for pair in options.items() for word in pair), *flags)

@@ -18,6 +18,7 @@ from server.deploy.folder import ServerFolder
 from server.deploy.runs import known_runs
 
 _UP_SECONDS, _DOWN_SECONDS = 300.0, 20.0
+_SLOWER = 20  # nodes may take this many times as long as the SuperLink, which starts first
 
 
 class Deployment:
@@ -56,7 +57,9 @@ class Deployment:
         if supervisor(self.server.path) is None:
             say("starting the SuperLink")
             started[self.server.path] = self._start("server.deploy.coordinator", self.server.path)
-        _wait(self._answers, started, f"The SuperLink of {self.path} did not start", say=say)
+        begun = time.monotonic()
+        _wait(self._answers, started, f"The SuperLink of {self.path} did not start", 3 * _UP_SECONDS, say)
+        patience = max(_UP_SECONDS, _SLOWER * (time.monotonic() - begun))  # a slow machine is slow for nodes, too
         before = {node.key: node.since for node in self.admitted()}
         for node in self.nodes:  # only now: a SuperNode waits longer after each attempt that fails
             if supervisor(node) is None:
@@ -69,7 +72,7 @@ class Deployment:
                 key in online and (n not in started or online[key] != before.get(key)) for key, n in local.items()
             )
 
-        _wait(connected, started, f"Not all nodes of {self.path} connected", say=say)
+        _wait(connected, started, f"Not all nodes of {self.path} connected", patience, say)
         return [n["name"] for n in self.members() if n["status"] != "online"]
 
     def _start(self, module: str, folder: Path) -> Process:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from fedlm.system.locks import holder, supervisor
-from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder
+from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder, trust_plugins
 
 _RUNS = "runs.txt"
 
@@ -27,6 +27,7 @@ def known_runs(server: Path) -> list[dict[str, object]]:
 
 
 def _state(path: Path, is_up: bool) -> dict[str, object]:
+    trust_plugins(path)  # this deployment has run it
     folder = RunFolder.open(path)
     if (path / "model.keras").is_file():
         state = "done"

@@ -12,12 +12,15 @@ from clients.deploy.folder import free_port, make_node
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.data.corpus import is_public
-from fedlm.errors import ConfigError, CorpusError
-from fedlm.preparation.vault import prepare
-from fedlm.system.files import write_atomic
+from fedlm.errors import ConfigError
+from fedlm.preparation.gather import Preparation
+from fedlm.preparation.vault import TooFewClients, prepare
+from fedlm.privacy.guarantee import check_selection
+from fedlm.system.files import check_new_folder, write_atomic
 from fedlm.vault.keys import KeySource
 from server.deploy.certificates import create_authority, create_server_certificate
 from server.deploy.coordinator import open_port
+from server.deploy.members import DEFAULT_MAX_CLIENTS, set_max_clients
 from server.deploy.proxies import write_configurations
 
 Progress = Callable[[int, int], None]
@@ -25,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 def init(
     path: Path, nodes: int, corpus: str, config: RunConfig, hosts: Sequence[str], policy: Policy, progress: Progress
-) -> None:
+) -> list[str]:
     """Makes a deployment on one machine, whole or not at all.
 
     Args:
@@ -38,14 +41,18 @@ def init(
       policy: of every node.
       progress: called while vaults are made.
 
+    Returns:
+      Lines about who and what of the corpus is in no node's vault.
+
     Raises:
       ConfigError: `path` exists, `nodes` is below 1, or a node gets too few clients.
     """
-    if path.exists():
-        raise ConfigError(f"{path} exists already: name another folder, or remove it first.")
+    check_new_folder(path, "name another folder, or remove it first")
     if nodes < 1:
         raise ConfigError(f"A deployment needs at least one node, not {nodes}.")
+    check_selection(config.privacy, {"max_clients": config.max_clients, "public": is_public(corpus)})
     path.mkdir(parents=True, mode=0o700)
+    told = list[str]()
     try:
         server = make_server(path / "server", hosts, "127.0.0.1", 0, policy.max_message_bytes)
         (path / "config.toml").write_text(config.to_toml())
@@ -53,29 +60,33 @@ def init(
         for place in range(nodes):
             folder = path / "nodes" / str(place + 1)
             make_node(folder, f"127.0.0.1:{server}", path / "server" / "ca.pem", policy)
-            clients = _seal_share(corpus, folder / "vault.db", config, progress, place, nodes)
-            if clients < policy.smallest_cohort:
+            done = _seal_share(corpus, folder / "vault.db", config, progress, place, nodes)
+            told += [f"node {place + 1}: {line}" for line in done.told(config.min_documents)]
+            clients = done.clients
+            if clients < policy.min_chunk_clients:
                 raise ConfigError(
-                    f"smallest_cohort={policy.smallest_cohort} can never be met: node {place + 1} has {clients} clients."
+                    f"min_chunk_clients={policy.min_chunk_clients} can never be met: node {place + 1} has {clients} clients."
                 )
+            if clients > DEFAULT_MAX_CLIENTS // 2:  # room for text that is added later
+                set_max_clients(path / "server" / "nodes", str(place + 1), 2 * clients)
             shutil.copy(folder / "node.key.pub", path / "server" / "nodes" / f"{place + 1}.pub")
     except BaseException:
         shutil.rmtree(path)
         raise
+    return told
 
 
-def _seal_share(corpus: str, vault: Path, config: RunConfig, progress: Progress, place: int, nodes: int) -> int:
-    """Makes one node's vault; returns how many clients are in it."""
+def _seal_share(corpus: str, vault: Path, config: RunConfig, progress: Progress, place: int, nodes: int) -> Preparation:
+    """Makes one node's vault; returns what is in it, and what is not."""
     source = KeySource(vault.with_name(f"{vault.name}.key"))
     try:
-        done = prepare(corpus, vault, source, config, progress, keep=lambda name: owner(name, nodes) == place)
-    except CorpusError as error:
-        if place == 0 and nodes == 1:
+        return prepare(corpus, vault, source, config, progress, keep=lambda name: owner(name, nodes) == place)
+    except TooFewClients as error:
+        if nodes == 1:
             raise
         raise ConfigError(
             f"Node {place + 1} of {nodes} gets none of the clients of {corpus}: make fewer nodes. ({error})"
         ) from None
-    return done.clients
 
 
 def owner(name: str, nodes: int) -> int:

@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import re
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from clients.contract.approvals import Approvals
 from clients.deploy.bundle import build_bundle
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, FedLMError, error_of_code
@@ -17,8 +20,13 @@ from server.deploy.runs import remember_run
 from server.run.strategies import accepts_mean, build_strategy
 from server.run.summary import write_summary
 from server.simulation import resumed_config
-from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, RunFolder
+from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, WAITING, RunFolder
 
+_START_SECONDS, _LONGEST_SECONDS, _SLOWER = (
+    300.0,
+    1800.0,
+    4,
+)  # for a ServerApp to begin; the first one's time is learned
 _LOSSES = 5  # in a row, without a finished round in between: another attempt would be lost, too
 _PATIENCE_SECONDS = 300.0  # with a SuperLink that its coordinator restarts
 _GONE_SECONDS = 60.0  # with a coordinator that is gone
@@ -54,6 +62,8 @@ def train(
     config = resumed_config(out, overrides) if resume else _config(folder, overrides)
     config.privacy.check(accepts_mean=accepts_mean(build_strategy(config.strategy)))  # before anything is made
     started = time.monotonic()
+    if not deployment.server.admits():
+        raise ConfigError(f"No node is admitted to {folder}: fedlm deploy add {folder} PUBKEY.")
     deployment.server.control.nodes()  # raises if the SuperLink does not answer
     run = RunFolder.open(out) if resume else RunFolder.create(out, config)
     problem = (
@@ -97,6 +107,9 @@ class FollowedRun:
         self._deployment, self._control = deployment, deployment.server.control
         self._folder, self._listener, self._say = folder, listener, say
         self._shown, self._said, self._look_at = 0, "", 0.0
+        self._start_seconds, self._ended = _START_SECONDS, ""
+        deployed = folder.path / DEPLOYED
+        self._run = json.loads(deployed.read_text())["run"] if deployed.is_file() else secrets.token_hex(16)
         self._names = deployment.server.admits()  # who takes part: the population of a run is fixed at its start
 
     def until_done(self) -> None:
@@ -118,15 +131,23 @@ class FollowedRun:
                 content = json.loads((out / "error.json").read_text())
                 raise error_of_code(content["code"], content["error"])
             lost = 0 if self._shown > before else lost + 1
-        log = self._deployment.server.path / "superlink.log"
-        raise FedLMError(f"The run was lost {_LOSSES} times without finishing a round; see {log}, then use --resume.")
+            if lost < _LOSSES:
+                self._tell(f"{self._ended or 'the ServerApp was lost'}; trying again ({lost + 1} of {_LOSSES})")
+        log = self._deployment.server.path / "serverapp.log"
+        why = f" ({self._ended.rstrip('.')})" if self._ended else ""
+        raise FedLMError(
+            f"The run was lost {_LOSSES} times without finishing a round{why}; see {log}, then use --resume."
+        )
 
     def _submit(self, bundle: bytes) -> int:
         out = self._folder.path
         for name in ("error.json", "model.keras"):
             (out / name).unlink(missing_ok=True)
         self._tell("submitting the run to the SuperLink")
-        self._folder.write_text(DEPLOYED, json.dumps({"nodes": len(self._deployment.server.admits())}))
+        server = self._deployment.server
+        about = {"run": self._run, "nodes": len(server.admits()), "coordinator": str(server.path)}
+        self._folder.write_text(DEPLOYED, json.dumps(about))
+        self._folder.write_text(WAITING, "")
         return self._patiently(lambda: self._control.start(bundle, out.resolve()))
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
@@ -144,25 +165,43 @@ class FollowedRun:
 
     def _follow(self, run_id: int) -> None:
         """Reports new rounds until the run has finished or its ServerApp was lost."""
-        worked, end = False, time.monotonic() + _PATIENCE_SECONDS
+        worked, begun, self._ended = False, time.monotonic(), ""
         while True:
-            ended = self._patiently(lambda: self._control.status(run_id)[0]) == "finished"
+            status, details = self._patiently(lambda: self._control.status(run_id))
             holds = holder(self._folder.path / LOCK) == run_id
             lines = self._folder.metrics()
             for line in lines[self._shown :]:
                 self._listener(line)
             self._shown = max(self._shown, len(lines))
-            if ended:
+            if status == "finished":
+                self._ended = _reason(details)
                 return
-            if not holds and (worked or time.monotonic() > end):  # killed, just finished, or never started
+            took = time.monotonic() - begun
+            if not holds and (worked or took > self._start_seconds):  # killed, just finished, or never begun
+                if not worked:
+                    self._ended = f"the ServerApp did not begin within {took:.0f} s and was ended"
+                    self._start_seconds = min(2 * self._start_seconds, _LONGEST_SECONDS)
                 time.sleep(1.0)
                 self._patiently(lambda: self._control.stop(run_id))
                 return
             if holds and not worked:
+                self._start_seconds = max(self._start_seconds, _SLOWER * took)
                 self._tell("the ServerApp has contacted the nodes; they load and compile the model")
             worked |= holds
+            self._accept_own()
             self._look_for_nodes()
             time.sleep(0.3)
+
+    def _accept_own(self) -> None:
+        """Accepts the run at the nodes of the deployment's own folder, and tells which other owners are waited for."""
+        for node in self._deployment.nodes:
+            approvals = Approvals(node / "runs")
+            for manifest in approvals.waiting():
+                if manifest.run == self._run:
+                    approvals.accept(manifest)
+        waiting, elsewhere = self._folder.path / WAITING, len(self._names) > len(self._deployment.nodes)
+        if elsewhere and waiting.is_file() and (sentence := waiting.read_text()):
+            self._tell(sentence)
 
     def _look_for_nodes(self) -> None:
         """Reports which nodes are not connected, whenever that changes."""
@@ -184,3 +223,9 @@ class FollowedRun:
         if sentence != self._said:
             self._said = sentence
             self._say(sentence)
+
+
+def _reason(details: str) -> str:
+    """Returns why Flower ended a run, if the process that started the ServerApp has said so."""
+    found = re.search(r"The ServerApp (.+)", details)
+    return f"the ServerApp {found[1]}" if found else ""

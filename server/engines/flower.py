@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from fedlm.errors import FedLMError
 
 _POLL_SECONDS = 0.1
+_LOST = "The node's process was lost twice."
 _LATE = "The node was not connected, or did not reply in time."
 
 
@@ -21,10 +22,14 @@ class FlowerEngine:
     Args:
       grid: Flower's own.
       one_vault: whether all nodes open the same vault.
+
+    Attributes:
+      error: why no message will be answered any more; every future then raises it.
     """
 
     def __init__(self, grid: Grid, *, one_vault: bool = False) -> None:
         self.grid, self.one_vault = grid, one_vault
+        self.error: FedLMError | None = None
 
     @property
     def nodes(self) -> list[int]:
@@ -59,12 +64,21 @@ class FlowerEngine:
             for reply in self.grid.pull_messages(list(waiting)):
                 place = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if place is not None:
-                    futures[place].set_result(reply)
+                    futures[place].set_result(_ours(messages[place], reply))
+            if self.error is not None:
+                raise self.error
             if waiting:
                 time.sleep(_POLL_SECONDS)
         for message, future in zip(messages, futures, strict=True):
             if not future.done():
                 future.set_result(late(message))
+
+
+def _ours(message: Message, reply: Message) -> Message:
+    """Returns the reply; a sentence of ours in place of the exception with which Flower reports a process that was lost."""
+    if reply.has_error() and str(reply.error.reason).startswith("<class '"):
+        return Message(Error(reply.error.code, _LOST), reply_to=message)
+    return reply
 
 
 def late(message: Message) -> Message:

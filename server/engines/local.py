@@ -16,7 +16,7 @@ from clients.ipc.channel import Placement
 from clients.ipc.shared_memory import Segment
 from fedlm.system.memory import keep_memory
 from server.engines.base import Engine, Result, Tell
-from server.engines.workers import STOP_SECONDS, Idle, Worker, WorkerCommand
+from server.engines.workers import STOP_SECONDS, Idle, Worker, WorkerCommand, WorkerEnd
 
 RUN_ID = 1
 _SERVER_NODE = 1
@@ -62,10 +62,16 @@ class LocalEngine:
         take: Callable[[WorkerCommand, Segment | None], Worker] = Worker if idle is None else idle.take
         self._idle, self._closing, self._tell, self.lost = idle, False, tell, 0
         self._weights = Segment.create()
-        self._workers = {node: take(command, self._weights) for node in range(2, workers + 2)}
-        # One thread per worker, so the messages to a worker are processed in order.
-        self._threads = {node: ThreadPoolExecutor(1) for node in self._workers}
+        self._workers, self._threads = dict[int, Worker](), dict[int, ThreadPoolExecutor]()
         self._waiting: set[Future[Message]] = set()
+        try:
+            for node in range(2, workers + 2):
+                self._workers[node] = take(command, self._weights)
+                # One thread per worker, so the messages to a worker are processed in order.
+                self._threads[node] = ThreadPoolExecutor(1)
+        except BaseException:  # no more files, or processes: what has begun must not keep them
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "LocalEngine":
         return self
@@ -111,21 +117,23 @@ class LocalEngine:
         return futures
 
     def _serve(self, message: Message, placement: Placement, deadline: float | None) -> Message:
-        worker = self._workers[message.metadata.dst_node_id]
+        worker, ended = self._workers[message.metadata.dst_node_id], WorkerEnd("took too long")
         for _ in range(2):
             if self._is_over(deadline):
                 break
             reply = worker.call(message, placement, deadline)
             if reply is not None:
                 return reply
-            how = worker.end()
+            ended = worker.end()
             if self._closing:
                 break
             self.lost += 1
-            self._tell(f"A worker {how}: it is restarted, and its clients are trained again.")
+            self._tell(f"A worker {ended.how}: it is restarted, and its clients are trained again.")
             worker.channel.close()
             worker.start()
-        return Message(Error(_WORKER_LOST, "The worker process was lost or took too long."), reply_to=message)
+        return Message(
+            Error(ended.code or _WORKER_LOST, f"The worker process was lost: it {ended.how}."), reply_to=message
+        )
 
     def _is_over(self, deadline: float | None) -> bool:
         """Returns whether no further request may be sent to a worker."""

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,9 @@ from flwr.app import Message
 
 from clients.ipc.channel import Channel, Placement
 from clients.ipc.shared_memory import Segment
-from fedlm.system.processes import child_environment, end, module_command, start
+from fedlm.system.listening import StartupErrors
+from fedlm.system.processes import Process, child_environment, end, how_it_ended, module_command, start
+from fedlm.system.shortage import limits_named
 
 STOP_SECONDS = 5.0
 
@@ -44,6 +46,31 @@ class WorkerCommand:
         return words
 
 
+@dataclass(frozen=True)
+class WorkerEnd:
+    """How a worker ended that sent no reply.
+
+    Attributes:
+      how: goes on from "a worker".
+      code: of an error of ours because of which it did not start; 0 for any other end.
+    """
+
+    how: str
+    code: int = 0
+
+
+def _listened(
+    command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]
+) -> tuple[Process, StartupErrors]:
+    """Starts a process with these descriptors and listens to its stderr; one that nobody can listen to does not stay."""
+    process = start(command, environment, pass_fds=descriptors, errors=True)
+    try:
+        return process, StartupErrors(process)
+    except BaseException:
+        end(process, 0.0)
+        raise
+
+
 class Worker:
     """A worker process and the channel to it.
 
@@ -60,29 +87,35 @@ class Worker:
         """Starts the process, or starts it again."""
         with Channel.opened(self._weights) as (self.channel, theirs):
             command, environment = self._command.arguments(theirs), child_environment(huge_pages=True)
-            self.process = start(command, environment, pass_fds=theirs)
+            self.process, self.errors = _listened(command, environment, theirs)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Closes the channel, which ends the process; it is killed if that takes longer than `seconds`."""
         self.channel.close()
         end(self.process, seconds)
 
-    def end(self) -> str:
+    def end(self) -> "WorkerEnd":
         """Ends a process that sent no reply; returns what happened to it."""
         code = end(self.process, 1.0)
         if code is None:
-            return "took too long and was stopped"
-        if code >= 0:
-            return f"crashed (exit code {code})"
-        return f"was killed by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+            return WorkerEnd("took too long and was stopped")
+        said = self.errors.last_words()
+        if code < 0 and code != -signal.SIGKILL:  # native code gave up
+            return WorkerEnd(f"{how_it_ended(code)}{limits_named()}" + (f": {said.removesuffix('.')}" if said else ""))
+        if said:
+            return WorkerEnd(f"did not start: {said.removesuffix('.')}", code)
+        return WorkerEnd(how_it_ended(code))
 
     def call(self, message: Message, placement: Placement, deadline: float | None) -> Message | None:
         """Returns the reply; None if the process was lost or took too long."""
         try:
             timeout = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-            return self.channel.request(message, placement, timeout)
+            reply = self.channel.request(message, placement, timeout)
         except OSError:
             return None
+        if reply is not None:
+            self.errors.ready()
+        return reply
 
 
 class Idle(Protocol):
@@ -134,7 +167,9 @@ class KeptWorker(Worker):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = module_command("clients.worker", "--control", theirs.fileno())
-            self.process = start(command, child_environment(huge_pages=True), pass_fds=[theirs.fileno()])
+            descriptors = [theirs.fileno()]
+            environment = child_environment(huge_pages=True)
+            self.process, self.errors = _listened(command, environment, descriptors)
 
 
 class KeptWorkers:

@@ -1,4 +1,7 @@
-"""Early stopping by held-out loss. Its state is a function of the lines of metrics.jsonl, so a resumed run continues it."""
+"""Early stopping by the loss on validation text, or on held-out text where there is none.
+
+Its state is a function of the lines of metrics.jsonl, so a resumed run continues it.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,6 +10,13 @@ from typing import Any
 
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
+from fedlm.types import Evaluated
+
+
+def no_text_to_stop_by(part: Evaluated) -> ConfigError:
+    """Returns the error for a run without the text that early stopping reads."""
+    key = "validation_fraction" if part is Evaluated.VALIDATION else "holdout_fraction"
+    return ConfigError(f"patience needs {part.words} text: set {key} above 0, or patience=0.")
 
 
 @dataclass
@@ -15,7 +25,7 @@ class Best:
 
     Attributes:
       patience: the number of evaluations without an improvement after which the run stops.
-      min_gain: the smallest decrease of the held-out loss that counts as one, in nats per token.
+      min_gain: the smallest decrease of the loss that counts as one, in nats per token.
       round, loss: of the best evaluation.
       waited: evaluations since then.
     """
@@ -39,10 +49,10 @@ class Best:
         """Adds an evaluation; returns whether it is the best so far.
 
         Raises:
-          ConfigError: there is no held-out text.
+          ConfigError: there is no text to evaluate.
         """
         if self.round < 0 and math.isnan(loss):
-            raise ConfigError("patience needs held-out text: set holdout_fraction above 0, or patience=0.")
+            raise no_text_to_stop_by(Evaluated.HELD_OUT)
         if self.round < 0 or loss < self.loss - self.min_gain:
             self.round, self.loss, self.waited = server_round, loss, 0
             return True

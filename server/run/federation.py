@@ -9,25 +9,29 @@ from typing import Any
 from flwr.app import ArrayRecord
 
 from fedlm.aggregation.base import RoundResult
-from fedlm.aggregation.registry import build_aggregation
+from fedlm.aggregation.registry import build_aggregation, effective_aggregation
 from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError, ConfigError
+from fedlm.errors import CohortError, ConfigError, FedLMError
 from fedlm.measure.text import summary
 from fedlm.messages.discovery import ExportReply, ExportRequest
 from fedlm.messages.fields import Malformed, weights_record
-from fedlm.privacy.sampling import cohort_key, sample_cohort
-from fedlm.types import Pseudonyms, TextMetrics, Weights
+from fedlm.privacy.sampling import cohort_key
+from fedlm.types import Evaluated, Pseudonyms, TextMetrics, Weights
 from server.engines.base import Engine, ask
+from server.run import unreleased
+from server.run.claims import Register
 from server.run.discovery import discover
-from server.run.early_stopping import Best
-from server.run.evaluation import evaluate_clients, total_of
+from server.run.early_stopping import Best, no_text_to_stop_by
+from server.run.evaluation import evaluate_clients, sample_clients, total_of
+from server.run.failures import failures_of
 from server.run.participation import Participation, ParticipationLedger, as_pseudonyms
 from server.run.release import OpenRelease, PrivateRelease
 from server.run.round import Round, Setting, Stages
 from server.run.state import RunState
 from server.run.strategies import ServerOptimizer, accepts_mean, build_strategy
-from server.store.checkpoint import BEST, Checkpoint, Saver
+from server.run.unreleased import Unreleased
+from server.store.checkpoint import BEST, Checkpoint, Saver, weights_sha256
 from server.store.forgotten import Forgotten
 from server.store.run_folder import RunFolder
 
@@ -42,18 +46,39 @@ class Federation:
       config: the run's configuration.
       folder: the run's folder.
       listener: gets each round's line of metrics.jsonl; `folder.public(line)` is the part that may be shown.
+      largest_cohort: the most clients that a round may have, where that is more than the configuration's cohort_size.
+      register: what a deployment's coordinator knows of its nodes.
 
     Raises:
       ConfigError: the plug-ins of the configuration cannot be combined.
       CohortError: a node's reply about its clients is malformed.
     """
 
-    def __init__(self, engine: Engine, config: RunConfig, folder: RunFolder, listener: Listener) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: RunConfig,
+        folder: RunFolder,
+        listener: Listener,
+        *,
+        largest_cohort: int = 0,
+        register: Register | None = None,
+    ) -> None:
         self.engine, self.config, self.folder, self.listener = engine, config, folder, listener
-        self.settings = config.to_settings()
-        self.figures: dict[int, TextMetrics] = {}  # held-out sums per client, of the last evaluation
+        # Without differential privacy, cohort_size is for a node nothing but the bound that keeps sums from overflowing.
+        larger = largest_cohort > config.cohort_size and not config.privacy.on
+        told = config.model_copy(update={"cohort_size": largest_cohort}) if larger else config
+        # Owners accept what the coordinator sees, which the strategy decides: sums, or single updates.
+        takes_mean = accepts_mean(build_strategy(config.strategy))
+        used = effective_aggregation(config.spec("aggregation"), accepts_mean=takes_mean)
+        if used != config.spec("aggregation"):
+            told = told.model_copy(update={"aggregation": used.name})
+        self.settings = told.to_settings()
+        self.figures: dict[
+            int, TextMetrics
+        ] = {}  # sums per client of the last evaluation, on the text that may steer the run
         self.forgotten, self.ledger = Forgotten.read(folder.path), ParticipationLedger(folder.path)
-        found = discover(engine, self.settings, config.timeout)
+        found = discover(engine, self.settings, config.timeout, register=register)
         self.population = found.population.without(as_pseudonyms(self.forgotten.clients))
         self.vaults, self.initial, self.kernels = [v for v, _ in found.vaults], found.initial, found.kernels
         self.checkpoint: Checkpoint | None = None
@@ -61,12 +86,12 @@ class Federation:
         self.key, self.refused = cohort_key(config.seed), 0
         logging.getLogger("flwr").setLevel(logging.ERROR)
         self.stages = self._stages()
-        setting = Setting(self.settings, config.batch_size, config.seq_len, config.timeout)
+        setting = Setting(self.settings, config.batch_size, config.seq_len, config.local_steps, config.timeout)
         self.round = Round(engine, self.stages, self.population, setting)
-        self._state = RunState(self.stages)
+        self._state, self._unreleased = RunState(self.stages), Unreleased()
 
     def _stages(self) -> Stages:
-        config, clients = self.config, self.population.pseudonyms
+        config, clients = self.config, self.population.trainable
         strategy = build_strategy(config.strategy)
         takes_mean = accepts_mean(strategy)
         config.privacy.check(accepts_mean=takes_mean)
@@ -83,12 +108,15 @@ class Federation:
 
         Raises:
           ConfigError: the run was trained on other vaults.
+          CohortError: a node has initial weights of another model.
         """
         if not (resume and self.folder.has_checkpoint):
             self.folder.start_metrics()
             return []
         self.check_vaults()
         self.checkpoint = self.folder.load_checkpoint()
+        if [w.shape for w in self.initial] != [w.shape for w in self.checkpoint.weights]:
+            raise CohortError("The initial weights of a node do not have the shapes of the run's checkpoint.")
         self._state.restore(self.checkpoint)
         self.folder.drop_metrics_after(self.checkpoint.round)
         self.ledger.keep_until(self.checkpoint.round)
@@ -107,11 +135,32 @@ class Federation:
             )
 
     def run(self, *, initial: Weights | None = None) -> Weights:
-        """Trains all remaining rounds; returns the final weights. `initial` replaces the initial weights of the seed."""
+        """Trains all remaining rounds; returns the final weights. `initial` replaces the initial weights of the seed.
+
+        Raises:
+          ConfigError: early stopping has no text to read.
+        """
+        if self.best is not None and not len(self.population.evaluated(self.config.steering)):
+            raise no_text_to_stop_by(self.config.steering)
         # A charged round must be on disk before the next one is charged.
         with Saver(behind=not self.stages.release.charges) as self._saver:
             weights = self._run(initial)
-        return self.folder.load_checkpoint(BEST).weights if self.best is not None else weights
+        if self.best is not None:
+            weights = self.folder.load_checkpoint(BEST).weights
+        if self.config.steering is not Evaluated.HELD_OUT:
+            self._read_held_out(weights)
+        return weights
+
+    def _read_held_out(self, weights: Weights) -> None:
+        """Evaluates the final weights on held-out text, which nothing has read before; once, also if the run is resumed."""
+        sha256 = weights_sha256(weights)
+        before = self.folder.final()
+        if "eval" in before and before["weights_sha256"] == sha256:
+            return
+        last = self.best.round if self.best is not None else self.folder.metrics()[-1]["round"]
+        self.folder.write_final(
+            {"round": last, "weights_sha256": sha256, **self._figures(last, weights, Evaluated.HELD_OUT)}
+        )
 
     def _run(self, initial: Weights | None) -> Weights:
         if self.checkpoint is not None:
@@ -142,6 +191,10 @@ class Federation:
         """Samples the clients of a round; studies override it."""
         return self.stages.release.sample(server_round)
 
+    def evaluated(self, part: Evaluated) -> Pseudonyms:
+        """Returns the clients of an evaluation on a part of their text; studies override it."""
+        return sample_clients(self.config, self.key, self.population.evaluated(part))
+
     def _train(self, server_round: int, weights: Weights) -> Weights:
         started = time.monotonic()
         cohort = self.cohort(server_round)
@@ -154,13 +207,16 @@ class Federation:
             "round": server_round,
             "cohort": len(cohort),
             "failed": result.total.failed,
+            **({"failures": failures} if (failures := failures_of(result)) else {}),
             **self._faults(),
             "tokens": result.metrics.tokens,
             "seconds": round(time.monotonic() - started, 4),
-            "train_loss": result.metrics.loss_sum / max(result.metrics.tokens, 1),
+            **({"train_loss": result.metrics.loss_sum / result.metrics.tokens} if result.metrics.tokens else {}),
+            **unreleased.about(result),
             **self.stages.algorithm.figures(result.total),
         }
         self._report(server_round, weights, line, entry)
+        self._unreleased.note(server_round, result)
         return weights
 
     def _check_quorum(self, server_round: int, result: RoundResult, sampled: int) -> None:
@@ -196,8 +252,10 @@ class Federation:
         last = server_round == self.config.rounds or not self.stages.release.affords(server_round + 1)
         line |= self.stages.release.public()
         if server_round % self.config.eval_every == 0 or last:
-            line["eval"] = self._evaluate(server_round, weights)
-            if self.best is not None and self.best.add(server_round, line["eval"]["loss"]):
+            line |= self._figures(server_round, weights, self.config.steering)
+            if self.best is not None and self.best.round < 0 and "eval" not in line:  # every node has too few clients
+                raise no_text_to_stop_by(self.config.steering)
+            if self.best is not None and "eval" in line and self.best.add(server_round, line["eval"]["loss"]):
                 self.folder.save_checkpoint(Checkpoint(server_round, weights), name=BEST)
         self.folder.append_metrics(line)
         steps = [] if entry is None else [partial(self.ledger.add, entry)]
@@ -208,16 +266,34 @@ class Federation:
         self._saver.save(*steps)
         self.listener(line)
 
-    def evaluate(self, server_round: int, weights: Weights, clients: Pseudonyms) -> dict[int, TextMetrics]:
-        """Returns held-out sums per client; see `evaluate_clients`."""
-        timeout = self.config.timeout
-        return evaluate_clients(self.engine, self.population, self.settings, server_round, weights, clients, timeout)
+    def evaluate(
+        self, server_round: int, weights: Weights, clients: Pseudonyms, part: Evaluated = Evaluated.HELD_OUT
+    ) -> dict[int, TextMetrics]:
+        """Returns sums per client on a part of their text; see `evaluate_clients`."""
+        asked = (server_round, weights, clients, self.config.timeout, part)
+        return evaluate_clients(self.engine, self.population, self.settings, *asked)
 
-    def _evaluate(self, server_round: int, weights: Weights) -> dict[str, float]:
-        clients = self.population.with_held_out
-        if self.config.eval_clients:
-            clients = sample_cohort(self.key, 0, clients, self.config.eval_clients)
-        self.figures = self.evaluate(server_round, weights, clients)
+    def _figures(self, server_round: int, weights: Weights, part: Evaluated) -> dict[str, Any]:
+        """Returns what a line of metrics says about a part of the text.
+
+        It says nothing where no noise would cover it at the nodes, and where every node has too few clients for its policy.
+        """
+        if self.population.is_private and self.config.privacy.traits.node_noise:
+            return {}
+        try:
+            figures = self._evaluate(server_round, weights, part)
+        except FedLMError as error:
+            if not self.stages.release.charges:
+                raise
+            return {"eval_failed": str(error)}  # one client's text must not decide whether the run goes on
+        read = {} if part is Evaluated.HELD_OUT else {"part": part.value}
+        return {"eval": figures, **read} if figures else {}
+
+    def _evaluate(self, server_round: int, weights: Weights, part: Evaluated) -> dict[str, float]:
+        figures = self.evaluate(server_round, weights, self.evaluated(part), part)
+        is_final = part is not self.config.steering
+        if not is_final:
+            self.figures = figures  # a study's sampling reads them
         if not self.population.is_private:
-            self.folder.write_clients(server_round, self.figures)
-        return summary(total_of(self.figures))
+            self.folder.write_clients(server_round, figures, is_final=is_final)
+        return summary(total_of(figures)) if figures else {}

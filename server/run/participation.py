@@ -1,7 +1,7 @@
 """The participation ledger of a run: the cohort of each round, and the clients that were lost. Exact unlearning needs it.
 
-`checkpoint/participation.jsonl`, mode 0600: a header, then one line per round. It contains pseudonyms, but no names and no
-text. Anyone who may read the run's folder can read it, as with the cohort key of a private run.
+`participation.jsonl` beside the checkpoints, mode 0600: a header, then one line per round. It contains pseudonyms, but no
+names and no text. Under differential privacy it is in `private/`, as is the cohort key.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from fedlm.errors import FedLMError
+from fedlm.privacy.folder import CHECKPOINTS, owned
 from fedlm.system.files import append_durably, write_atomic
+from fedlm.system.storage import MISSING, reading
 from fedlm.types import Pseudonyms
 
 FILE = "participation.jsonl"
@@ -44,7 +46,7 @@ class ParticipationLedger:
     """
 
     def __init__(self, run: Path) -> None:
-        self.path = run / "checkpoint" / FILE
+        self._run, self.path = run, owned(run, CHECKPOINTS) / FILE
 
     def start(self, vaults: Iterable[bytes], *, init: bool) -> None:
         """Starts an empty ledger; its header has the ids of the run's vaults, and whether another run's weights were used."""
@@ -69,10 +71,12 @@ class ParticipationLedger:
           FedLMError: there is no ledger, or it is damaged.
         """
         try:
-            return dict(json.loads(self.path.read_text().splitlines()[0]))
-        except (OSError, ValueError, IndexError, TypeError):
+            with reading(self.path):
+                text = self.path.read_text()
+            return dict(json.loads(text.splitlines()[0]))
+        except (*MISSING, ValueError, IndexError, TypeError):
             raise FedLMError(
-                f"The run {self.path.parent.parent} has no participation ledger: start a new run without the client."
+                f"The run {self._run} has no participation ledger: start a new run without the client."
             ) from None
 
     def rounds(self) -> list[Participation]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedlm.types import Pseudonyms
+from fedlm.types import Evaluated, Pseudonyms
 
 Counts = npt.NDArray[np.integer[Any]]
 Work = npt.NDArray[np.int64]
@@ -19,13 +19,14 @@ class Population:
 
     Attributes:
       pseudonyms: sorted, (clients,).
-      train_tokens, held_out_tokens: targets per client, (clients,); -1 if unknown.
+      train_tokens, validation_tokens, held_out_tokens: targets per client, (clients,); -1 if unknown.
       documents: training documents per client, (clients,); 0 if unknown.
       vaults: for each vault, the nodes that open it and its clients, sorted and disjoint.
     """
 
     pseudonyms: Pseudonyms
     train_tokens: Counts
+    validation_tokens: Counts
     held_out_tokens: Counts
     documents: Counts
     vaults: tuple[tuple[tuple[int, ...], Pseudonyms], ...] = ()
@@ -39,8 +40,8 @@ class Population:
         """Merges the replies of nodes; a pseudonym in two vaults counts once, as a client of the first.
 
         Args:
-          reported: per node: pseudonyms, and the counts `train`, `held_out` and `documents` as far as the node reports
-            them; one shared object for all nodes of a vault.
+          reported: per node: pseudonyms, and the counts `train`, `validation`, `held_out` and `documents` as far as the node
+            reports them; one shared object for all nodes of a vault.
           vaults: (vault id, node id) of each node.
         """
         replies = list(reported)
@@ -51,8 +52,8 @@ class Population:
             groups = ((tuple(node for _, node in vaults), pseudonyms),) if vaults else ()
             return cls(pseudonyms, *columns[0], groups)
         unique, first = np.unique(np.concatenate([p for p, _ in nodes]), return_index=True)
-        train, held_out, documents = (np.concatenate(c)[first] for c in zip(*columns, strict=True))
-        return cls(unique, train, held_out, documents, _group([p for p, _ in replies], vaults))
+        train, validation, held_out, documents = (np.concatenate(c)[first] for c in zip(*columns, strict=True))
+        return cls(unique, train, validation, held_out, documents, _group([p for p, _ in replies], vaults))
 
     def without(self, clients: Pseudonyms) -> "Population":
         """Returns the population without clients that the run has forgotten, even if a vault still holds them."""
@@ -60,8 +61,14 @@ class Population:
             return self
         kept = ~np.isin(self.pseudonyms, clients)
         vaults = tuple((nodes, np.setdiff1d(held, clients)) for nodes, held in self.vaults)
-        train, held_out = self.train_tokens[kept], self.held_out_tokens[kept]
-        return Population(self.pseudonyms[kept], train, held_out, self.documents[kept], vaults)
+        return Population(
+            self.pseudonyms[kept],
+            self.train_tokens[kept],
+            self.validation_tokens[kept],
+            self.held_out_tokens[kept],
+            self.documents[kept],
+            vaults,
+        )
 
     @property
     def is_private(self) -> bool:
@@ -74,10 +81,10 @@ class Population:
             return [(nodes, clients)]
         return [(own, clients[_lies_in(clients, held)]) for own, held in self.vaults]
 
-    def evaluating(self, clients: Pseudonyms) -> Work:
-        """Returns the evaluation work of each client in tokens, (clients,), to balance chunks."""
+    def evaluating(self, clients: Pseudonyms, part: Evaluated = Evaluated.HELD_OUT) -> Work:
+        """Returns the work of each client in an evaluation of a part, in tokens, (clients,), to balance chunks."""
         places = np.searchsorted(self.pseudonyms, clients)
-        work: Work = np.maximum(self.held_out_tokens[places].astype(np.int64), 1)
+        work: Work = np.maximum(self._tokens(part)[places].astype(np.int64), 1)
         return work
 
     def training(self, clients: Pseudonyms, batch_size: int, seq_len: int) -> Work:
@@ -95,16 +102,26 @@ class Population:
         return (8 * batches).astype(np.int64) + 1
 
     @property
-    def with_held_out(self) -> Pseudonyms:
-        """The clients that have held-out text, or whose node does not report it."""
-        kept: Pseudonyms = self.pseudonyms[self.held_out_tokens != 0]
+    def trainable(self) -> Pseudonyms:
+        """The clients that cohorts are drawn from: those with training text, or whose node does not report it."""
+        kept: Pseudonyms = self.pseudonyms if self.train_tokens.all() else self.pseudonyms[self.train_tokens != 0]
         return kept
 
+    def evaluated(self, part: Evaluated) -> Pseudonyms:
+        """Returns the clients that have text of a part, or whose node does not report it."""
+        kept: Pseudonyms = self.pseudonyms[self._tokens(part) != 0]
+        return kept
 
-def _columns(reported: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, Counts]:
-    """Returns training tokens, held-out tokens and documents, (clients,) each; reported arrays are not copied."""
-    train, held_out = (reported[p] if p in reported else np.full(clients, -1, np.int64) for p in ("train", "held_out"))
-    return train, held_out, reported["documents"] if "documents" in reported else np.zeros(clients, np.uint32)
+    def _tokens(self, part: Evaluated) -> Counts:
+        return self.validation_tokens if part is Evaluated.VALIDATION else self.held_out_tokens
+
+
+def _columns(reported: Mapping[str, npt.NDArray[Any]], clients: int) -> tuple[Counts, Counts, Counts, Counts]:
+    """Returns the tokens of each part, and documents, (clients,) each; reported arrays are not copied."""
+    parts = ("train", "validation", "held_out")
+    train, validation, held_out = (reported[p] if p in reported else np.full(clients, -1, np.int64) for p in parts)
+    documents = reported["documents"] if "documents" in reported else np.zeros(clients, np.uint32)
+    return train, validation, held_out, documents
 
 
 def _lies_in(clients: Pseudonyms, held: Pseudonyms) -> npt.NDArray[np.bool_]:

@@ -8,34 +8,35 @@ ledger and the cohort key. The key is secret, because sampling amplifies privacy
 """
 
 import math
-import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from fedlm.aggregation.bounds import Bounds
 from fedlm.aggregation.exact import SCALE, ExactSum
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
 from fedlm.privacy.accounting import Release
+from fedlm.privacy.folder import CHECKPOINTS, owned
+from fedlm.privacy.guarantee import covers
 from fedlm.privacy.ledger import FILE, Ledger
 from fedlm.privacy.mechanisms.registry import build_mechanism
 from fedlm.privacy.noise import noise_source
 from fedlm.privacy.sampling import cohort_key
 from fedlm.privacy.vocabulary import charged_before, ledger_release
 from fedlm.rng import Purpose, Stream
-from fedlm.system.files import write_atomic
 from fedlm.types import Pseudonyms, Weights
-
-_KEY_BYTES = 32
+from server.run.bounds import client_bounds, of_round
+from server.store.cohort_key import secret_key
 
 
 class ReleaseStage(Protocol):
     """The interface of the release stage for the round loop.
 
     Attributes:
-      charges: whether a round costs privacy budget. If so, a failed chunk is requested again client by client, because one
-        client must not decide whether others are in the sum; a round without any client still counts, since its noise is
+      charges: whether a round costs privacy budget. If so, a round that loses a chunk releases nothing, because one client
+        must not decide whether others are in the sum; a round without any client still counts, since its noise is
         released; and a round is on disk before the next one begins.
     """
 
@@ -43,6 +44,9 @@ class ReleaseStage(Protocol):
 
     def sample(self, server_round: int) -> Pseudonyms:
         """Samples the cohort of a round."""
+
+    def attempt(self, server_round: int) -> int:
+        """Returns how often the round was charged before: its next attempt has a new cohort."""
 
     def affords(self, server_round: int) -> bool:
         """Returns whether the privacy budget allows a round."""
@@ -52,6 +56,9 @@ class ReleaseStage(Protocol):
 
     def broadcast(self) -> Mapping[str, float]:
         """Returns the mechanism's public numbers for all nodes in the next round."""
+
+    def bounds(self) -> Bounds:
+        """Returns what one client can contribute to the next round at most."""
 
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
         """Returns the released value of global weights + mean update."""
@@ -79,10 +86,15 @@ class OpenRelease:
     def __init__(self, config: RunConfig, population: Pseudonyms) -> None:
         self._mechanism, self._population = build_mechanism(config.privacy, 0), population
         self._key = cohort_key(config.seed)
+        self._bounds = client_bounds(config, self._mechanism)
 
     def sample(self, server_round: int) -> Pseudonyms:
         """Samples a cohort of fixed size, by hash."""
         return self._mechanism.sample(self._key, server_round, self._population, 0)
+
+    def attempt(self, server_round: int) -> int:
+        """Returns 0: a round that is repeated is the same round."""
+        return 0
 
     def affords(self, server_round: int) -> bool:
         """Returns True: nothing is spent."""
@@ -94,6 +106,10 @@ class OpenRelease:
     def broadcast(self) -> Mapping[str, float]:
         """Returns nothing: no public numbers are needed."""
         return {}
+
+    def bounds(self) -> Bounds:
+        """Returns the limits of the configuration."""
+        return self._bounds
 
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
         """Returns float32(weights + sum / 2**24 / total weight)."""
@@ -134,8 +150,9 @@ class PrivateRelease:
         self.settings.check_overflow(self.settings.clip_norm, self.dimension, len(population))
         self.ledger = Ledger.open(folder / FILE, self.settings)
         rounds = [r for r in self.ledger.releases if r.is_of_a_round]
-        reproducible, checkpoint = self.settings.reproducible, folder / "checkpoint"
-        self._key = cohort_key(config.seed) if reproducible else _secret_key(checkpoint, begun=bool(rounds))
+        reproducible, checkpoint = self.settings.reproducible, owned(folder, CHECKPOINTS)
+        self._key = cohort_key(config.seed) if reproducible else secret_key(checkpoint, begun=bool(rounds))
+        self._bounds = client_bounds(config, self._mechanism)
         self._charge_vocabulary(config)
         self._replay_participation(rounds)
 
@@ -179,7 +196,11 @@ class PrivateRelease:
         A charged round that has to be repeated gets a new cohort. Nodes may have seen its first result, and two releases
         from one sample cost more than the two independent ones that the ledger charges.
         """
-        return self._sample(server_round, sum(r.round == server_round for r in self.ledger.releases))
+        return self._sample(server_round, self.attempt(server_round))
+
+    def attempt(self, server_round: int) -> int:
+        """Returns the number of the round's charges so far."""
+        return sum(r.round == server_round for r in self.ledger.releases)
 
     def _sample(self, server_round: int, attempt: int) -> Pseudonyms:
         return self._mechanism.sample(self._key, server_round, self._population, attempt)
@@ -205,6 +226,10 @@ class PrivateRelease:
         """Returns the mechanism's public numbers."""
         return self._mechanism.broadcast()
 
+    def bounds(self) -> Bounds:
+        """Returns the limits of the configuration, with the clip norm of the next round."""
+        return of_round(self._bounds, self._mechanism)
+
     def mean(self, event: Release | None, total: ExactSum, weights: Weights) -> Weights:
         """Returns float32(weights + noised sum / 2**24 / denominator); noise is generated once per event, here."""
         if event is None:
@@ -214,29 +239,15 @@ class PrivateRelease:
         return noised.mean(weights, self.settings.denominator)
 
     def public(self) -> dict[str, float | str | None]:
-        """Returns epsilon so far, and the clip norm."""
+        """Returns epsilon so far, for whom it holds, and the clip norm."""
         epsilon = self.ledger.epsilon() if not self.ledger.why_none() else math.inf
-        return {"epsilon": epsilon if math.isfinite(epsilon) else None, "clip_norm": self.clip_norm}
+        return {
+            "epsilon": epsilon if math.isfinite(epsilon) else None,
+            "covers": covers(self.settings),
+            "clip_norm": self.clip_norm,
+        }
 
     def noise_on_mean(self) -> float:
         """Returns the standard deviation of the noise per coordinate of the next mean, in the unit of the weights."""
         std = self._mechanism.event(0, self._population[:0]).noise_std
         return std / SCALE / self.settings.denominator
-
-
-def _secret_key(folder: Path, *, begun: bool) -> bytes:
-    """Returns the run's cohort key: 32 random bytes in a file of mode 0600 that is written once, atomically.
-
-    Raises:
-      FedLMError: the file is damaged, or it is missing although the run has started: earlier cohorts would be unknown.
-    """
-    path = folder / "cohort.key"
-    if begun and not path.is_file():
-        raise FedLMError(f"The cohort key {path} is missing: restore it, or start a new run.")
-    if not path.is_file():
-        folder.mkdir(exist_ok=True, mode=0o700)
-        write_atomic(path, secrets.token_bytes(_KEY_BYTES), private=True)
-    key = path.read_bytes()
-    if len(key) != _KEY_BYTES:  # a short key could be guessed, and sampling would amplify nothing
-        raise FedLMError(f"The cohort key {path} is damaged: restore it, or start a new run.")
-    return key

@@ -8,26 +8,27 @@
 Everything specific to a plug-in is behind its interface; no plug-in is named here.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import ArrayRecord, Message
 
 from fedlm.aggregation.base import Aggregation, Answer, Chunk, RoundPlan, RoundResult
 from fedlm.algorithms.base import Algorithm
-from fedlm.errors import CohortError
+from fedlm.errors import CohortError, DivergedError, PluginFailure
 from fedlm.messages.fields import weights_record
 from fedlm.messages.training import TrainRequest, read_payload
+from fedlm.plugins.kinds import label_of
 from fedlm.privacy.accounting import Release
 from fedlm.types import Pseudonyms, Weights
 from server.engines.base import Engine, replies_to
 from server.run.chunks import split_chunks
+from server.run.failures import failures_of, in_words
 from server.run.population import Population
 from server.run.release import ReleaseStage
 from server.run.strategies import ServerOptimizer
-
-_NOTHING = "no client's text could be opened, or no update was usable (not finite, or too large)."
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ class Setting:
 
     Attributes:
       settings: the run's configuration as JSON.
-      batch_size, seq_len: for estimates of a client's training work.
+      batch_size, seq_len, local_steps: for estimates of a client's training work.
       timeout: for one exchange of messages, in seconds.
     """
 
     settings: str
     batch_size: int
     seq_len: int
+    local_steps: int
     timeout: float
 
 
@@ -72,6 +74,7 @@ class Prepared:
       event: the release that was charged; None without differential privacy.
       arrays: the global weights, one record for all messages.
       strategy, mechanism, vectors: what strategy, mechanism and algorithm send to the nodes.
+      attempt: of the round; see `ReleaseStage.attempt`.
     """
 
     plan: RoundPlan
@@ -80,6 +83,7 @@ class Prepared:
     strategy: Mapping[str, object]
     mechanism: Mapping[str, float]
     vectors: Mapping[str, ArrayRecord]
+    attempt: int
 
 
 class Round:
@@ -108,22 +112,31 @@ class Round:
 
         Raises:
           CohortError: no client could be trained, and the round was not charged.
+          DivergedError: the same because all updates, or the new weights, are not finite.
           BudgetError: the round would exceed the privacy budget.
         """
         prepared = self._plan(server_round, weights, cohort, absent)
-        chunks = self._stages.aggregation.chunks(self._chunks(prepared.plan))
+        planned = self._chunks(prepared.plan)
+        chunks = self._stages.aggregation.chunks(planned)
+        self._check_clients("chunks", planned, [c for c in chunks if isinstance(c, Chunk)])
         answers = self._dispatch(prepared, chunks)
         result = self._collect(prepared, answers)
+        # The sensitivity is that to one client, so no client may decide whether the others of its chunk are in the sum. A
+        # charged round that lost a chunk draws no noise and steps nothing.
+        if self._stages.release.charges and result.lost - absent:
+            return weights, replace(result, is_released=False)
         return self._step(prepared, result), result
 
     def _plan(self, server_round: int, weights: Weights, cohort: Pseudonyms, absent: frozenset[int]) -> Prepared:
         stages, arrays = self._stages, weights_record(weights)
-        plan = RoundPlan(server_round, weights, cohort, absent, stages.algorithm.sends)
         strategy = stages.optimizer.begin(server_round, arrays)
+        sends, bounds = stages.algorithm.sends, stages.release.bounds()
+        plan = RoundPlan(server_round, weights, cohort, absent, sends, bounds)
         mechanism = stages.release.broadcast()  # before the charge: the event must state this round's clip norm
+        attempt = stages.release.attempt(server_round)
         event = stages.release.charge(server_round, cohort)
         vectors = {name: weights_record(vector) for name, vector in stages.algorithm.vectors().items()}
-        return Prepared(plan, event, arrays, strategy, mechanism, vectors)
+        return Prepared(plan, event, arrays, strategy, mechanism, vectors, attempt)
 
     def _chunks(self, plan: RoundPlan) -> list[Chunk]:
         """Splits the cohort over nodes: each vault's clients over the nodes that open it, balanced by training work."""
@@ -132,20 +145,31 @@ class Round:
             requested = np.setdiff1d(requested, np.array(sorted(plan.absent), np.uint64))
         for nodes, own in self._population.by_vault(requested, self._engine.nodes):
             work = self._population.training(own, self._setting.batch_size, self._setting.seq_len)
+            if self._setting.local_steps:
+                work = np.ones_like(work)  # as many batches for every client
             chunks += [Chunk(n, c) for n, c in zip(nodes, split_chunks(own, work, len(nodes)), strict=True) if len(c)]
         return chunks
 
     def _dispatch(self, prepared: Prepared, chunks: Sequence[Chunk]) -> Sequence[Answer]:
-        """Returns an answer for each chunk.
-
-        If rounds are charged, a failed chunk is requested again client by client. The sensitivity is that to one client, so
-        no client may decide whether others are in the sum.
-        """
+        """Returns an answer for each chunk."""
         answers = self._ask(prepared, chunks)
-        if self._stages.release.charges and (failed := [a.chunk for a in answers if a.payload is None]):
-            singles = [Chunk(c.node, c.clients[i : i + 1]) for c in failed for i in range(len(c.clients))]
-            answers = [a for a in answers if a.payload is not None] + self._ask(prepared, singles)
-        return self._stages.aggregation.complete(prepared.plan, answers, lambda c: self._ask(prepared, c))
+        complete = self._stages.aggregation.complete(prepared.plan, answers, lambda c: self._ask(prepared, c))
+        self._check_clients("complete", chunks, [a.chunk for a in complete if isinstance(a, Answer)])
+        return complete
+
+    def _check_clients(self, method: str, asked: Sequence[Chunk], found: Sequence[Chunk]) -> None:
+        """Refuses chunks of other clients: one that is in none would be neither in the sum nor lost, and one in two counts twice.
+
+        Raises:
+          PluginFailure: the aggregation left out a client, or added one.
+        """
+        before, after = (Counter(int(c) for chunk in chunks for c in chunk.clients) for chunks in (asked, found))
+        if before != after:
+            raise PluginFailure(
+                f"The aggregation {label_of(self._stages.aggregation)} failed in {method}(): of {before.total():,} clients it left "
+                f"out {(before - after).total():,} and added {(after - before).total():,}; each client must be in exactly one "
+                "chunk, and a lost chunk has an answer without a payload."
+            )
 
     def _ask(self, prepared: Prepared, chunks: Sequence[Chunk]) -> list[Answer]:
         requests = [self._message(prepared, chunk) for chunk in chunks]
@@ -158,11 +182,11 @@ class Round:
             self._setting.settings,
             plan.server_round,
             chunk.clients,
-            len(plan.cohort),
             prepared.arrays,
             prepared.strategy,
             prepared.mechanism,
             prepared.vectors,
+            prepared.attempt,
         )
         return Message(request.content(), chunk.node, request.kind)
 
@@ -173,6 +197,8 @@ class Round:
         try:
             payload = read_payload(reply.content, plan.weights)
             self._stages.aggregation.check(plan, chunk, payload)
+        except PluginFailure as error:  # no reply may end the run
+            return Answer(chunk, None, f"a node's reply was refused: {error}", is_refused=True)
         except ValueError as error:
             return Answer(chunk, None, f"a node's reply was refused: {error}.", is_refused=True)
         return Answer(chunk, payload)
@@ -181,9 +207,10 @@ class Round:
         plan = prepared.plan
         result = self._stages.aggregation.open(plan, answers)
         if result.total.clients == 0 and not self._stages.release.charges:
-            reason = result.problems[0] if result.problems else _NOTHING
-            raise CohortError(
-                f"Round {plan.server_round}: none of {len(plan.cohort)} clients could be trained: {reason}"
+            failures = failures_of(result)
+            kind = DivergedError if failures.keys() == {"unusable"} else CohortError
+            raise kind(
+                f"Round {plan.server_round}: none of {len(plan.cohort)} clients could be trained: {in_words(failures)}."
             )
         return result
 
@@ -195,15 +222,19 @@ class Round:
         metrics = None if self._stages.release.charges else result.metrics
         new = self._stages.optimizer.step(plan, mean, result.singles, metrics)
         if problem := _unusable(new, plan.weights):
-            raise CohortError(
+            kind = DivergedError if problem == _NOT_FINITE else CohortError
+            raise kind(
                 f"Round {plan.server_round}: the algorithm or the strategy returned weights that {problem}: "
                 "lower the learning rates, or correct the plug-in; the weights of the last checkpoint are kept."
             )
         return new
 
 
+_NOT_FINITE = "are not finite"
+
+
 def _unusable(new: Weights, old: Weights) -> str:
     """Returns what makes new weights unusable, or "": a plug-in computed them, so they may be anything."""
     if [np.shape(w) for w in new] != [w.shape for w in old]:
         return "do not have the model's shapes"
-    return "" if all(np.isfinite(w).all() for w in new) else "are not finite"
+    return "" if all(np.isfinite(w).all() for w in new) else _NOT_FINITE

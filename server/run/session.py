@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedlm.config import RunConfig
+from fedlm.privacy.guarantee import epsilon_note
 from fedlm.system.terminal import ClientProgress
-from fedlm.types import Weights
+from fedlm.types import Evaluated, Weights
 from server.engines.base import Engine
 from server.run.federation import Federation
 from server.run.summary import EventLog
@@ -73,12 +74,13 @@ class _Display:
 
     def _noted(self, line: Mapping[str, Any]) -> str:
         if self._config.privacy.on:
-            return "epsilon unbounded" if line["epsilon"] is None else f"epsilon {line['epsilon']:.4g}"
+            return epsilon_note(line)
         if "eval" not in line:
             return self._note
         figures = line["eval"]
         accuracy, bits = figures["accuracy"], figures["bits_per_char"]
-        return f"held-out accuracy {accuracy:.4f}, {bits:.3f} bits/char (round {line['round']})"
+        part = Evaluated(line.get("part", Evaluated.HELD_OUT)).words
+        return f"{part} accuracy {accuracy:.4f}, {bits:.3f} bits/char (round {line['round']})"
 
 
 def _tell_privacy(run: Federation, echo: Echo) -> None:

@@ -1,7 +1,7 @@
 """Flower's strategies as the server's optimizer: built by name or import path, given the cohort's mean or single clients."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
+from contextlib import AbstractContextManager
 from inspect import signature
 from typing import Any
 
@@ -13,8 +13,9 @@ from flwr.serverapp.strategy import Strategy
 from flwr.supercore.run import Run
 
 from fedlm.aggregation.base import ClientResult, RoundPlan
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, UnknownOption
 from fedlm.messages.fields import record_weights, weights_record
+from fedlm.plugins.calls import load_module, loading, running
 from fedlm.schedules import rate_factor
 from fedlm.spec import parse_spec
 from fedlm.types import TextMetrics, Weights
@@ -42,14 +43,12 @@ def build_strategy(spec: str) -> Strategy:
         raise ConfigError(
             f"The strategy {name!r} is not supported ({why}): use {known}, or the import path of your own strategy."
         )
-    try:
-        kind = getattr(import_module(module) if module else flower, name)
-        _check_options(name, kind, parsed.options)
+    kind = getattr(load_module("strategy", parsed.name, module) if module else flower, name, None)
+    if not callable(kind):
+        raise ConfigError(f"The strategy {parsed.name!r} cannot be loaded: the module {module} has no class {name}.")
+    _check_options(name, kind, parsed.options)
+    with loading(f"The strategy {spec!r} cannot be built", module):
         made = kind(**parsed.options)
-    except ConfigError:
-        raise
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"The strategy {spec!r} cannot be built: {error}.") from None
     if not isinstance(made, Strategy):
         raise ConfigError(f"{parsed.name} is not a subclass of Flower's Strategy.")
     return made
@@ -57,10 +56,15 @@ def build_strategy(spec: str) -> Strategy:
 
 def _check_options(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Refuses an option that the strategy does not have, unless it accepts arbitrary options."""
-    taken = signature(kind).parameters
+    try:
+        taken = signature(kind).parameters
+    except ValueError:  # a class in C, which is no strategy
+        return
     unknown = [option for option in options if option not in taken]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        raise ConfigError(f"The strategy {name} has no option {unknown[0]!r}; its options are: {', '.join(taken)}.")
+        raise UnknownOption(
+            unknown[0], f"The strategy {name} has no option {unknown[0]!r}; its options are: {', '.join(taken)}."
+        )
 
 
 def accepts_mean(strategy: Strategy) -> bool:
@@ -92,7 +96,8 @@ class ServerOptimizer:
         FedOpt, FedAvgM and QFedAvg need this call: they store the weights and compare the mean with them in `step`.
         """
         config = ConfigRecord()
-        self.strategy.configure_train(server_round, weights, config, _SurrogateGrid(self.strategy))
+        with self._running("configure_train"):
+            self.strategy.configure_train(server_round, weights, config, _SurrogateGrid(self.strategy))
         return dict(config)
 
     def step(
@@ -115,8 +120,13 @@ class ServerOptimizer:
         if not singles and type(self.strategy) in _HAND_BACK:
             return mean
         replies = [as_reply(s.mean, s.weight, s.metrics) for s in singles] or [as_reply(mean, 1, metrics)]
-        arrays, _ = self.strategy.aggregate_train(server_round, replies)
-        return mean if arrays is None else record_weights(arrays)
+        with self._running("aggregate_train"):
+            arrays, _ = self.strategy.aggregate_train(server_round, replies)
+            return mean if arrays is None else record_weights(arrays)
+
+    def _running(self, method: str) -> AbstractContextManager[None]:
+        kind = type(self.strategy)
+        return running(f"strategy {kind.__module__}.{kind.__qualname__}", method, kind.__module__)
 
 
 _HAND_BACK = (flower.FedAvg, flower.FedProx)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flwr.app import RecordDict
 
-from fedlm.artifacts import VOCABULARY_FILE
+from fedlm.artifacts import VOCABULARY_FILE, read_vocabulary
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError, ConfigError
+from fedlm.errors import CohortError
 from fedlm.messages.fields import Malformed
 from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from fedlm.privacy.ledger import FILE, Ledger
@@ -16,11 +16,16 @@ from fedlm.privacy.vocabulary import NAME, WordRelease, check_private, ledger_re
 from fedlm.text.learned import learned_vocabulary, words_content, words_of
 from fedlm.text.vocabulary import PLACEHOLDERS, SPECIALS
 from server.engines.base import Engine, ask
+from server.run.claims import Register
 from server.run.discovery import discover
 from server.store.run_folder import RunFolder
 
+_REACH = 40  # standard deviations of noise
 
-def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> RunConfig:
+
+def settle_vocabulary(
+    engine: Engine, config: RunConfig, folder: RunFolder, register: Register | None = None
+) -> RunConfig:
     """Learns the vocabulary if the configuration names a private one; returns the configuration that names its file.
 
     The cost is charged before a node generates noise. The file in the run's folder contains the vocabulary and its guarantee.
@@ -37,7 +42,7 @@ def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> R
     if config.privacy.on:
         release = ledger_release(plan, config.privacy.traits.distance)
         Ledger.open(folder.path / FILE, config.privacy).charge(release)
-    words = merged(_ask(engine, config, candidates), int(options["size"]) - SPECIALS - PLACEHOLDERS)
+    words = merged(_ask(engine, config, plan, candidates, register), int(options["size"]) - SPECIALS - PLACEHOLDERS)
     if not words:
         raise CohortError(
             f"No word was used by enough clients (threshold {plan.threshold}): raise epsilon, or name candidates."
@@ -52,6 +57,8 @@ def settle_vocabulary(engine: Engine, config: RunConfig, folder: RunFolder) -> R
 
 def _about(plan: WordRelease, config: RunConfig) -> dict[str, object]:
     statement = plan.statement()
+    if config.partition:
+        statement += "; a client is a part of a partition, not a person"
     if config.reproducible:
         statement = "no guarantee: the run is marked reproducible, so the vocabulary's noise is derived from the seed"
     return {"statement": statement, "single_word": plan.single_word, **asdict(plan)}
@@ -60,35 +67,39 @@ def _about(plan: WordRelease, config: RunConfig) -> dict[str, object]:
 def _candidates(file: str) -> list[str]:
     if not file:
         return []
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(
-            f"There is no file of candidates {file}: make one with fedlm vocabulary --kind words."
-        ) from None
-    symbols = learned_vocabulary(file, "words", text).symbols
+    symbols = learned_vocabulary(file, "words", read_vocabulary(Path(file))).symbols
     return [s for s in symbols[SPECIALS:-PLACEHOLDERS] if words_of(s) == [s]]
 
 
-def _ask(engine: Engine, config: RunConfig, candidates: list[str]) -> list[Mapping[str, int]]:
+def _ask(
+    engine: Engine, config: RunConfig, plan: WordRelease, candidates: list[str], register: Register | None
+) -> list[Mapping[str, int]]:
     """Gets noised counts from one node of every vault; each client is counted in one vault only.
 
     Raises:
       CohortError: a reply is malformed, or contains something other than words.
     """
-    settings, found = config.to_settings(), discover(engine, config.to_settings(), config.timeout, wants_weights=False)
-    questions = []
+    settings = config.to_settings()
+    found = discover(engine, settings, config.timeout, wants_weights=False, register=register)
+    questions, asked = [], list[int]()
     for own, clients in found.population.by_vault(found.population.pseudonyms, list(engine.nodes)):
         request = VocabularyRequest(settings, clients, candidates)
         questions.append((own[0], request.kind, request.content()))
-    return [_counts(content) for content in ask(engine, questions, config.timeout)]
+        asked.append(len(clients))
+    replies = ask(engine, questions, config.timeout)
+    return [_counts(c, plan, clients, candidates) for c, clients in zip(replies, asked, strict=True)]
 
 
-def _counts(content: RecordDict) -> Mapping[str, int]:
+def _counts(content: RecordDict, plan: WordRelease, clients: int, candidates: list[str]) -> Mapping[str, int]:
     try:
         counts = VocabularyReply.read(content).counts
     except Malformed as error:
         raise CohortError(f"A node's reply about words was refused: {error}.") from None
+    # A client adds 1 to each of its `plan.words` words, and noise reaches 40 standard deviations (P < exp(-800) beyond).
+    largest = clients + _REACH * plan.noise_std
+    few = set(counts) <= set(candidates) if candidates else len(counts) <= clients * plan.words
+    if not (few and all(-largest <= n <= largest for n in counts.values())):
+        raise CohortError("A node's reply about words was refused: its counts are out of range for so many clients.")
     if not all(words_of(w) == [w] for w in counts):
         raise CohortError("A node's reply about words was refused: it contains something other than words.")
     return counts

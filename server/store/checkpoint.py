@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from fedlm.errors import FedLMError
+from fedlm.system.storage import quoted_error, storage_error
 from fedlm.types import Weights
 
 
@@ -51,7 +52,7 @@ class Checkpoint:
         """Writes the file.
 
         Raises:
-          FedLMError: it cannot be written.
+          StorageError: it cannot be written.
         """
         # Four digits, so that names sort in Keras order when they are read.
         named = {f"weights.{i:04d}": np.ascontiguousarray(w) for i, w in enumerate(self.weights)}
@@ -59,10 +60,8 @@ class Checkpoint:
         metadata["privacy"] = json.dumps(dict(self.privacy))
         try:
             save_file({**named, **self.arrays}, path, metadata=metadata)
-        except SafetensorError:
-            raise FedLMError(
-                f"The checkpoint in {path.parent} could not be written: check whether the disk is full."
-            ) from None
+        except SafetensorError as error:
+            raise storage_error(quoted_error(error) or OSError(), f"The checkpoint in {path.parent}") from None
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
@@ -70,6 +69,7 @@ class Checkpoint:
 
         Raises:
           FedLMError: it is damaged.
+          StorageError: the machine does not read it.
         """
         try:
             with safe_open(path, "numpy") as opened:
@@ -78,7 +78,9 @@ class Checkpoint:
             weights = tuple(arrays.pop(k) for k in sorted(k for k in arrays if k.startswith("weights.")))
             privacy = json.loads(metadata.get("privacy", "{}"))
             return cls(int(metadata["round"]), weights, arrays, json.loads(metadata["strategy"]), privacy)
-        except (SafetensorError, KeyError, TypeError, ValueError):
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            if (cause := quoted_error(error)) is not None:
+                raise storage_error(cause, path, "be read") from None
             raise FedLMError(f"The checkpoint {path} is damaged: restore it, or start a new run.") from None
 
 

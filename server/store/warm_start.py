@@ -19,7 +19,8 @@ def initial_weights(run: Path, config: RunConfig) -> Weights:
 
     Raises:
       ConfigError: the runs differ in vocabulary, preset or the model's positions.
-      FedLMError: `run` is not a run's folder, or has no weights.
+      DataError: `run` is not a run's folder.
+      FedLMError: it has no weights.
     """
     folder = RunFolder.open(run)
     first, weights = folder.config, folder.final_weights()

@@ -52,7 +52,9 @@ def contribute(total: ExactSum, client: int, cohort: int, names: Mapping[str, An
     more = NamedSum(tuple(rng.integers(-(2**30), 2**30, s) for s in SHAPES), {"seen": client})
     further = {drift.NAME: drift.direction(update), "more": more}
     added = total.add(update, client % 7, cohort, {name: further[name] for name in names})
-    return TextMetrics(client / 4, client % 3, client % 7, client % 11) if added else TextMetrics()  # sums of quarters
+    return (
+        TextMetrics(client / 4, client % 3, client % 7 + 3, client % 11) if added else TextMetrics()
+    )  # sums of quarters
 
 
 def expected(clients: list[int], plan: RoundPlan) -> tuple[ExactSum, TextMetrics]:

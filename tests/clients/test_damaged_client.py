@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fedlm import simulate
+from fedlm.errors import FailedUpdates
 from fedlm.vault.format import DOES_NOT_OPEN
-from tests.support.running import fedlm
-from tests.support.unlearned import seal
+from tests.support.running import fedlm, kept_workers
+from tests.support.unlearned import CLIENTS, seal
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
 SETTINGS = ["rounds=2", "cohort_size=6", "eval_every=2", "model=lstm(units=8, layers=1)", "seq_len=12", "workers=1"]
@@ -31,6 +33,9 @@ def test_held_out_text_that_does_not_open_ends_verify_and_the_run_with_the_same_
     verified = fedlm("vault", "verify", vault, cwd=tmp_path)
     assert (verified.returncode, verified.stderr.count("\n")) == (3, 1)
     assert "1 of 6 clients do not open" in verified.stderr
+    (pseudonym, name) = verified.stdout.removeprefix("does not open: ").split()
+    told = json.loads(fedlm("vault", "verify", vault, "--json", cwd=tmp_path).stdout)
+    assert (told["broken"], told["names"]) == ([pseudonym], [name]) and name in CLIENTS
     trained = fedlm("simulate", vault, *sets(), "--out", "run", cwd=tmp_path)
     assert (trained.returncode, trained.stderr.count("\n")) == (3, 1)
     assert trained.stderr == f"fedlm: Evaluation after round 0 failed: {DOES_NOT_OPEN}\n"
@@ -40,9 +45,14 @@ def test_training_text_that_does_not_open_is_left_out_and_counted(tmp_path: Path
     vault = damaged(tmp_path / "v", "train")
     trained = fedlm("simulate", vault, *sets(), "--out", "run", "--json", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert trained.stderr.startswith("warning: 2 client updates failed and were left out: the client's text could not")
+    assert trained.stderr.startswith(
+        "warning: 2 client updates failed and were left out: the text of 2 could not be opened"
+    )
     assert json.loads(trained.stdout)["failed_updates"] == 2
     rounds = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["cohort"], r["failed"]) for r in rounds] == [(0, 0), (6, 1), (6, 1)]
     assert "Client updates that failed: 2 (rounds: 2)" in (tmp_path / "run" / "report.html").read_text()
     assert fedlm("vault", "verify", vault, cwd=tmp_path).returncode == 3
+    settings = dict(s.split("=", 1) for s in SETTINGS)
+    with kept_workers(), pytest.warns(FailedUpdates, match="2 client updates failed and were left out"):
+        simulate(vault, out=tmp_path / "again", **settings)

@@ -25,7 +25,7 @@ NODE = Node(None)  # type: ignore[arg-type]  # no vault is asked
 def requests(arrays: ArrayRecord) -> list[Any]:
     settings = RunConfig().to_settings()
     return [
-        TrainRequest(settings, 1, CLIENTS, 2, arrays),
+        TrainRequest(settings, 1, CLIENTS, arrays),
         EvaluateRequest(settings, 1, CLIENTS, arrays),
         ReferenceRequest(settings, CLIENTS, arrays, 1, False),
         ScoreRequest(settings, arrays, ["tea"]),

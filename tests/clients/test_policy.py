@@ -23,11 +23,13 @@ from fedlm.preparation.vault import prepare
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
 from server.engines.local import take_identity
+from tests.support.owners import contract
 
 pytestmark = pytest.mark.flower
 PRIVATE = {
     "mechanism": "local",
     "weighting": "uniform",
+    "max_client_tokens": 10**6,
     "clip_norm": 0.01,
     "noise_multiplier": 1.0,
     "sampling_rate": 1.0,
@@ -38,7 +40,7 @@ def content(kind: str, clients: tuple[int, ...], told: dict[str, float], setting
     """Returns the content of a request of a kind; of the nearest kind if there is none."""
     named, arrays = np.array(clients, np.uint64), ArrayRecord()
     requests = [
-        TrainRequest(settings, 1, named, 4, arrays, {}, told),
+        TrainRequest(settings, 1, named, arrays, {}, told),
         EvaluateRequest(settings, 1, named, arrays),
         DiscoveryRequest(settings),
         ExportRequest(settings, arrays),
@@ -74,15 +76,15 @@ def vault_of_two(folder: Path) -> closing[Vault]:
 @pytest.mark.parametrize(
     "kind", ["train.default", "evaluate.default", "query.default", "evaluate.reference", "train.x"]
 )
-def test_another_name_for_a_message_is_refused_before_any_work(kind: str) -> None:
-    guard = Guard(Policy(tells_counts=True), lambda asked: pytest.fail("it was handed on"))
+def test_another_name_for_a_message_is_refused_before_any_work(kind: str, tmp_path: Path) -> None:
+    guard = Guard(Policy(tells_counts=True), contract(tmp_path), lambda asked: pytest.fail("it was handed on"))
     reply = guard.answer(message(kind))
     assert reply.has_error() and f"does not answer messages of type {kind}, only train, evaluate," in reply.error.reason
 
 
 @pytest.mark.parametrize("kind", ANSWERED)
 def test_what_a_run_sends_is_answered(kind: str) -> None:
-    Policy().check(message(kind))
+    assert Policy().check(message(kind))[1] == RunConfig()
 
 
 @pytest.mark.parametrize("mechanism", ["local", "gaussian"])
@@ -130,10 +132,15 @@ def test_the_nodes_own_noise_has_the_owners_floor() -> None:
             Policy(smallest_noise=policy).check(message("train", told=told if settings else {}, **settings))
 
 
-@pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_a_small_cohort_is_refused(kind: str) -> None:
+def test_a_small_chunk_is_refused_without_differential_privacy() -> None:
     with pytest.raises(ConfigError, match="at least 3 clients per message"):
-        Policy(smallest_cohort=3).check(message(kind))
+        Policy(min_chunk_clients=3).check(message("train"))
+    Policy(min_chunk_clients=3).check(message("train", told={"clip-norm": 0.01}, **PRIVATE))
+
+
+def test_the_old_name_of_a_key_warns_and_works() -> None:
+    with pytest.warns(FutureWarning, match="now called min_chunk_clients"):
+        assert Policy.checked({"smallest_cohort": 3}).min_chunk_clients == 3
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate", "query.vocabulary"])
@@ -156,11 +163,11 @@ def test_a_node_counts_a_client_once_however_often_it_is_named(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ANSWERED)
-def test_a_message_that_is_not_laid_out_as_its_kind_is_refused_with_a_sentence(kind: str) -> None:
+def test_a_message_that_is_not_laid_out_as_its_kind_is_refused_with_a_sentence(kind: str, tmp_path: Path) -> None:
     take_identity()
-    guard = Guard(Policy(), lambda asked: pytest.fail("it was handed on"))
+    guard = Guard(Policy(), contract(tmp_path), lambda asked: pytest.fail("it was handed on"))
     empty, whole = Message(RecordDict(), 2, kind), message(kind)
-    whole.content["config"]["version"] = 2
+    whole.content["config"]["version"] = 99
     errors = Message(Error(1, "An error for a node."), reply_to=message(kind))
     for broken in (empty, whole, errors):
         reply = guard.answer(broken)
@@ -213,10 +220,10 @@ OWN = {"algorithm": "Rule", "aggregation": "Sums", "mechanism": "Quiet", "model"
 @pytest.mark.parametrize("key", PLUGINS)
 @pytest.mark.parametrize("form", ["{}", "{}(rate=1.0)", "  {} ( )", "{}(x=", "\n{}\n(rate='a:b')"])
 def test_code_that_the_owner_has_not_allowed_is_refused_before_it_is_imported(
-    kind: str, key: str, form: str, trap: Path
+    kind: str, key: str, form: str, trap: Path, tmp_path: Path
 ) -> None:
     named = f"trap_of_a_server:{OWN[key]}"
-    guard = Guard(Policy(plugins=("other:Thing",)), lambda asked: pytest.fail("it was handed on"))
+    guard = Guard(Policy(plugins=("other:Thing",)), contract(tmp_path), lambda asked: pytest.fail("it was handed on"))
     for name in (named, named.replace(":", " :"), named.replace(":", ": ")):
         reply = guard.answer(raw(kind, settings_with(**{key: form.format(name)})))
         assert reply.has_error() and reply.error.code == REFUSED
@@ -256,8 +263,8 @@ def test_what_is_allowed_but_is_no_plug_in_is_refused_with_a_sentence(key: str, 
     ["", "{", "nonsense", "[]", "null", "5", '"text"', "[" * 200_000, '{"seed": ' + "9" * 5000 + "}", "\0", "{'a': 1}"],
 )
 @pytest.mark.parametrize("kind", ANSWERED)
-def test_settings_that_are_no_json_of_a_configuration_are_malformed(kind: str, settings: str) -> None:
-    guard = Guard(Policy(), lambda asked: pytest.fail("it was handed on"))
+def test_settings_that_are_no_json_of_a_configuration_are_malformed(kind: str, settings: str, tmp_path: Path) -> None:
+    guard = Guard(Policy(), contract(tmp_path), lambda asked: pytest.fail("it was handed on"))
     reply = guard.answer(raw(kind, settings))
     assert reply.has_error() and reply.error.code == REFUSED
     assert reply.error.reason == ("The message is malformed: the field 'settings' is not a configuration as JSON.")
@@ -284,7 +291,9 @@ def test_settings_that_are_no_json_of_a_configuration_are_malformed(kind: str, s
     ],
     ids=lambda values: f"{next(iter(values))}={str(next(iter(values.values())))[:20]!r}",
 )
-def test_settings_that_are_no_valid_configuration_are_refused_with_a_sentence(values: dict[str, object]) -> None:
-    guard = Guard(Policy(), lambda asked: pytest.fail("it was handed on"))
+def test_settings_that_are_no_valid_configuration_are_refused_with_a_sentence(
+    values: dict[str, object], tmp_path: Path
+) -> None:
+    guard = Guard(Policy(), contract(tmp_path), lambda asked: pytest.fail("it was handed on"))
     reply = guard.answer(raw("train", settings_with(**values)))
     assert reply.has_error() and reply.error.code == REFUSED and reply.error.reason

@@ -107,6 +107,23 @@ def test_scrubbing_a_file_and_preparing_it_take_the_same_lines(tmp_path: Path, l
     assert taken in (["first"], ["first", "x"], ["first", "42"]) or "Line 2" in str(taken)
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"user": "a"}', "has no key 'text'."),
+        ('{"user": "a", "text": null}', "but its value is null, not text or a whole number."),
+        ('{"user": "a", "text": true}', "but its value is true or false, not"),
+        ('{"user": null, "text": "b"}', "has the key 'user', but its value is null,"),
+    ],
+)
+def test_a_key_that_is_missing_and_one_without_text_are_told_apart(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(line)
+    with pytest.raises(CorpusError) as error:
+        list(read_path(path))
+    assert says in str(error.value) and "Line 1 of" in str(error.value)
+
+
 def test_document_does_not_show_its_text() -> None:
     assert "secret" not in repr(Document("a", "secret"))
 
@@ -142,10 +159,53 @@ def test_partitions_cover_each_document_once_and_repeat() -> None:
     assert np.array_equal(skewed, partition('dirichlet(alpha=0.1, num_partitions=4, partition_by="group")', labels, 1))
 
 
-@pytest.mark.parametrize("spec", ["nothing", "dirichlet(alpha=-1)", "iid(x=1)", 'pathological(partition_by="no")'])
-def test_partition_errors(spec: str) -> None:
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("nothing", "There is no partition 'nothing'"),
+        ("dirichlet(alpha=-1)", "cannot be made: Alpha values should be strictly greater than zero."),
+        ("dirichlet(alpha=nan)", "alpha in 'dirichlet(alpha=nan)': nan is not a finite number."),
+        ("dirichlet(num_partitions=2)", "needs the option alpha."),
+        ("iid(x=1)", "has no option 'x'; its options are: num_partitions."),
+        ("iid(num_partitions=2.5)", "num_partitions=2.5 of the partition iid is not a whole number."),
+        ("iid(num_partitions=1000)", "out of range for this corpus."),
+        ("grouped_natural_id(group_size=0, partition_by='user')", "out of range for this corpus."),
+        ('pathological(num_classes_per_partition=1, partition_by="no")', "No document has the label 'no'"),
+    ],
+)
+def test_a_wrong_partition_is_one_sentence(spec: str, says: str) -> None:
+    """flwr-datasets quotes whole arrays, and leaves some options unchecked."""
+    with pytest.raises(ConfigError) as error:
         partition(spec, [{"user": "a"}, {"user": "b"}], 0)
+    assert says in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("corpus", "says"),
+    [
+        ("synthetic(clients=0)", "clients of synthetic: 0 is not a number >= 1."),
+        ("synthetic(messages=0)", "messages of synthetic: 0 is not a number >= 1."),
+        ("synthetic(mail=2)", "mail of synthetic: 2 is not a number >= 0 and <= 1."),
+        ("synthetic(mail='a')", "mail='a' of the corpus synthetic is not a number."),
+        ("synthetic(clients=nan)", "clients in 'synthetic(clients=nan)': nan is not a finite number."),
+        ("synthetic(seed=-1)", "seed of synthetic: -1 is not a number >= 0 and < 2^63."),
+        ("synthetic(people=3)", "has no option 'people'; its options are: clients, messages, mail, seed."),
+        ("biased(dose=-0.5)", "dose of biased: -0.5 is not a number >= 0 and <= 1."),
+        ("canaries(corpus=3)", "corpus=3 of the corpus canaries is not text."),
+        ("mix()", "needs the option corpora."),
+        ("mix(corpora=[3])", "corpora=[3] of the corpus mix is not a list of texts."),
+    ],
+)
+def test_a_wrong_option_of_a_built_in_corpus_is_named_with_its_range(corpus: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        list(open_corpus(corpus))
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("corpus", ["", "hf:"])
+def test_a_corpus_without_a_name_is_a_sentence(corpus: str) -> None:
+    with pytest.raises(CorpusError, match="is empty"):
+        list(open_corpus(corpus))
 
 
 def test_synthetic_messages_are_the_same_on_any_day(monkeypatch: pytest.MonkeyPatch) -> None:

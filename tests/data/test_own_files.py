@@ -48,7 +48,7 @@ def test_halves_of_surrogate_pairs_are_joined_or_replaced() -> None:
 
 HALF = "".join(
     f'{{"user": "{user}", "text": "Hello \\ud83d, I am Tom.", "mood": "\\ude00"}}\n'
-    for user in ("ann\\ud83d", "ann\\ud83e", "bob", "bob")
+    for user in ("ann\\ud83d", "ann\\ud83d", "bob", "bob")
 )
 
 
@@ -65,11 +65,14 @@ def test_half_a_surrogate_pair_stops_no_preparation(tmp_path: Path) -> None:
 
 def test_half_a_surrogate_pair_is_replaced_in_leaf_and_in_names_of_files(tmp_path: Path) -> None:
     path = leaf(tmp_path / "a.json", "x \ud83d")
-    path.write_text(path.read_text().replace('"ann": {', '"ann\\ude00": {'))
-    assert [(d.user, d.text) for d in read_path(path)] == [("ann\ufffd", "x \ufffd")]
+    path.write_text(path.read_text().replace('"ann"', '"ann\\ude00"'))
+    assert [(d.user, d.text) for d in open_corpus(str(path))] == [("ann\ufffd", "x \ufffd")]
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b\udcff.txt").write_text("text")
-    assert [d.user for d in read_path(tmp_path / "folder")] == ["b\ufffd"]
+    assert [d.user for d in open_corpus(str(tmp_path / "folder"))] == ["b\ufffd"]
+    (tmp_path / "folder" / "b\udcfe.txt").write_text("text")
+    with pytest.raises(CorpusError, match="cannot be told from another"):
+        list(open_corpus(str(tmp_path / "folder")))
 
 
 def test_a_scrubbed_file_has_what_a_preparation_reads(tmp_path: Path) -> None:

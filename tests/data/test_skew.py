@@ -38,10 +38,19 @@ def test_minority_has_its_share_and_every_client_one_group(share: float) -> None
     [
         ("quantity(gini=0.99, clients=20, documents=100)", "reach Gini"),
         ("quantity(gini=0.1, clients=20, documents=5000)", "3000 documents, fewer"),
-        ("quantity(ginny=0.1)", "has invalid options"),
+        ("quantity(ginny=0.1)", "has no option 'ginny'; its options are: gini, clients, documents"),
         (
             "minority(by='dialect', share=0.5, clients=4, characters=10)",
             "has the label 'dialect'; the corpus has: source",
+        ),
+        ("quantity(gini='a', clients=20, documents=100)", "gini='a' of the partition quantity is not a number"),
+        ("quantity(gini=0.1)", "needs the options clients, documents"),
+        ("quantity(gini=1.0, clients=20, documents=100)", "gini of quantity: 1.0 is not a number >= 0 and < 1"),
+        ("quantity(gini=0.1, clients=20, documents=3)", "documents of quantity: 3 is not a number >= 40"),
+        ("topics(by='source', alpha=0, clients=20, documents=3)", "alpha of topics: 0 is not a number > 0"),
+        (
+            "minority(by='source', share=2.0, clients=4, characters=10)",
+            "share of minority: 2.0 is not a number >= 0 and",
         ),
         ("minority(by='source', share=0.05, clients=20, characters=10)", "a group with one client"),
         ("minority(by='source', group='z', share=0.5, clients=4, characters=10)", "source=z"),
@@ -63,6 +72,27 @@ def test_topics_have_equal_sizes_and_the_concentration_asked_for(alpha: float, f
     assert all(counts.sum() == 40 for counts in labels)
     effective = [effective_number(counts.astype(float)) for counts in labels]  # of 4 labels, all equally frequent
     assert few <= np.mean(effective) <= many
+
+
+def test_every_concentration_deals_the_same_documents() -> None:
+    dealt = [
+        partition(f"topics(by='source', alpha={alpha}, clients=5, documents=12)", ROWS, 3) >= 0
+        for alpha in (0.05, 1.0, 1e6)
+    ]
+    assert dealt[0].sum() == 60
+    assert all((one == dealt[0]).all() for one in dealt)
+
+
+def test_within_cuts_each_value_into_clients_of_one_size() -> None:
+    found = partition("within(by='source', characters=1000)", ROWS, 2)
+    sources = np.array([row["source"] for row in ROWS])
+    sizes = np.array([int(row["characters"]) for row in ROWS])
+    for client in range(found.max() + 1):
+        own = found == client
+        assert len(set(sources[own])) == 1 and own.sum() >= 2
+        assert sizes[own].sum() >= 1000 > sizes[own].sum() - sizes.max()
+    for value in set(sources):  # what is left out of a value would not make one more client
+        assert sizes[(sources == value) & (found == -1)].sum() < 1000
 
 
 def test_topics_that_run_out_and_topics_that_lack_are_dealt_with() -> None:

@@ -14,6 +14,7 @@ from fedlm.config import RunConfig
 from fedlm.system.locks import holding, supervisor
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
+from server.deploy.members import max_clients
 from server.store.run_folder import FOLLOWED
 from tests.support.deployments import ROUNDS, fedlm, kill_one, lines, processes, wait_until
 from tests.support.kill_deployment import plan, run_with_kills
@@ -103,6 +104,11 @@ def test_the_coordinator_admits_a_node_and_expels_it(place: Place, tmp_path: Pat
     file = create_node_key(tmp_path)
     assert fedlm("deploy", "add", "d", file, cwd=place.home).returncode == 0
     assert load_public_key(file) in admitted(place)
+    limits = place.server.path / "nodes"
+    assert not list(limits.glob("*.toml"))
+    for limit in (7, 9):  # changed later
+        assert fedlm("deploy", "add", "d", file, "--max-clients", limit, cwd=place.home).returncode == 0
+        assert [max_clients(limits, found.stem) for found in limits.glob("*.toml")] == [limit]
     assert fedlm("deploy", "add", "d", file, "--expel", cwd=place.home).returncode == 0
     assert load_public_key(file) not in admitted(place)
-    assert len(list((place.server.path / "nodes").glob("*.pub"))) == 3
+    assert len(list(limits.glob("*.pub"))) == 3 and not list(limits.glob("*.toml"))

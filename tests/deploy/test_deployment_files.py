@@ -50,17 +50,18 @@ def test_systemd_units_start_commands_that_there_are_as_a_user_of_their_own(name
 def test_nginx_and_caddy_pass_the_fleet_api_on_and_nothing_else(tmp_path: Path) -> None:
     port = make_server(tmp_path / "server", ["fl.example.org"], "127.0.0.1", 0, 64 * 2**20)
     folder = ServerFolder(tmp_path / "server")
-    assert folder.has_gateway
+    assert folder.has_gateway and folder.listens == ("127.0.0.1", port)
     for name, size, refusal in (("nginx.conf", "64m;", "return 403"), ("Caddyfile", "64MiB", "respond 403")):
         text = (folder.path / name).read_text()
         assert text.count("{") == text.count("}")
         assert text.count("^/v1/fleet/") == 1 and refusal in text and size in text
         assert f"127.0.0.1:{folder.superlink_port}" in text and str(port) in text
-        assert str(folder.path / "ca.pem") in text  # the SuperLink's own certificate is checked too
+        assert str(folder.path / "ca.pem") in text  # the gateway's own certificate is checked too
     settings = folder.path / "server.toml"
     written = settings.read_text()
     settings.write_text(written.replace("gateway = true", "gateway = false"))
-    assert not ServerFolder(folder.path).has_gateway
+    behind = ServerFolder(folder.path)
+    assert not behind.has_gateway and behind.listens == ("127.0.0.1", folder.superlink_port)
     settings.write_text(written.replace("gateway = true\n", ""))
     assert ServerFolder(folder.path).has_gateway
     for old, expected in (("true", True), ("false", False)):  # deployments of version 0.1

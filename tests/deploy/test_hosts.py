@@ -18,7 +18,7 @@ from clients.deploy.folder import NodeFolder, free_port, make_node
 from clients.deploy.keys import create_node_key
 from clients.policy import Policy
 from fedlm.cli.main import app
-from fedlm.errors import ConfigError, VaultError
+from fedlm.errors import ConfigError, DataError
 from fedlm.system.locks import supervisor
 from server.deploy.certificates import create_authority, create_server_certificate, server_names
 from server.deploy.coordinator import open_port
@@ -34,7 +34,7 @@ MEGABYTE = 2**20
 def refused(*words: object) -> str:
     """Returns the sentence with which a command ends that is used wrongly."""
     error = CliRunner().invoke(app, ["deploy", *map(str, words)]).exception
-    assert isinstance(error, ConfigError), error
+    assert isinstance(error, ConfigError | DataError), error
     return str(error)
 
 
@@ -106,7 +106,7 @@ def test_the_last_word_of_a_supernode_counts() -> None:
 @pytest.mark.parametrize("name", ["node.key", "ca.pem", "policy.toml", "vault.db", "node.key.pub"])
 def test_a_node_without_one_of_its_files_says_which(node: Path, name: str) -> None:
     (node / name).unlink()
-    with pytest.raises(ConfigError, match=f"{name} is missing"):
+    with pytest.raises(DataError, match=f"{name} is missing"):
         NodeFolder(node)
 
 
@@ -135,14 +135,14 @@ def test_a_deployment_that_could_never_train_is_not_made(tmp_path: Path) -> None
     rows = [{"user": u, "text": f"text {k} of {u}"} for u in "ab" for k in range(4)]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ["init", tmp_path / "d", "--corpus", corpus, "--set", "scrub=none"]
-    assert "node 1 has 2 clients" in refused(*words, "--nodes", 1, "--smallest-cohort", 3)
+    assert "node 1 has 2 clients" in refused(*words, "--nodes", 1, "--min-chunk-clients", 3)
     assert "make fewer nodes" in refused(*words, "--nodes", 50)
     assert not (tmp_path / "d").exists()
 
 
 def test_an_invalid_policy_says_which_value(node: Path) -> None:
-    (node / "policy.toml").write_text("smallest_cohort = 0")
-    assert "Invalid value for smallest_cohort: 0 is below 1" in refused("node", node)
+    (node / "policy.toml").write_text("min_chunk_clients = 0")
+    assert "Invalid value for min_chunk_clients: 0 is below 1" in refused("node", node)
 
 
 def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> None:
@@ -151,10 +151,10 @@ def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> 
     assert "change it in" in refused("node", node, "--superlink", "other:9") and "node.toml" in refused(
         "node", node, "--superlink", "other:9"
     )
-    assert "policy.toml" in refused("node", node, "--smallest-cohort", 4)
+    assert "policy.toml" in refused("node", node, "--min-chunk-clients", 4)
     assert "not a node's folder" in refused("node", folder / "server")
     (node / "node.key").chmod(0o640)
-    with pytest.raises(VaultError, match="Other users may read the node's key"):
+    with pytest.raises(DataError, match="Other users may read the node's key"):
         NodeFolder(node)
     (node / "node.toml").write_text("superlink = 3\nport = 'x'")
     with pytest.raises(ConfigError, match=r"node\.toml is invalid"):
@@ -164,11 +164,11 @@ def test_an_invalid_node_folder_says_what_is_wrong(node: Path, folder: Path) -> 
 def test_a_node_of_version_0_1_still_opens(node: Path) -> None:
     """Its files had one JSON value a line; they are TOML of another layout."""
     (node / "node.toml").write_text('superlink = "localhost:9"\nport = 20001\n')
-    rules = ["smallest_cohort = 3", "largest_norm = 0.5", "tells_counts = false", "vocabulary_delta = 1e-05"]
+    rules = ["min_chunk_clients = 3", "largest_norm = 0.5", "tells_counts = false", "vocabulary_delta = 1e-05"]
     (node / "policy.toml").write_text("\n".join([*rules, 'bundles = ["aa", "bb"]', ""]))
     opened = NodeFolder(node)
-    assert (opened.superlink, opened.port) == ("localhost:9", 20001)
-    expected = {"smallest_cohort": 3, "largest_norm": 0.5, "vocabulary_delta": 1e-05, "bundles": ("aa", "bb")}
+    assert opened.superlink == "localhost:9"
+    expected = {"min_chunk_clients": 3, "largest_norm": 0.5, "vocabulary_delta": 1e-05, "bundles": ("aa", "bb")}
     assert opened.policy() == Policy.checked(expected)
     assert Policy.checked(tomllib.loads(opened.policy().to_toml())) == opened.policy()
 
@@ -177,8 +177,8 @@ def test_a_new_node_is_checked_before_anything_is_made(folder: Path, tmp_path: P
     words = ["node", tmp_path / "n", "--corpus", "shakespeare", "--prepare-only"]
     assert "HOST:PORT" in refused(*words, "--superlink", "localhost", "--ca", folder / "server" / "ca.pem")
     assert "is not a certificate" in refused(*words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.key")
-    assert "Invalid value for smallest_cohort: 0 is below 1" in refused(
-        *words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.pem", "--smallest-cohort", 0
+    assert "Invalid value for min_chunk_clients: 0 is below 1" in refused(
+        *words, "--superlink", "localhost:1", "--ca", folder / "server" / "ca.pem", "--min-chunk-clients", 0
     )
     assert not (tmp_path / "n").exists()
 
@@ -202,6 +202,16 @@ def test_a_port_that_another_process_has_is_named(folder: Path) -> None:
         open_port("no host", 1)
     settings = folder / "server" / "server.toml"
     settings.write_text(settings.read_text().replace("superlink_port = ", "superlink_port = 1000000"))
+    assert "server.toml is invalid" in refused("server", folder)
+
+
+@pytest.mark.parametrize("limit", ["nodes = 0", "per_node = -1", "strangers = 2.5", "head_seconds = true", "other = 1"])
+def test_an_invalid_limit_is_refused(folder: Path, limit: str) -> None:
+    settings = folder / "server" / "server.toml"
+    text = settings.read_text()
+    settings.write_text(f"{text}\n[limits]\nstall_seconds = 5\n")
+    assert ServerFolder(folder / "server").limits.stall_seconds == 5
+    settings.write_text(f"{text}\n[limits]\n{limit}\n")
     assert "server.toml is invalid" in refused("server", folder)
 
 

@@ -16,8 +16,8 @@ from fedlm.errors import VaultError
 from fedlm.vault.format import Part, Place, pack_documents, seal, unpack_documents, unseal
 from fedlm.vault.keyfile import KeyFile
 from fedlm.vault.keys import KeySource
-from fedlm.vault.operations import check_receipt
 from fedlm.vault.reader import Vault
+from fedlm.vault.receipts import check_receipt, parse_receipt
 from fedlm.vault.tables import VaultKeys, put_meta, seal_root
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -177,13 +177,7 @@ def key_file(food: bytes) -> None:
 def receipt(food: bytes) -> None:
     """No receipt that nobody signed is taken."""
     try:
-        said = json.loads(food)
-    except ValueError:
-        return
-    if not isinstance(said, dict):
-        return
-    try:
-        check_receipt(said, bytes(32))
+        check_receipt(parse_receipt(food), bytes(32))
     except VaultError:
         return
     raise AssertionError("a receipt that nobody signed was taken")

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedlm.cli.bias import _error, _plain
+from fedlm.cli.bias import _error
 from fedlm.data.planted import official_shares
 from fedlm.errors import ConfigError, CorpusError
 from fedlm.measure.association import AssociationTest, association, occupation_test, read_tests
-from fedlm.measure.bias import Continue, Gap
+from fedlm.measure.metric import Continue
 from fedlm.measure.names import NameSet, name_swap, read_names
+from fedlm.measure.spans import Gap
+from fedlm.measure.statistics import t_quantile
+from fedlm.system.figures_json import plain
 from fedlm.text.registry import vocabulary
 from fedlm.text.vocabulary import START
 from fedlm.training.evaluate import continuation_row
@@ -48,6 +51,40 @@ def test_association_by_hand() -> None:
     assert found.p_value == pytest.approx(4 / 6)  # |1|, |0.5|, |1.5|, each twice: four of six divisions are as far
     several = AssociationTest(test.starts, ((" she", " her"), (" he",)))  # half of the first ends gain
     assert association(several, model).raw.mean == pytest.approx(0.5)
+
+
+def test_associations_cluster_by_target_word_by_hand() -> None:
+    """Two beginnings each of the words a, b, c against d, e; those of one word are alike, so they count as one."""
+    starts = tuple((f"{w} said", f"{w} knew") for w in "abcde")
+    sides = (starts[0] + starts[1] + starts[2], starts[3] + starts[4])
+    words = (("a", "a", "b", "b", "c", "c"), ("d", "d", "e", "e"))
+    model = likes({(s, "x"): g for own, g in zip(starts, (4.0, 2.0, 3.0, 1.0, 0.0), strict=True) for s in own})
+    found = association(AssociationTest(sides, (("x",), ("y",)), words), model)
+    assert found.raw.mean == pytest.approx(3 - 0.5) and (found.raw.count, found.interval.count) == (10, 5)
+    # Side 1: sums over words of r / 6 are 2/6, -2/6, 0, so 3/2 (1/9 + 1/9) = 1/3. Side 2: 1/4, -1/4, so 2 (1/16 + 1/16) = 1/4.
+    assert found.raw.standard_error == pytest.approx(math.sqrt(1 / 3 + 1 / 4))
+    freedom = (7 / 12) ** 2 / ((1 / 3) ** 2 / 2 + (1 / 4) ** 2 / 1)  # 2.88 degrees, not the 6.9 of ten beginnings
+    half = t_quantile(0.975, freedom) * math.sqrt(7 / 12)
+    assert (found.interval.low, found.interval.high) == pytest.approx((2.5 - half, 2.5 + half))
+    assert found.p_value == pytest.approx(2 / 10)  # 5 S / 6 - 5 for a sum S of three words: 9 and 3 are as far
+    alone = association(AssociationTest(sides, (("x",), ("y",))), model)
+    assert alone.raw.standard_error < found.raw.standard_error  # ten independent beginnings would say more
+    one = association(AssociationTest((starts[0], starts[1]), (("x",), ("y",)), (("a", "a"), ("b", "b"))), model)
+    assert math.isnan(one.raw.standard_error) and math.isnan(one.interval.low) and one.p_value == 1
+
+
+def test_beginnings_of_one_word_stand_in_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    file.write_text(
+        '{"t": {"starts": [[["The nurse said", "A nurse knew"], "Ann"], ["The smith said"]], "ends": [["x"], ["y"]]}}'
+    )
+    test = read_tests(file)["t"]
+    assert test.starts == (("The nurse said", "A nurse knew", "Ann"), ("The smith said",))
+    assert test.clusters() == (["00", "00", "01"], ["10"])
+    for wrong in ('[[[]], ["b"]]', '[[[1]], ["b"]]', '[[""], ["b"]]', "[1, 2]", "null", '[["a"]]'):
+        file.write_text(f'{{"t": {{"starts": {wrong}, "ends": [["x"], ["y"]]}}}}')
+        with pytest.raises(CorpusError, match="association test"):
+            read_tests(file)
 
 
 def test_association_of_nothing_and_of_everything() -> None:
@@ -101,7 +138,7 @@ def test_occupations_stand_on_the_side_of_their_majority() -> None:
 def test_files_of_another_layout_are_one_sentence(tmp_path: Path, content: str) -> None:
     file = tmp_path / "f.json"
     file.write_text(content)
-    for read, says in ((read_tests, "association test"), (read_names, "not a file of names")):
+    for read, says in ((read_tests, "association test"), (read_names, "a file of names")):
         with pytest.raises(CorpusError, match=says) as caught:
             read(file)
         assert "\n" not in str(caught.value)
@@ -151,7 +188,7 @@ def test_evaluate_says_what_a_model_associates(tmp_path: Path) -> None:
 def test_what_cannot_be_told_is_null_in_json_and_a_mark_on_the_terminal() -> None:
     one = Gap(0.5, float("nan"), 1)
     assert (
-        json.loads(json.dumps(_plain({"raw": asdict(one), "n": [1]}), allow_nan=False))["raw"]["standard_error"] is None
+        json.loads(json.dumps(plain({"raw": asdict(one), "n": [1]}), allow_nan=False))["raw"]["standard_error"] is None
     )
     assert (_error(one, 3), _error(Gap(0.5, 0.25, 4), 2)) == ("± ?", "± 0.25")
 

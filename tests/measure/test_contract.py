@@ -26,7 +26,9 @@ def client(bits: float, characters: int, group: str = "", local: float | None = 
 
 
 CLIENTS = (client(1, 10, "a", 2), client(2, 30, "a", 1), client(4, 10, "b", 5), client(4, 30, "b"))
-RUN = RunEvidence(CLIENTS, "b", [LINE | DRIFT, {**LINE, "round": 2}], (np.zeros(3, np.float32),))
+RUN = RunEvidence(
+    CLIENTS, "b", [LINE | DRIFT, {**LINE, "round": 2}], (np.zeros(3, np.float32),), ngrams=lambda: {"5-gram": 2.5}
+)
 ODD = {
     "nobody": RunEvidence(),
     "one": RunEvidence((client(1, 10),)),
@@ -74,6 +76,8 @@ def test_every_figure_by_hand() -> None:
         "group:a": 70 / 40,
         "group:b": 4,
         "group_gap": 4 - 70 / 40,
+        "minority_gap": 4 - 70 / 40,
+        "others": 70 / 40,
         "worst_group": 4,
         "minority": 4,
         "worse_than_local": 1 / 3,
@@ -87,6 +91,8 @@ def test_every_figure_by_hand() -> None:
         "generalisation_gap": 1 / math.log(2),
         "update_cosine": 0.5,
         "update_norm": 2,
+        "5-gram": 2.5,
+        "above_ngram": 230 / 80 - 2.5,
     }
     found = figures(RUN)
     assert {k: found[k] for k in expected} == pytest.approx(expected)

@@ -16,12 +16,12 @@ def test_prepare_and_show_tell_how_clients_differ(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))
     told = fedlm("prepare", "mine.jsonl", "v.db", "--scrub", "none", cwd=tmp_path).stdout
     assert (
-        "Gini of client sizes 0.00, effective number of clients 2.0; label entropy within a client, in bits: label 1 0.50"
+        "Gini of client sizes 0.00, effective number of clients 2.0; label entropy within a client, in bits: kind 0.50"
         in told
     )
     plain = json.loads(fedlm("vault", "show", "v.db", "--json", cwd=tmp_path).stdout)
     assert (plain["size_gini"], plain["size_effective_number"]) == pytest.approx((0, 2))
-    assert plain["label_entropy"] == {"label 1": 0.5} and "ngram_distance" not in plain
+    assert plain["label_entropy"] == {"kind": 0.5} and "ngram_distance" not in plain
     opened = json.loads(fedlm("vault", "show", "v.db", "--heterogeneity", "--json", cwd=tmp_path).stdout)
     assert opened["ngram_distance"] == 0 and opened["unknown_share"] == 1 / 8  # the letter that chars has not
     more = [json.dumps({"user": "u1", "text": t, "kind": "z"}) for t in ("something else", "the last, held out")]

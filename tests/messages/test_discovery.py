@@ -121,6 +121,11 @@ def test_clients_and_counts_of_another_kind_are_malformed(name: str, values: np.
         DiscoveryReply.read(clients_with(name, as_array(values)))
 
 
+def test_counts_of_another_name_are_malformed() -> None:
+    with pytest.raises(Malformed, match="unknown names"):
+        DiscoveryReply.read(clients_with("age", as_array(np.array([41, 17], np.uint32))))
+
+
 def test_a_reply_without_pseudonyms_is_malformed() -> None:
     content = m.copied(reply().content())
     del content["clients"]["pseudonyms"]

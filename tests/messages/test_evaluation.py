@@ -19,13 +19,14 @@ from fedlm.messages.evaluation import (
 )
 from fedlm.messages.fields import Malformed, pseudonym_bytes, weights_record
 from fedlm.messages.records import as_array
-from fedlm.types import TextMetrics
+from fedlm.types import Evaluated, TextMetrics
 from tests.support import malformed as m
 
 pytestmark = pytest.mark.flower
 NODE, CLIENTS = 7, np.array([3, 2**64 - 1], np.uint64)
 WEIGHTS = (np.arange(6, dtype=np.float32).reshape(2, 3), np.full((), 2.5, np.float32))
 ARRAYS = weights_record(WEIGHTS)
+COUNTS = (1, 1, *[0] * (HISTOGRAM_BINS - 2))
 METRICS = (TextMetrics(1.5, 1, 3, 4), TextMetrics(math.inf, 0, 2, 2))  # a model that diverged has such losses
 
 
@@ -36,7 +37,10 @@ def bits(weights: tuple[np.ndarray, ...]) -> list[bytes]:
 def test_requests_arrive_as_they_were_sent() -> None:
     evaluate = EvaluateRequest.read(m.sent(EvaluateRequest("{}", 4, CLIENTS, ARRAYS).content()))
     assert (evaluate.settings, evaluate.server_round, evaluate.clients.tolist()) == ("{}", 4, CLIENTS.tolist())
-    assert bits(evaluate.weights) == bits(WEIGHTS)
+    assert bits(evaluate.weights) == bits(WEIGHTS) and evaluate.part is Evaluated.HELD_OUT
+    for part in Evaluated:
+        asked_for = EvaluateRequest("{}", 4, CLIENTS, ARRAYS, part)
+        assert EvaluateRequest.read(m.sent(asked_for.content())).part is part
     for centralised in (True, False):
         asked = ReferenceRequest("{}", CLIENTS, ARRAYS, 5, centralised)
         found = ReferenceRequest.read(m.sent(asked.content()))
@@ -44,7 +48,9 @@ def test_requests_arrive_as_they_were_sent() -> None:
         assert bits(found.weights) == bits(WEIGHTS)
     for texts in (["one", "", "zwei\0\N{SNOWMAN}"], []):
         scored = ScoreRequest.read(m.sent(ScoreRequest("{}", ARRAYS, texts).content()))
-        assert list(scored.texts) == texts and bits(scored.weights) == bits(WEIGHTS)
+        assert list(scored.texts) == texts and bits(scored.weights) == bits(WEIGHTS) and not scored.before
+        after = ScoreRequest.read(m.sent(ScoreRequest("{}", ARRAYS, texts, texts[::-1]).content()))
+        assert list(after.before) == texts[::-1]
 
 
 def test_figures_arrive_as_they_were_sent() -> None:
@@ -53,7 +59,7 @@ def test_figures_arrive_as_they_were_sent() -> None:
         assert found.clients.tolist() == clients.tolist() and tuple(found.metrics) == metrics
         assert (found.weights is None) == (weights is None) and bits(found.weights or ()) == bits(weights or ())
         assert found.by_client() == dict(zip(clients.tolist(), metrics, strict=True))
-    for group in (GroupFigures(METRICS[0], (0, 2, 1)), GroupFigures(METRICS[0])):
+    for group in (GroupFigures(METRICS[0], COUNTS), GroupFigures(METRICS[0])):
         assert GroupFigures.read(m.sent(group.content())) == group
 
 
@@ -101,16 +107,18 @@ SUMS: m.Fields = {
     ("metrics", "correct"): _COUNT,
     ("metrics", "tokens"): _COUNT,
     ("metrics", "characters"): _COUNT,
-    ("metrics", "histogram"): (1, 0.5, [1.0], [0.5], [-1], [math.nan], [math.inf]),
+    ("metrics", "histogram"): (1, 0.5, [1.0], [0.5], [-1], [math.nan], [math.inf], [1], [0] * 49),
 }
 TEXTS = ScoreRequest("{}", ARRAYS, ["a", "b"]).content()
+BEFORE: m.Fields = {("config", "before"): (*m.NO_STRINGS, ["one of two"])}
+NO_PART = (*m.NO_TEXT, "", "train", "held-out", "VALIDATION", "validation ")
 CHOICES: m.Fields = {("config", "passes"): m.NO_COUNT, ("config", "centralised"): m.NO_FLAG}
 TABLE = [
-    (EvaluateRequest, EvaluateRequest("{}", 4, CLIENTS, ARRAYS).content(), HEAD),
+    (EvaluateRequest, EvaluateRequest("{}", 4, CLIENTS, ARRAYS).content(), {**HEAD, ("config", "part"): NO_PART}),
     (ReferenceRequest, ReferenceRequest("{}", CLIENTS, ARRAYS, 2, True).content(), {**HEAD, **CHOICES}),
-    (ScoreRequest, TEXTS, {**HEAD, ("config", "clients"): (), ("config", "texts"): m.NO_STRINGS}),
+    (ScoreRequest, TEXTS, {**HEAD, ("config", "clients"): (), ("config", "texts"): m.NO_STRINGS, **BEFORE}),
     (ClientFigures, ClientFigures(CLIENTS, METRICS).content(), {**COLUMNS, ("config", "clients"): m.NO_PSEUDONYMS}),
-    (GroupFigures, GroupFigures(METRICS[0], (1, 2)).content(), SUMS),
+    (GroupFigures, GroupFigures(METRICS[0], COUNTS).content(), SUMS),
 ]
 OPTIONAL = {(ScoreRequest, "clients is missing"), (GroupFigures, "histogram is missing")}
 WRONG = [
@@ -146,6 +154,13 @@ def test_an_honest_evaluation_is_taken() -> None:
     assert read_figures(told, NODE, CLIENTS[::-1]) == dict(zip(CLIENTS.tolist(), METRICS, strict=True))
     group = GroupFigures.of([TextMetrics(1.5, 1, 3, 3)] * 2, 1).content()
     assert read_figures(group, NODE, CLIENTS) == {NODE: TextMetrics(3.0, 2, 6, 6)}
+
+
+def test_a_histogram_of_more_clients_than_were_asked_is_malformed() -> None:
+    group = GroupFigures.of([TextMetrics(1.5, 1, 3, 3)] * (len(CLIENTS) + 1), 1)
+    few = GroupFigures(TextMetrics(3.0, 2, 6, 6), group.histogram)
+    with pytest.raises(Malformed, match="more clients than the request"):
+        read_figures(few.content(), NODE, CLIENTS)
 
 
 @pytest.mark.parametrize("others", [[3], [3, 6], [3, 6, 2**64 - 1], []])

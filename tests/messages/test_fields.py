@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from fedlm.messages.fields import (
     Malformed,
     count_in,
     head,
+    list_in,
     metrics_fields,
     metrics_of,
     number_in,
@@ -23,8 +24,9 @@ from fedlm.messages.fields import (
     record_weights,
     scalars,
     weights_record,
+    whole_numbers,
 )
-from fedlm.messages.records import as_array
+from fedlm.messages.records import as_array, record_of
 from fedlm.types import TextMetrics
 
 pytestmark = pytest.mark.flower
@@ -78,9 +80,30 @@ def test_a_request_of_another_version_says_which() -> None:
     content["config"]["version"] = VERSION + 1
     with pytest.raises(Malformed, match=f"version {VERSION + 1}, not {VERSION}: install the same version of fedlm"):
         read_head(content)
+    for other in (float(VERSION), str(VERSION), [VERSION]):  # a number that is equal, and no whole one
+        content["config"]["version"] = other
+        with pytest.raises(Malformed, match=f"version unknown, not {VERSION}"):
+            read_head(content)
     del content["config"]["version"]  # as before there were versions
     with pytest.raises(Malformed, match=f"version unknown, not {VERSION}"):
         read_head(content)
+
+
+@pytest.mark.parametrize(("server_round", "taken"), [(2**63 - 1, True), (2**63, False), (2**64 - 1, False)])
+def test_a_round_beyond_the_range_of_the_streams_is_malformed(server_round: int, taken: bool) -> None:
+    content = RecordDict({"config": head("{}", server_round)})
+    if taken:
+        assert read_head(content)[2] == server_round
+        return
+    with pytest.raises(Malformed, match="'round' is out of range"):
+        read_head(content)
+
+
+def test_weights_of_a_type_other_than_numpys_are_not_skipped() -> None:
+    record = record_of([np.ones(2, np.float32)] * 2)
+    record["1"] = Array("float32", (2,), "pickle", record["1"].data)
+    with pytest.raises(Malformed, match="not arrays of numbers"):
+        record_weights(record)
 
 
 def test_a_wrong_message_is_described_without_a_value_of_it() -> None:
@@ -102,3 +125,19 @@ def test_a_record_is_found_by_its_name_and_its_type() -> None:
 
 def test_numbers_are_told_and_the_rest_is_left_out() -> None:
     assert scalars(ConfigRecord({"a": 1, "b": 0.5, "c": "1", "d": True, "e": [1.0]})) == {"a": 1.0, "b": 0.5}
+
+
+@pytest.mark.parametrize("values", [[], [1], [1, 2, 3], ["1", "2"], "12", 3, None])
+def test_a_list_has_one_number_for_each_thing(values: object) -> None:
+    record = ConfigRecord({} if values is None else {"n": values})  # type: ignore[dict-item]
+    with pytest.raises(Malformed, match="the field 'n' does not have one number per client"):
+        list_in(record, "n", 2, "client")
+
+
+def test_numbers_of_a_list_come_as_they_are_and_whole_ones_are_checked() -> None:
+    assert list_in(MetricRecord({"n": [1, 2]}), "n", 2, "client") == [1, 2]
+    assert list_in(MetricRecord({"n": [0.5, math.inf]}), "n", 2, "client") == [0.5, math.inf]
+    assert whole_numbers([-1, 2**40], "n") == [-1, 2**40] and whole_numbers([0], "n", least=0) == [0]
+    for values, least in (([-1], 0), ([0.0], None), ([True], None), (["1"], None)):
+        with pytest.raises(Malformed, match="the field 'n' is not a list of whole numbers"):
+            whole_numbers(values, "n", least)

@@ -52,3 +52,9 @@ def test_records_are_found_by_their_type() -> None:
     content = RecordDict({"a": ConfigRecord(), "b": ArrayRecord(), "c": MetricRecord(), "d": ConfigRecord()})
     assert list(records_in(content, ConfigRecord)) == ["a", "d"] and list(records_in(content, ArrayRecord)) == ["b"]
     assert records_in(RecordDict(), ConfigRecord) == {}
+
+
+def test_an_array_without_values_takes_no_memory_whatever_its_sizes() -> None:
+    content = m.headed((0, 2**40), b"")
+    (found,) = arrays_of(ArrayRecord({"0": Array("float32", (0,), "numpy.ndarray", content)}))
+    assert found.nbytes == 0 and found.shape == (0, 2**40)

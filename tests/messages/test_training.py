@@ -28,7 +28,7 @@ def request() -> TrainRequest:
     told = {"proximal-mu": 0.5, "words": "kept", "on": True}
     vectors = {"control": weights_record(tuple(-w for w in WEIGHTS))}
     return TrainRequest(
-        '{"seed": 1}', 7, CLIENTS, 12, weights_record(WEIGHTS), told, {"clip-norm": 0.25, "rate": 1.0}, vectors
+        '{"seed": 1}', 7, CLIENTS, weights_record(WEIGHTS), told, {"clip-norm": 0.25, "rate": 1.0}, vectors
     )
 
 
@@ -37,7 +37,7 @@ REQUEST_FIELDS: m.Fields = {
     ("config", "settings"): m.NO_TEXT,
     ("config", "round"): m.NO_COUNT,
     ("config", "clients"): m.NO_PSEUDONYMS,
-    ("config", "cohort"): m.NO_COUNT,
+    ("config", "attempt"): m.NO_COUNT,
 }
 # What strategy and mechanism tell is theirs: any of it may be missing.
 TOLD: m.Fields = {
@@ -51,7 +51,7 @@ TOLD: m.Fields = {
 
 def test_a_request_arrives_as_it_was_sent() -> None:
     asked, found = request(), TrainRequest.read(m.sent(request().content()))
-    assert (found.settings, found.server_round, found.cohort) == (asked.settings, 7, 12)
+    assert (found.settings, found.server_round) == (asked.settings, 7)
     assert found.clients.tolist() == CLIENTS.tolist() and found.clients.dtype == np.uint64
     assert found.strategy == asked.strategy and found.mechanism == asked.mechanism and found.clip_norm == 0.25
     assert set(found.vectors) == {"control"}
@@ -60,7 +60,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
 
 
 def test_a_request_without_anything_optional_arrives_too() -> None:
-    empty = TrainRequest("", 1, CLIENTS[:0], 0, weights_record(()))
+    empty = TrainRequest("{}", 1, CLIENTS[:0], weights_record(()))
     found = TrainRequest.read(m.sent(empty.content()))
     assert found.clients.shape == (0,) and found.weights == () and found.clip_norm is None
     assert found.strategy == found.mechanism == found.vectors == {}
@@ -102,13 +102,14 @@ def test_whatever_a_server_sends_is_read_or_malformed(content: RecordDict) -> No
             assert all(w.dtype == np.float32 for w in found.weights)
     except Malformed:
         return
-    assert found.cohort >= 0 and found.server_round >= 0 and found.clients.ndim == 1
+    assert found.server_round >= 0 and found.clients.ndim == 1
 
 
 def payload() -> Payload:
     total = ExactSum.zeros_like(WEIGHTS, further=[drift.NAME])
     update = tuple(np.ones_like(w) for w in WEIGHTS)
     total.add(update, 3, 2, {drift.NAME: drift.direction(update)})
+    total.failed = 1
     return OPEN.payload(total, TextMetrics(1.5, 1, 3, 3))
 
 
@@ -234,6 +235,17 @@ def test_a_damaged_reply_is_refused(damage: Callable[[RecordDict], None]) -> Non
     damage(content)
     with pytest.raises(ValueError, match=r"wrong|version|not|malformed|invalid|out of range|unknown"):
         opened(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [(figure("weight", [1]), "'weight' is wrong: it is not a number"), (of_another_name, "unknown names")],
+)
+def test_a_reply_is_read_by_its_layout_before_any_aggregation(damage: Callable[[RecordDict], None], says: str) -> None:
+    content = m.copied(reply())
+    damage(content)
+    with pytest.raises(Malformed, match=says):
+        read_payload(content, WEIGHTS)
 
 
 @pytest.mark.parametrize("what", ["ArrayRecord", "ConfigRecord", "missing"])

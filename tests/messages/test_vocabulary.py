@@ -34,7 +34,7 @@ REQUEST_FIELDS: m.Fields = {
     ("config", "candidates"): m.NO_STRINGS,
 }
 REPLY_FIELDS: m.Fields = {
-    ("config", "words"): (*m.NO_STRINGS, ["a"], ["a", "b", "c"], []),
+    ("config", "words"): (*m.NO_STRINGS, ["a"], ["a", "b", "c"], [], ["a", "a"]),
     ("config", "counts"): (1, "x", b"x", [1], [1, 2, 3], [], [1.0, 2.0], [0.5, 1.0], ["1", "2"], [True, False]),
 }
 WRONG = [

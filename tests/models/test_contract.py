@@ -132,6 +132,8 @@ def test_one_compilation_the_same_bits_whoever_was_before_and_a_planted_sequence
     name: str, presets: Path
 ) -> None:
     text, other = "abcde" * 40, ["another client", "with rows of other lengths " * 9]
+    if model_about(name).is_masked:  # word pieces: a word of 200 letters is an unknown one, which is no target
+        text = "abcde " * 40
     options = {"seq_len": 10, "local_epochs": 40, "batch_size": 4, "client_optimizer": "adam(learning_rate=0.02)"}
     trainer = LocalTrainer(config(name, presets, **options))
     start = trainer.weights

@@ -71,9 +71,9 @@ def test_recurrent_dropout_alone_changes_training(model: str, tiny_config: Any) 
     [
         ("elmo", "There is no model 'elmo': use bert, gpt2, gru, lstm, rnn, transformer"),
         ("lstm(size=3)", "its options are: units, layers"),
-        ("rnn(units='x')", "is not a int"),
-        ("rnn(units=True)", "is not a int"),
-        ("gru(dropout='x')", "is not a float"),
+        ("rnn(units='x')", "is not a whole number"),
+        ("rnn(units=True)", "is not a whole number"),
+        ("gru(dropout='x')", "is not a number"),
         ("gru(dropout=1.0)", "not a share of at least 0 and below 1"),
         ("lstm(recurrent_dropout=-0.1)", "not a share of at least 0 and below 1"),
         ("rnn(units=0)", "is below 1"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from server.run.summary import CHOSEN_ON_TEST
 from server.store.checkpoint import weights_sha256
 from tests.support.running import SMALL, fedlm, simulate
 
@@ -39,7 +40,9 @@ def test_early_stopping_ends_in_the_best_rounds_weights(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     best = min(lines, key=lambda line: line["eval"]["loss"])
     rounds = lines[-1]["round"]
-    assert summary["early_stopping"] == {"best_round": best["round"], "rounds": rounds}
+    stop = {"best_round": best["round"], "rounds": rounds, "part": "held_out", "note": CHOSEN_ON_TEST}
+    assert summary["early_stopping"] == stop
+    assert CHOSEN_ON_TEST in done.stdout and CHOSEN_ON_TEST in (tmp_path / "run" / "report.html").read_text()
     assert rounds == best["round"] + 1 < 9 and summary["final"] == best["eval"]
     said = f"early stopping: the weights are those of round {best['round']} of {rounds}"
     assert said in done.stdout and f"weights of round {best['round']}" in (tmp_path / "run" / "report.html").read_text()

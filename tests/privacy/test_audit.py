@@ -12,15 +12,21 @@ from fedlm.config import RunConfig
 from fedlm.data.corpus import open_corpus
 from fedlm.data.planted import COIN_CANARIES, coins
 from fedlm.measure.metric import RunEvidence
-from fedlm.privacy.accounting import plan
 from fedlm.privacy.audit import Guesses, guess, lower_bound, noise_p_value, p_value, released_canaries
+from fedlm.privacy.planning import plan
 from fedlm.privacy.settings import PrivacySettings
 from fedlm.types import TextMetrics
 from scenarios.privacy_audit import AUDIT
 
 
 def private(**more: Any) -> PrivacySettings:
-    values = {"mechanism": "gaussian", "weighting": "uniform", "sampling_rate": 1.0, "clip_norm": 0.5}
+    values = {
+        "mechanism": "gaussian",
+        "weighting": "uniform",
+        "max_client_tokens": 10**6,
+        "sampling_rate": 1.0,
+        "clip_norm": 0.5,
+    }
     return RunConfig.checked({**values, **more}).privacy
 
 
@@ -94,7 +100,7 @@ CANARIES, SHARE, CLAIM, DELTA = 10_000, 0.04, 2.0, 1e-5
 @pytest.mark.slow
 @pytest.mark.parametrize("clip_norm", [0.5, 4.0])
 def test_ten_thousand_orthogonal_canaries_catch_halved_noise_and_pass_the_right_one(clip_norm: float) -> None:
-    z = plan(target=CLAIM, delta=DELTA, rounds=1, sampling_rate=1.0, method="pld")
+    z = plan(target=CLAIM, delta=DELTA, rounds=1, sampling_rate=1.0)
     settings, rng = private(noise_multiplier=z, clip_norm=clip_norm), np.random.default_rng(1)
     found = {}
     for noise in (1.0, 0.5):

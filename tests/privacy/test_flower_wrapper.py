@@ -50,7 +50,13 @@ def our_sum(large: float) -> ExactSum:
 
 
 def _settings() -> object:
-    values = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": CLIP, "noise_multiplier": NOISE}
+    values = {
+        "mechanism": "gaussian",
+        "weighting": "uniform",
+        "max_client_tokens": 10**6,
+        "clip_norm": CLIP,
+        "noise_multiplier": NOISE,
+    }
     return RunConfig.checked({**values, "sampling_rate": 0.1, "cohort_size": len(TOKENS)}).privacy
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.config import RunConfig
-from fedlm.errors import BudgetError, FedLMError
+from fedlm.errors import BudgetError, ConfigError, FedLMError
 from fedlm.privacy.accounting import epsilon
+from fedlm.privacy.guarantee import check_selection, epsilon_note
 from fedlm.privacy.ledger import Ledger
+from fedlm.privacy.vocabulary import ledger_release, plan_words
 from server.run.release import PrivateRelease
 
 POPULATION = np.arange(1, 201, dtype=np.uint64)
@@ -20,7 +22,13 @@ WEIGHTS = (np.zeros((30, 4), np.float32), np.zeros((), np.float32))
 
 
 def config(**more: Any) -> RunConfig:
-    values = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 1.0, "noise_multiplier": 1.0}
+    values = {
+        "mechanism": "gaussian",
+        "weighting": "uniform",
+        "max_client_tokens": 10**6,
+        "clip_norm": 1.0,
+        "noise_multiplier": 1.0,
+    }
     return RunConfig.checked({**values, "sampling_rate": 0.05, "cohort_size": 10, **more})
 
 
@@ -81,7 +89,9 @@ def test_ledger_that_is_gone_is_refused_where_only_round_0_has_a_checkpoint(tmp_
         rounds(tmp_path)
 
 
-@pytest.mark.parametrize(("key", "value"), [("noise_multiplier", -1.0), ("sampling_rate", 7), ("compositions", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("noise_multiplier", -1.0), ("sampling_rate", 7), ("compositions", "x"), ("delta", 1.0)]
+)
 def test_release_that_makes_no_sense_is_damage(tmp_path: Path, key: str, value: object) -> None:
     run = rounds(tmp_path)
     run.charge(1, run.sample(1))
@@ -180,7 +190,48 @@ def test_simulated_cohort_is_said_to_be_and_scales_the_noise(tmp_path: Path) -> 
     run = rounds(tmp_path, noise_cohort_size=1000)
     assert run.ledger.statement().startswith("simulated ")
     assert any("SIMULATED" in a for a in run.ledger.as_dict()["assumptions"])
+    assert run.public()["covers"] == run.ledger.as_dict()["covers"] == "simulated clients"
     assert run.noise_on_mean() == pytest.approx(1.0 / 1000, rel=1e-4)
+
+
+def test_a_partition_and_a_selection_are_said_beside_every_epsilon(tmp_path: Path) -> None:
+    for name, more, label in (
+        ("a", {}, "clients"),
+        ("b", {"partition": "iid(clients=20)"}, "parts of a partition"),
+        ("c", {"partition": "iid(clients=20)", "noise_cohort_size": 100}, "simulated parts of a partition"),
+    ):
+        (tmp_path / name).mkdir()
+        ledger = rounds(tmp_path / name, **more).ledger
+        assert json.loads((tmp_path / name / "ledger.json").read_text())["covers"] == label
+        assert ("not a person" in ledger.statement()) == ("partition" in label)
+        assert any("the text of one person may be in many parts" in c for c in ledger.as_dict()["coverage"]) == (
+            "partition" in label
+        )
+        assert epsilon_note(rounds(tmp_path / name, **more).public()) == f"epsilon 0 for {label}"
+    (tmp_path / "d").mkdir()
+    assert any("max_clients=5" in c for c in rounds(tmp_path / "d", max_clients=5).ledger.as_dict()["coverage"])
+
+
+def test_a_vocabulary_that_no_release_paid_for_is_not_covered() -> None:
+    learned = replace(config().privacy, vocabulary="words(file='mine.json')")
+    paid = [ledger_release(plan_words(6.0, 1e-6, 4))]
+    for settings, releases, said in ((learned, [], True), (learned, paid, False), (config().privacy, [], False)):
+        lines = Ledger(None, settings, releases).as_dict()["not_covered"]
+        assert any("words(file='mine.json'), if it was learned from the clients' text" in v for v in lines) == said
+
+
+def test_a_vault_whose_clients_were_compared_with_each_other_is_refused() -> None:
+    """With max_clients, one more client in the corpus takes another one's place: neighbours would differ in two."""
+    selected = {"max_clients": 3, "public": False, "corpus": "mine.jsonl"}
+    with pytest.raises(ConfigError, match="max_clients=3 would let one client's presence decide about another's"):
+        check_selection(config().privacy, selected)
+    with pytest.raises(ConfigError, match="max_clients=3"):
+        check_selection(RunConfig().privacy, selected, has_private_vocabulary=True)
+    for about in ({"max_clients": 0, "public": False}, {"max_clients": 3, "public": True}, {"public": False}):
+        check_selection(config().privacy, about)
+    for more in ({"noise_cohort_size": 100}, {"reproducible": True}, {"noise_multiplier": 0.0}):
+        check_selection(config(**more).privacy, selected)  # states nothing about the vault's clients
+    check_selection(RunConfig().privacy, selected)
 
 
 def test_local_charges_the_worst_off_client_by_hand(tmp_path: Path) -> None:

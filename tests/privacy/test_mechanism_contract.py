@@ -15,7 +15,7 @@ from fedlm.privacy.ledger import Ledger
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.mechanisms.registry import build_mechanism, mechanism_names, mechanism_traits
 from fedlm.spec import parse_spec
-from fedlm.types import Weights
+from fedlm.types import TextMetrics, Weights
 from tests.support.runs import ROOT, hash_of_run
 from tests.support.unlearned import seal, settings
 
@@ -23,7 +23,14 @@ TOY = "tests.support.toys.toy_mechanism:Halving(every=1)"
 ALL = [*mechanism_names(), TOY]
 PRIVATE = [name for name in ALL if mechanism_traits(parse_spec(name)).private]
 SHAPES, DIMENSION = ((40, 3), (), (17,)), 138
-BASE = {"weighting": "uniform", "clip_norm": 0.5, "noise_multiplier": 1.0, "sampling_rate": 0.5, "cohort_size": 4}
+BASE = {
+    "weighting": "uniform",
+    "max_client_tokens": 10**6,
+    "clip_norm": 0.5,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 0.5,
+    "cohort_size": 4,
+}
 
 
 def mechanism(name: str, **more: Any) -> Mechanism:
@@ -45,6 +52,17 @@ def summed(made: Mechanism, seeds: list[int | None]) -> ExactSum:
     for seed in seeds:
         made.contribute(total, None if seed is None else update(seed), 1, silent)
     return total
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_where_the_node_adds_the_noise_nothing_but_the_sum_depends_on_the_clients(name: str) -> None:
+    made, found = mechanism(name), set()
+    for seeds in ([1, 2, 3], [1, None, 3], [None, None, None]):
+        total, figures = summed(made, seeds), TextMetrics(9.0 * len(seeds), 1, sum(s or 0 for s in seeds), 2)
+        said, metrics = made.reply(total, figures, 3)
+        assert all((a == b).all() for a, b in zip(said.sums, total.sums, strict=True))
+        found.add((said.weight, said.clients, said.failed, said.below, metrics.loss_sum, metrics.tokens))
+    assert (found == {(0, 3, 0, 0, 0.0, 0)}) == made.traits.node_noise
 
 
 @pytest.mark.parametrize("name", PRIVATE)

@@ -1,5 +1,6 @@
 """What a node trains under differential privacy is what it trains without: schedule, proximal term, weights."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from clients.node import Node
 from fedlm.aggregation.base import RoundPlan
 from fedlm.aggregation.open import read_sum
 from fedlm.config import RunConfig
+from fedlm.errors import ConfigError
 from fedlm.messages.fields import weights_record
 from fedlm.messages.training import TrainRequest, read_payload
 from fedlm.preparation.vault import prepare
@@ -26,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.flower]
 PRIVATE = {
     "mechanism": "gaussian",
     "weighting": "uniform",
+    "max_client_tokens": 10**6,
     "clip_norm": 1000.0,
     "noise_multiplier": 1.0,
     "sampling_rate": 0.5,
@@ -52,7 +55,7 @@ def summed(vault: Vault, server_round: int = 4, proximal_mu: float = 0.0, **valu
     strategy, mechanism = {"proximal-mu": proximal_mu} if proximal_mu else {}, {"clip-norm": config.clip_norm}
     clients = np.ascontiguousarray(vault.by_pseudonym()["pseudonym"])
     settings, arrays = config.to_settings(), weights_record(weights)
-    request = TrainRequest(settings, server_round, clients, 3, arrays, strategy, mechanism)
+    request = TrainRequest(settings, server_round, clients, arrays, strategy, mechanism)
     reply = Node(vault).answer(Message(request.content(), 2, request.kind))
     plan = RoundPlan(server_round, weights, clients)
     total, _ = read_sum(read_payload(reply, weights), plan)
@@ -92,3 +95,15 @@ def test_local_noise_is_drawn_for_each_client_and_round_and_added_to_what_centra
         expected += np.concatenate([n.ravel() for n in noise])
     assert summed(vault, **local)[0] == expected.tobytes()
     assert summed(vault, 5, **local)[0] != expected.tobytes()
+
+
+def test_a_node_refuses_a_private_vault_that_max_clients_selected(tmp_path: Path) -> None:
+    lines = [{"user": f"u{i}", "text": f"tea {n} of {i}"} for i in range(5) for n in range(2)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = KeySource(tmp_path / "v.key")
+    config = RunConfig.checked({"max_clients": 3, "scrub": "none"})
+    prepare(str(tmp_path / "mine.jsonl"), tmp_path / "v.db", source, config, lambda *_: None)
+    with closing(Vault(tmp_path / "v.db", source)) as opened:
+        with pytest.raises(ConfigError, match="max_clients=3 would let one client's presence decide"):
+            summed(opened)
+        assert summed(opened, noise_cohort_size=50)[2] == 3  # states nothing about these clients

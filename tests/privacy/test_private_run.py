@@ -13,7 +13,14 @@ import pytest
 from tests.support import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.flower]
-PRIVATE = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5"]
+PRIVATE = [
+    "mechanism=gaussian",
+    "weighting=uniform",
+    "max_client_tokens=1000000",
+    "clip_norm=0.5",
+    "noise_multiplier=1.0",
+    "sampling_rate=0.5",
+]
 SMALL = ["scrub=none", "max_clients=6", "rounds=3", "cohort_size=3", "eval_every=3", "model=lstm(units=8)"]
 KILL = """
 import os, signal
@@ -76,7 +83,7 @@ def test_killed_run_is_charged_by_hand_count_shows_nothing_uncovered_and_budget_
     assert not ({"final", "seconds", "tokens_per_second"} & set(json.loads((run / "summary.json").read_text())))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [0, 1, 2, 3]
-    assert all(set(line) == {"round", "epsilon", "clip_norm"} for line in lines)
+    assert all(set(line) == {"round", "epsilon", "covers", "clip_norm"} for line in lines)
     report = (run / "report.html").read_text()
     assert "differential privacy for adding or removing any one client" in report
     assert "held-out accuracy" not in report and "eval" in (run / "private" / "metrics.jsonl").read_text()
@@ -86,5 +93,5 @@ def test_killed_run_is_charged_by_hand_count_shows_nothing_uncovered_and_budget_
     stopped = fedlm(tmp_path, "simulate", "run/vault.db", *sets, "--set", budget, "--out", "stopped")
     assert stopped.returncode == 0, stopped.stderr
     assert [r["round"] for r in ledger(tmp_path / "stopped")["releases"]] == [1]
-    assert (tmp_path / "stopped" / "checkpoint" / "latest.safetensors").is_file()
+    assert (tmp_path / "stopped" / "private" / "checkpoint" / "latest.safetensors").is_file()
     assert "accuracy" not in stopped.stdout

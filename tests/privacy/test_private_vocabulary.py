@@ -8,17 +8,26 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from clients.guard import Guard, VocabularyBudget
+from clients.contract.budget import VocabularyBudget
+from clients.guard import Guard
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.messages.delivery import Delivery
 from fedlm.messages.vocabulary import VocabularyReply, VocabularyRequest
 from server.engines.local import take_identity
+from tests.support.owners import contract
 from tests.support.running import fedlm
 
 SMALL = ["scrub=none", "rounds=1", "cohort_size=8", "model=lstm(units=4, layers=1)", "seq_len=10", "workers=1"]
-NOISED = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=2.0", "sampling_rate=0.1"]
+NOISED = [
+    "mechanism=gaussian",
+    "weighting=uniform",
+    "max_client_tokens=1000000",
+    "clip_norm=0.5",
+    "noise_multiplier=2.0",
+    "sampling_rate=0.1",
+]
 ASKED = ["vocabulary=private(size=100, epsilon=6.0, words=4, delta=1e-6)"]
 
 
@@ -29,7 +38,9 @@ def sets(*settings: str) -> list[str]:
 def question(settings: str) -> Message:
     """Returns a message that asks for the words of one client."""
     request = VocabularyRequest(settings, np.zeros(1, np.uint64))
-    return Message(request.content(), 2, request.kind)
+    asked = Message(request.content(), 2, request.kind)
+    Delivery("1", "chunk").stamp(asked.content)
+    return asked
 
 
 @pytest.mark.slow
@@ -98,17 +109,21 @@ def test_a_node_gives_no_words_unless_its_owner_allows_it(tmp_path: Path) -> Non
     def ask(limit: float, **more: object) -> Message:
         settings = RunConfig.checked({"vocabulary": ASKED[0].partition("=")[2], **more}).to_settings()
         message = question(settings)
+        Delivery("another" if more else "1", "chunk").stamp(message.content)
 
         def work(asked: Message) -> Message:
             seen.append(asked)
             return Message(VocabularyReply({}).content(), reply_to=asked)
 
-        return Guard(Policy(), work, VocabularyBudget(tmp_path / "v.spent", limit, 1e-5)).answer(message)
+        return Guard(Policy(), contract(tmp_path), work, VocabularyBudget(tmp_path / "v.spent", limit, 1e-5)).answer(
+            message
+        )
 
     assert ask(0.0).has_error() and ask(5.9).has_error() and not seen
     refused = ask(100.0, reproducible=True)
     assert refused.has_error() and "noise from a seed" in refused.error.reason
-    assert not ask(6.0).has_error() and ask(6.0).has_error() and len(seen) == 1
+    assert not ask(6.0).has_error() and len(seen) == 1
+    assert not ask(6.0).has_error() and len(seen) == 1  # the same request: its kept reply, at no further cost
 
 
 @pytest.mark.flower
@@ -118,7 +133,7 @@ def test_a_large_delta_is_refused_at_the_default_policy(tmp_path: Path) -> None:
     message = question(settings)
     policy = Policy(vocabulary_epsilon=8.0)
     budget = VocabularyBudget(tmp_path / "v.spent", policy.vocabulary_epsilon, policy.vocabulary_delta)
-    reply = Guard(policy, lambda asked: pytest.fail("it was handed on"), budget).answer(message)
+    reply = Guard(policy, contract(tmp_path), lambda asked: pytest.fail("it was handed on"), budget).answer(message)
     assert reply.has_error() and "this one would cost 0.9999" in reply.error.reason
     assert not (tmp_path / "v.spent").exists()
 
@@ -134,7 +149,7 @@ def test_a_question_sent_again_gets_the_kept_reply_and_costs_nothing(tmp_path: P
         answered.append(delivery.chunk)
         return Message(VocabularyReply({" tea": 2}).content(), reply_to=asked)
 
-    guard = Guard(Policy(), work, VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5))
+    guard = Guard(Policy(), contract(tmp_path), work, VocabularyBudget(tmp_path / "v.spent", 3.0, 1e-5))
 
     def ask(chunk: str, attempt: int) -> Message:
         asked = question(settings)
@@ -142,7 +157,7 @@ def test_a_question_sent_again_gets_the_kept_reply_and_costs_nothing(tmp_path: P
         return guard.answer(asked)
 
     replies = [ask(chunk, n) for n, chunk in enumerate(("a", "a", "a", "b"), 1)]
-    assert [reply.has_error() for reply in replies] == [False, False, False, True]
-    assert all(Delivery("1", "a").is_echoed(reply.content) for reply in replies[:3])
-    assert all(VocabularyReply.read(reply.content).counts == {" tea": 2} for reply in replies[:3])
+    assert not any(reply.has_error() for reply in replies)
+    assert [Delivery("1", "a").is_echoed(reply.content) for reply in replies] == [True, True, True, False]
+    assert all(VocabularyReply.read(reply.content).counts == {" tea": 2} for reply in replies)
     assert answered == ["a"] and json.loads((tmp_path / "v.spent").read_text())["epsilon"] == 2.0

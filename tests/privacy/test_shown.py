@@ -9,13 +9,18 @@ from flwr.app import ArrayRecord, Message
 from clients.policy import Policy
 from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
-from fedlm.messages.discovery import DiscoveryRequest
 from fedlm.messages.training import TrainRequest
 from fedlm.types import TextMetrics
 from server.engines.local import take_identity
 from server.store.run_folder import RunFolder
 
-PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 0.5, "sampling_rate": 0.5}
+PRIVATE = {
+    "mechanism": "gaussian",
+    "weighting": "uniform",
+    "max_client_tokens": 10**6,
+    "clip_norm": 0.5,
+    "sampling_rate": 0.5,
+}
 LINE: dict[str, Any] = {
     "round": 3,
     "cohort": 7,
@@ -27,7 +32,7 @@ LINE: dict[str, Any] = {
 
 
 def test_line_that_may_be_shown_has_what_the_ledger_covers_and_nothing_else(tmp_path: Any) -> None:
-    covered = {"epsilon": 1.5, "clip_norm": 0.5}
+    covered = {"epsilon": 1.5, "covers": "clients", "clip_norm": 0.5}
     folder = RunFolder.create(tmp_path / "private", RunConfig.checked(PRIVATE))
     assert folder.public({**LINE, **covered}) == {"round": 3, **covered}
     assert RunFolder.create(tmp_path / "open", RunConfig()).public(LINE) == LINE
@@ -44,19 +49,15 @@ def test_figures_per_client_and_population_lie_in_private_and_are_found_again(tm
 
 
 @pytest.mark.flower
-@pytest.mark.parametrize("is_training", [False, True])
-def test_node_with_a_smallest_cohort_takes_no_part(is_training: bool) -> None:
+def test_the_least_number_of_clients_does_not_apply_under_differential_privacy() -> None:
     """Chunks {A, B} trained and {B} refused: A alone would decide whether B is in the sum, twice the bound."""
     take_identity()
-    clients = np.array([1, 2], np.uint64)
 
     def message(values: dict[str, Any]) -> Message:
         settings = RunConfig.checked(values).to_settings()
-        training = TrainRequest(settings, 1, clients, 2, ArrayRecord(), {}, {"clip-norm": 0.5})
-        request = training if is_training else DiscoveryRequest(settings)
+        request = TrainRequest(settings, 1, np.ones(1, np.uint64), ArrayRecord(), {}, {"clip-norm": 0.5})
         return Message(request.content(), 0, request.kind)
 
-    Policy().check(message(PRIVATE))
-    with pytest.raises(ConfigError, match="differential privacy cannot be guaranteed"):
-        Policy(smallest_cohort=2).check(message(PRIVATE))
-    Policy(smallest_cohort=2).check(message({}))
+    Policy(min_chunk_clients=2).check(message(PRIVATE))
+    with pytest.raises(ConfigError, match="min_chunk_clients"):
+        Policy(min_chunk_clients=2).check(message({}))

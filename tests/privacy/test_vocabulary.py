@@ -7,12 +7,11 @@ from collections import Counter
 import dp_accounting as dp
 import numpy as np
 import pytest
-from dp_accounting import rdp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedlm.errors import ConfigError
-from fedlm.privacy.accounting import ORDERS, epsilon
+from fedlm.privacy.accounting import epsilon
 from fedlm.privacy.noise import discrete_gaussian
 from fedlm.privacy.vocabulary import (
     WordRelease,
@@ -63,17 +62,56 @@ def test_more_than_was_planned_is_refused() -> None:
 @pytest.mark.parametrize("candidates", [False, True])
 def test_the_account_is_that_of_a_gaussian_and_the_thresholds_delta(cost: float, words: int, candidates: bool) -> None:
     plan = plan_words(cost, 1e-6, words, candidates)
-    accountant = rdp.RdpAccountant(ORDERS)
-    accountant.compose(dp.GaussianDpEvent(plan.noise_std / math.sqrt(words)))
     left = 1e-6 - plan.delta_words
-    assert accountant.get_epsilon(left) <= cost and plan.delta_words == (0 if candidates else 5e-7)
-    assert epsilon([ledger_release(plan)], 1e-6) == pytest.approx(accountant.get_epsilon(left))
+    exact = dp.get_epsilon_gaussian(plan.noise_std / math.sqrt(words), left)
+    assert exact <= epsilon([ledger_release(plan)], 1e-6) <= cost and plan.delta_words == (0 if candidates else 5e-7)
+    if words > 1:  # hardly more noise than a continuous Gaussian would need
+        assert dp.get_epsilon_gaussian((plan.noise_std - 2) / math.sqrt(words), left) > cost
     assert candidates or epsilon([ledger_release(plan)], plan.delta_words) == math.inf
     assert epsilon([ledger_release(plan, distance=2.0)], 1e-6) > epsilon([ledger_release(plan)], 1e-6)
     if candidates:
         assert plan.threshold == plan.single_word == 0
     else:  # union over the words of one client
         assert words * plan.single_word <= plan.delta_words < words * tail(plan.noise_std, plan.threshold - 2)
+
+
+def law_of_words(counts: dict[str, int], std: int, threshold: int) -> dict[tuple[tuple[str, int], ...], float]:
+    """Returns the law of a node's release: each counter's noised count if it reaches the threshold."""
+    reach = range(-9 * std, 9 * std + 1)
+    total = sum(math.exp(-(n * n) / (2 * std * std)) for n in reach)
+    laws: list[dict[tuple[tuple[str, int], ...], float]] = []
+    for word, count in sorted(counts.items()):
+        law: dict[tuple[tuple[str, int], ...], float] = {(): 0.0}
+        for n in reach:
+            chance = math.exp(-(n * n) / (2 * std * std)) / total
+            key = ((word, count + n),) if count + n >= threshold else ()
+            law[key] = law.get(key, 0.0) + chance
+        laws.append(law)
+    joint: dict[tuple[tuple[str, int], ...], float] = {(): 1.0}
+    for law in laws:
+        joint = {a + b: p * q for a, p in joint.items() for b, q in law.items()}
+    return joint
+
+
+@pytest.mark.parametrize(("others", "one"), [({"a": 3}, ["a", "z"]), ({"a": 1}, ["y", "z"]), ({"a": 2, "b": 1}, ["z"])])
+@pytest.mark.parametrize("replaced", [[], ["x"]])
+def test_with_and_without_a_client_the_release_is_as_likely_as_stated_in_both_directions(
+    others: dict[str, int], one: list[str], replaced: list[str]
+) -> None:
+    """The exact laws, at a threshold so low that new words appear often."""
+    std, threshold, words = 4, 7, 2
+    without, with_one = (Counter(others) + Counter(w) for w in (replaced, one))
+    laws = [law_of_words(dict(counts), std, threshold) for counts in (without, with_one)]
+    delta_words = words * tail(std, threshold - 1)
+    plan = WordRelease(words, 1.0, 0.5, std, threshold, delta_words)
+    for delta in (0.01, 0.05):
+        cost = epsilon([ledger_release(plan, 2.0 if replaced else 1.0)], delta + delta_words)
+        for p, q in (laws, laws[::-1]):
+            missing = sum(max(0.0, chance - math.exp(cost) * q.get(key, 0.0)) for key, chance in p.items())
+            assert missing <= delta + delta_words
+    # What no client but c can have is seen in one direction only, with the probability that the threshold bounds.
+    new = sum(chance for key, chance in laws[1].items() if {w for w, _ in key} - set(without))
+    assert 0.05 < new <= delta_words
 
 
 def test_tail_by_hand_and_against_draws() -> None:
@@ -121,10 +159,10 @@ def test_100000_clients_at_epsilon_1_give_the_most_used_words() -> None:
     ("spec", "says"),
     [
         ("private(sizes=3)", "its options are: size, epsilon, delta, words, candidates"),
-        ("private(epsilon=0)", "takes epsilon > 0"),
-        ("private(delta=2.0)", "takes epsilon > 0"),
-        ("private(words='x')", "is not a int"),
-        ("private(size=3)", "takes epsilon > 0"),
+        ("private(epsilon=0)", "epsilon of the vocabulary private: 0 is not a number > 0"),
+        ("private(delta=2.0)", "delta of the vocabulary private: 2.0 is not a number > 0 and < 1"),
+        ("private(words='x')", "is not a whole number"),
+        ("private(size=3)", "size of the vocabulary private: 3 is not a number >= 45"),
     ],
 )
 def test_wrong_specs(spec: str, says: str) -> None:

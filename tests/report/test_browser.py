@@ -1,18 +1,24 @@
 """Reports in headless Chromium without a network: no errors, readable on a phone and a screen, sortable, usable by keyboard."""
 
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fedlm.report.run import write_report
 from fedlm.report.study import write_study_report
 from scenarios.runner.output import Ended, write_results
 from scenarios.runner.record import RunRecord
 from scenarios.runner.study import Case, Figure, Study
+from tests.report.test_run_report import ABOUT
+from tests.report.test_run_report import folder as run_folder
 from tests.support.made_study import record
 from tests.support.running import simulate
 
@@ -87,7 +93,7 @@ def test_figures_are_visible_and_nothing_is_cut_off(
         boxes = [figure.bounding_box() for figure in page.locator("svg[role=img]").all()]
         assert len(boxes) >= 3
         for box in boxes:
-            assert box["width"] > 250 and box["height"] > 150
+            assert box["width"] > 250 and box["height"] > 100
             assert box["x"] >= 0 and box["x"] + box["width"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width  # wide tables scroll by themselves
         assert all(page.locator("svg[role=img]").nth(i).get_attribute("aria-label") for i in range(len(boxes)))
@@ -163,3 +169,91 @@ def test_every_part_is_reached_by_keyboard(browser: Any, study_report: Path) -> 
         page.locator("nav a").nth(1).focus()
         page.keyboard.press("Enter")
         assert page.locator("#table").bounding_box()["y"] < 900
+
+
+HOSTILE = (
+    "<script>document.title = 'ran'</script><img src='https://example.invalid/x.png' onerror=\"document.title = 'ran'\">"
+    "\"'><svg onload=\"document.title='ran'\"></svg></script></style>{{ 7 * 7 }}$\\frac$ javascript:alert(1)"
+)
+
+
+@pytest.fixture(scope="module")
+def hostile_reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Reports whose every name is an attack: a study's, and a run's."""
+    cases = (Case("none"), Case(HOSTILE, algorithm=HOSTILE))
+    settings = {"model": "lstm(units=8, layers=1)", "rounds": 2}
+    kinds = (Figure("line", "bits_per_char"), Figure("spread", "bits_per_char"))
+    study = Study(HOSTILE, HOSTILE, "shakespeare", settings, cases, "none", ("bits_per_char",), kinds)
+    named = {f"group:{HOSTILE}": 1.0, f"label_entropy:{HOSTILE}": 1.25}
+    results = [
+        record(c, s, bits_per_char=2.0 + s / 100, accuracy=0.5, clients=4.0, tokens=1000.0, **named)
+        for c in cases
+        for s in range(2)
+    ]
+    folder = tmp_path_factory.mktemp("hostile")
+    write_results(Ended(study, range(2), results, {HOSTILE: HOSTILE}, HOSTILE, 3.0), folder)
+    run = run_folder(
+        tmp_path_factory.mktemp("hostile-run"),
+        corpus={**ABOUT, "corpus": HOSTILE, "vault": HOSTILE, "scrub": HOSTILE, "findings": {HOSTILE: 2}},
+        machine=HOSTILE,
+        weights_sha256=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        config={"model": HOSTILE, "cohort_size": 2, "rounds": 1, "seed": 41, "epsilon_budget": 0, HOSTILE: HOSTILE},
+    )
+    (run / "sample.txt").write_text(HOSTILE)
+    return {"study": write_study_report(folder), "run": write_report(run, samples=True)}
+
+
+@pytest.mark.parametrize("kind", ["study", "run"])
+def test_hostile_names_are_shown_and_do_nothing(browser: Any, hostile_reports: dict[str, Path], kind: str) -> None:
+    page_file = hostile_reports[kind]
+    assert HOSTILE not in page_file.read_text(encoding="utf-8")
+    with opened(browser, page_file, 1280) as page:  # nothing was asked for, nothing said
+        assert page.title() != "ran" and "{{ 7 * 7 }}" in page.locator("body").inner_text()
+        assert page.evaluate("document.images.length") == 0
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """A web server on this machine: its address, and what was asked of it."""
+    asked = list[str]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["study_report", "run_report", "without a policy"])
+def test_a_script_or_an_image_in_the_page_is_not_run_or_loaded(
+    browser: Any, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As if one value had not been escaped: the page's own policy stops it, and without the policy nothing does."""
+    has_policy, file = kind != "without a policy", tmp_path / "page.html"
+    text = request.getfixturevalue(kind if has_policy else "run_report").read_text(encoding="utf-8")
+    if not has_policy:
+        text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    with listening() as (address, asked):
+        injected = (
+            f"<script>document.title = 'ran'</script><img src='{address}/img' onerror=\"document.title = 'ran'\">"
+            f"<iframe src='{address}/frame'></iframe><link rel='stylesheet' href='{address}/css'>"
+            f"<p style='background: url({address}/style)'>styled</p><script src='{address}/js'></script>"
+            f"<form action='{address}/form'><input name='a'></form><script>document.forms[0].submit()</script>"
+        )
+        file.write_text(text.replace("</body>", injected + "</body>", 1), encoding="utf-8")
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(file.as_uri(), wait_until="commit")
+        page.wait_for_timeout(500)
+        assert bool(asked) != has_policy
+        assert not has_policy or page.title() != "ran"
+        context.close()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from fedlm.errors import ConfigError
+from fedlm.errors import DataError
 from fedlm.report.run import write_report
 
 ABOUT = {"corpus": "<b>mine</b>", "scrub": "full", "vault": "v.db", "clients": 3, "documents": 9, "characters": 90}
@@ -66,6 +66,29 @@ def test_it_says_whether_the_kernels_ran(tmp_path: Path, kernels: dict[str, Any]
     assert says is None or says in page
 
 
+@pytest.mark.parametrize(("best", "says"), [(0.1, "has not passed the 5-gram"), (99.0, "is better than the 5-gram")])
+def test_it_compares_the_model_with_ngrams(tmp_path: Path, best: float, says: str) -> None:
+    page = write_report(folder(tmp_path, baselines={"unigram": 100.0, "5-gram": best, "tokens": 1234})).read_text()
+    assert says in page and "(1,234 tokens)" in page and "5-gram (Witten-Bell)" in page
+    assert "n-gram" not in write_report(folder(tmp_path)).read_text()  # of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [
+        ({}, "weight updates and figures"),  # of a version that did not tell
+        ({"single_updates": False}, "sums of weight updates and figures"),
+        ({"single_updates": True}, "each client&#39;s weight update and figures"),
+        (
+            {"single_updates": False, "private_vocabulary": "epsilon 1", "corpus": {**ABOUT, "deployment": True}},
+            "a private vocabulary, sums of weight updates and figures",
+        ),
+    ],
+)
+def test_it_says_what_left_a_node(tmp_path: Path, more: dict[str, Any], sent: str) -> None:
+    assert f"the nodes sent {sent}." in write_report(folder(tmp_path, **more)).read_text()
+
+
 @pytest.mark.parametrize("clients", [0, 1])
 def test_a_run_with_one_evaluated_client_or_none_has_a_report(tmp_path: Path, clients: int) -> None:
     page = write_report(folder(tmp_path, clients=clients)).read_text()
@@ -76,6 +99,8 @@ def test_under_differential_privacy_only_the_ledger_is_shown(tmp_path: Path) -> 
     privacy = {
         "delta": 1e-5,
         "statement": "(1, 1e-05)-DP",
+        "covers": "simulated clients",
+        "coverage": ["simulated clients of a vault"],
         "assumptions": [],
         "accountant": "pld",
         "not_covered": ["loss"],
@@ -84,10 +109,13 @@ def test_under_differential_privacy_only_the_ledger_is_shown(tmp_path: Path) -> 
     spent = [{"round": r, "epsilon": r / 2, "clip_norm": 0.5} for r in (1, 2)]
     (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, spent)))
     page = write_report(run).read_text()
-    assert "(1, 1e-05)-DP" in page and "epsilon (at delta 1e-05)" in page
+    assert (
+        "(1, 1e-05)-DP" in page and "epsilon (at delta 1e-05)" in page and "Upper bound for simulated clients" in page
+    )
+    assert "epsilon spent, for simulated clients" in page and "simulated clients of a vault" in page
     assert "Spread over clients" not in page and "held-out" not in page and "peak memory" not in page
 
 
 def test_a_folder_without_a_summary_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"it has no summary\.json"):
+    with pytest.raises(DataError, match=r"it has no summary\.json"):
         write_report(tmp_path)

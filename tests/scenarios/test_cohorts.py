@@ -8,7 +8,16 @@ import pytest
 
 from fedlm.errors import ConfigError
 from fedlm.types import TextMetrics
-from scenarios.runner.cohorts import Population, agnostic, available, balanced, build_sampling, dropout
+from scenarios.runner.cohorts import (
+    Population,
+    agnostic,
+    available,
+    balanced,
+    build_sampling,
+    dropout,
+    mixture,
+    only,
+)
 
 
 def population(**more: Any) -> Population:
@@ -51,3 +60,41 @@ def test_a_population_of_one_and_of_none() -> None:
         assert rule(one, 1, 5, **options).tolist() == [7]  # type: ignore[operator]
         assert rule(none, 1, 5, **options).tolist() == []  # type: ignore[operator]
     assert balanced(one, 1, 5).tolist() == [7] and agnostic(one, 1, 5).tolist() == [7]
+
+
+@pytest.mark.parametrize("rule", ["balanced", "agnostic", "dropout(rate=0.1)", "available(group='g1', share=0.5)"])
+@pytest.mark.parametrize("groups", [1, 3, 7, 20])
+def test_a_cohort_has_at_most_one_client_a_group_more_than_its_size(rule: str, groups: int) -> None:
+    """Nodes are told cohort_size plus the number of groups as the bound that keeps sums from overflowing."""
+    everyone = population(groups={c: f"g{c % groups}" for c in range(1, 101)})
+    for size in (1, 2, 8, 10):
+        assert len(build_sampling(rule)(everyone, 1, size)) <= size + groups
+
+
+def test_a_mixture_has_its_share_and_its_training_sets_are_nested() -> None:
+    sets = {}
+    for share in (0.0, 0.05, 0.1, 0.5):
+        cohorts = [mixture(population(minority="b"), r, 10, share=share, clients=20) for r in range(200)]
+        assert all(len(set(c.tolist())) == 10 for c in cohorts)
+        sets[share] = {int(c) for cohort in cohorts for c in cohort}
+        assert len(sets[share]) == 20 and sum(c > 80 for c in sets[share]) == 20 * share
+    few, more = ({c for c in sets[s] if c > 80} for s in (0.1, 0.5))
+    assert few < more
+    rest, fewer = ({c for c in sets[s] if c <= 80} for s in (0.1, 0.5))
+    assert fewer < rest
+    with pytest.raises(ConfigError, match="needs 21 clients of b and 9 others; there are 20 of b and 80 others"):
+        mixture(population(), 1, 4, share=0.7, clients=30, group="b")
+
+
+def test_a_group_of_a_mixture_is_away_in_its_share_of_the_rounds() -> None:
+    rounds = [mixture(population(), r, 20, share=0.5, clients=20, group="b", available=0.25) for r in range(400)]
+    assert all(sum(c <= 80 for c in r) == 10 for r in rounds)  # all of the others
+    assert np.mean([sum(c > 80 for c in r) for r in rounds]) == pytest.approx(2.5, abs=0.3)
+
+
+def test_only_some_groups_train_and_always_the_same_clients() -> None:
+    groups = {c: f"g{c % 4}" for c in range(1, 101)}
+    found = {int(c) for r in range(100) for c in only(population(groups=groups), r, 5, groups=["g1", "g3"], clients=10)}
+    assert len(found) == 10 and {groups[c] for c in found} == {"g1", "g3"}
+    with pytest.raises(ConfigError, match="needs 51 clients of g1, g3; there are 50"):
+        only(population(groups=groups), 1, 5, groups=["g1", "g3"], clients=51)

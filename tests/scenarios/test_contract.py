@@ -1,7 +1,6 @@
 """The contract of `scenarios/`: every file is a study that declares all it must, and runs."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ def test_every_study_declares_question_cases_table_figures_and_limits(name: str,
     assert study.table == module.TABLE and study.figures and study.limits
     shown = {*study.table, *(m for f in study.figures for m in (f.metric, f.against) if m)}
     assert shown <= set(known_metrics(study.metrics))
+    assert 1 <= len(study.contrasts) <= 2 and study.seeds >= 10
     assert len(Path(str(module.__file__)).read_text().splitlines()) <= 85
 
 
@@ -50,6 +50,16 @@ def test_every_study_runs_with_two_tiny_seeds(name: str, tmp_path: Path) -> None
     content = json.loads((tmp_path / "study.json").read_text())
     assert content["failed"] == {} and len(content["runs"]) == 4
     first = [run for run in content["runs"] if run["condition"] == study.cases[0].condition]
-    assert all(math.isfinite(run["figures"][study.table[0]]) for run in first)
-    assert len(list((tmp_path / "figures").glob("*.png"))) == len(study.figures)
+    missing = {metric for run in first for metric in study.table if run["figures"].get(metric) is None}
+    assert missing <= {"tokens_per_second"}  # which leaves out the first round, and there is one
+    drawn = {
+        "line": ("level", "difference"),
+        "difference": ("difference",),
+        "spread": ("clients",),
+        "trade": ("trade",),
+    }
+    names = {
+        f"{kind}-{f.metric}{f.against and '-' + f.against}" for f in study.figures for kind in drawn.get(f.kind, ())
+    }
+    assert names <= {file.stem for file in (tmp_path / "paper").glob("*.pdf")}
     assert study.question.replace("'", "&#39;") in report.read_text()

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = [f for folder in ("fedlm/measure", "fedlm/report", "scenarios/runner") for f in (ROOT / folder).glob("*.py")]
+FILES = [
+    f
+    for folder in ("fedlm/measure", "fedlm/report", "scenarios/runner", "scenarios/tuning")
+    for f in (ROOT / folder).glob("*.py")
+]
 NAMES = sorted(".".join(f.relative_to(ROOT).with_suffix("").parts) for f in FILES if ">>>" in f.read_text())
 
 

@@ -16,7 +16,7 @@ HELD_OUT = {3: TextMetrics(30 * BIT, 0, 10, 10), 1: TextMetrics(70 * BIT, 0, 10,
 
 
 def test_clients_without_held_out_text_do_not_count_and_the_others_are_in_order() -> None:
-    clients = client_sums(PROFILE, HELD_OUT, {3: TextMetrics(50 * BIT, 0, 10, 10)})
+    clients = client_sums(PROFILE, HELD_OUT, {3: TextMetrics(50 * BIT, 0, 10, 10)}, {3: TextMetrics(8 * BIT, 0, 2, 2)})
     assert [(c.train_tokens, c.group, c.local_only is None) for c in clients] == [(10, "a", True), (30, "a", False)]
     found = run_metrics(RunEvidence(clients), PROFILE, (TOY,))
     assert found.figures["bits_per_char"] == pytest.approx(5) and found.figures["clients"] == 3
@@ -29,6 +29,7 @@ def test_clients_without_held_out_text_do_not_count_and_the_others_are_in_order(
         "held_out_tokens": 10,
         "bits_per_char": pytest.approx(7),
     }
+    assert second["equal_bits_per_char"] == pytest.approx(4)
     assert second["local_only_bits_per_char"] == pytest.approx(5) and second["bits_per_char"] == pytest.approx(3)
     assert found.over_clients["bits_per_char"] == pytest.approx([3, 7])  # two clients: their range
 

@@ -48,7 +48,16 @@ def test_a_study_file_and_its_measure_run_end_to_end(tmp_path: Path) -> None:
         ("QUESTION = 'Why?'", "does not define study"),
         ("def study(options): ...", "does not define QUESTION"),
         ("def study(", "does not load"),
-        ("import no_such_package", "does not load: No module named 'no_such_package'"),
+        (
+            "import no_such_package",
+            r"does not load: ModuleNotFoundError at mine\.py:1: No module named 'no_such_package'",
+        ),
+        ("\nx = {}['a']", r"does not load: KeyError at mine\.py:2: 'a'\."),
+        (
+            "QUESTION = 'Why?'\ndef study(options):\n    raise ValueError('no\\ncases')",
+            r"ValueError at mine\.py:3: no cases\.",
+        ),
+        ("QUESTION = 'Why?'\ndef study(): ...", r"must be callable as study\(options\)"),
         ("QUESTION = 'Why?'\ndef study(options): return 1", "returns int; it must return a Study"),
     ],
 )
@@ -75,7 +84,9 @@ def test_loading_takes_the_options_and_knows_both_versions() -> None:
 
 def test_another_measure_makes_another_run(tmp_path: Path) -> None:
     keys = []
-    for text in (Path(TOY).read_text(), Path(TOY).read_text().replace("measures=(TOY,)", "measures=()")):
+    with_measure = Path(TOY).read_text()
+    without = with_measure.replace("measures=(TOY,)", "measures=()").replace('"toy_above_bound"', '"loss"')
+    for text in (with_measure, without):
         (tmp_path / "mine.py").write_text(text)
         study = Study.load(tmp_path / "mine.py")
         keys.append(make_job(study, study.cases[0], 0, 1).key)

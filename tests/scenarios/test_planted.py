@@ -33,7 +33,7 @@ def test_planted_corpora_have_what_they_promise() -> None:
     stances = {d.user: d.labels["stance"] for d in documents}
     assert sum(s == "biased" for s in stances.values()) == 3
     sizes = [sum(d.user == u for d in documents) for u in sorted(stances)]
-    assert sizes == [18] * 3 + [9] * 7
+    assert sizes == [14] * 3 + [7] * 7  # 90 in all without heavy writers; 2 x 9 x 10 / 13 and 9 x 10 / 13, rounded
     shares = planted_shares()
     for text in stereotype_sentences(50, 1.0, np.random.default_rng(0)):
         occupation = next(o for o in shares if f" {o} " in text)
@@ -46,20 +46,22 @@ def test_planted_corpora_have_what_they_promise() -> None:
 def train_on(strength: float | None) -> BiasScore:
     """Trains on planted sentences of a strength, or not at all, and scores their templates."""
     from fedlm.config import RunConfig
-    from fedlm.training.evaluate import scorer, train_centrally
+    from fedlm.training.evaluate import continuation_scorer, scorer, train_centrally
     from fedlm.training.trainer import LocalTrainer
 
     trainer = LocalTrainer(RunConfig(model="lstm(units=64, layers=1)", seq_len=60))
     if strength is not None:
         rng = np.random.default_rng(0)
-        texts = stereotype_sentences(1500, strength, rng)
+        texts = stereotype_sentences(3000, strength, rng)
         trainer.assign(train_centrally(trainer, trainer.weights, texts, 10, rng))
-    return bias_score(template_pairs(TEMPLATES, planted_shares()), scorer(trainer))
+    pairs = template_pairs(TEMPLATES, planted_shares())
+    return bias_score(pairs, scorer(trainer), continuation_scorer(trainer))
 
 
 @pytest.mark.slow
 def test_planted_bias_of_twice_the_strength_scores_higher_and_an_untrained_model_has_none() -> None:
     untrained, weak, strong = train_on(None), train_on(0.75), train_on(1.0)
-    assert untrained.raw.includes_zero()
+    assert untrained.raw.includes_zero() and abs(untrained.log_odds.mean) < 0.1
+    assert strong.log_odds.mean > weak.log_odds.mean > 0.5  # planted: log(3) = 1.1 at 0.75
     assert strong.raw.mean > weak.raw.mean > 0  # 1.0 is twice as far from an even 0.5 as 0.75 is
     assert strong.preferred > 0.8

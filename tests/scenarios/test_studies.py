@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from fedlm.data.skew import OWN
 from fedlm.errors import ConfigError, CorpusError
 from scenarios.runner.execute import Stopped, Workplace, run_job
 from scenarios.runner.job import make_job
 from scenarios.runner.runner import Runner, grid, run_study
 from scenarios.runner.study import Case, Options
 from scenarios.runner.vaults import Vaults
+from scenarios.runner.wording import method
 from tests.support.made_study import made
 from tests.support.running import WORKERS
 from tests.support.tiny_study import TINY
@@ -142,7 +142,7 @@ def test_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     again = run_job(job, place(tmp_path / "cut", vaults, never))
     assert again.weights_sha256 == whole.weights_sha256
     figures = [{**r.figures, "tokens_per_second": 0.0} for r in (again, whole)]  # the only figure that is a time
-    assert figures[0] == figures[1]
+    assert json.dumps(figures[0], sort_keys=True) == json.dumps(figures[1], sort_keys=True)  # as text, NaN equals NaN
 
 
 def test_measures_load_no_tensorflow() -> None:
@@ -151,4 +151,20 @@ def test_measures_load_no_tensorflow() -> None:
         assert not any(n.startswith(("tensorflow", "keras", "fedlm.training.trainer", "fedlm.models")) for n in names)
     code = "import sys, scenarios.runner.runner; assert 'tensorflow' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert set(OWN) == {"quantity", "topics", "minority"}
+
+
+def test_a_study_chooses_on_validation_text_and_reports_held_out_text(tmp_path: Path) -> None:
+    study = replace(made(), settings=TINY | {"patience": 1, "eval_every": 1})
+    job = make_job(study, study.cases[0], 0, 1)
+    assert job.config.validation_fraction == 0.1
+    record = run_job(job, place(tmp_path / "runs", Vaults(tmp_path / "vaults")))
+    lines = (tmp_path / "runs" / job.name / "metrics.jsonl").read_text().splitlines()
+    assert {json.loads(line)["part"] for line in lines} == {"validation"}
+    final = json.loads((tmp_path / "runs" / job.name / "final.json").read_text())["eval"]
+    assert record.figures["bits_per_char"] == pytest.approx(final["bits_per_char"], rel=1e-12)
+    best = min(json.loads(line)["eval"]["bits_per_char"] for line in lines[1:])
+    assert record.figures["best_bits_per_char"] == pytest.approx(best) != final["bits_per_char"]
+    without = replace(study, settings=study.settings | {"validation_fraction": 0.0})
+    assert make_job(without, without.cases[0], 0, 1).config.validation_fraction == 0
+    assert "held-out text is read once, at the end" in method(study, [0], 0)
+    assert "There is no validation text" in method(without, [0], 0)

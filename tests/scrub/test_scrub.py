@@ -205,7 +205,7 @@ def test_processes_find_what_one_process_finds_and_outlive_a_lost_one(monkeypatc
     with scrubber.spread(0) as threads:
         assert list(in_order(scrubber.find, texts, threads)) == alone
         victim = scrubber._analyzer._idle.get()
-        victim.kill()
+        victim.process.kill()
         scrubber._analyzer._idle.put(victim)
         assert list(in_order(scrubber.find, texts, threads)) == alone
         assert scrubber.find_all(texts) == alone

@@ -139,9 +139,12 @@ def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
     client, name = next((c, n) for c, n in names(vault).items() if not first_rounds(run, [c])[c])
     assert client in RunFolder(run).last_clients()
     told = fedlm("forget", name, "--run", run, "--vault", vault, "--json")
+    receipt, weights = told.pop("receipt"), before["weights_sha256"]
     assert told == {
-        "first_round": -1, "restart": 1, "rounds": 0, "in_vault": True, "weights_sha256": before["weights_sha256"],
+        "first_round": -1, "restart": 1, "rounds": 0, "in_vault": True, "weights_sha256": weights, "notes": [],
     }  # fmt: skip
+    assert receipt["weights_sha256_before"] == receipt["weights_sha256_after"] == weights
+    assert (receipt["rounds_again"], receipt["first_round_again"]) == (0, 0)
     assert client not in RunFolder(run).last_clients()
     assert (run / "model.keras").is_file() and (run / "report.html").is_file()
     summary, report = json.loads((run / "summary.json").read_text()), (run / "report.html").read_text()
@@ -150,7 +153,8 @@ def test_a_client_that_never_took_part_costs_no_rounds(tmp_path: Path) -> None:
     assert 0 < summary["corpus"]["characters"] < before["corpus"]["characters"]
     assert "5 clients with 20 documents" in report
     kept = (run / "model.keras").stat().st_mtime_ns
-    assert fedlm("forget", name, "--run", run, "--vault", vault, "--json") == told
+    again = fedlm("forget", name, "--run", run, "--vault", vault, "--json")
+    assert again.pop("receipt").keys() == receipt.keys() and again == told
     assert (run / "model.keras").stat().st_mtime_ns == kept  # nothing was left to do
 
 
@@ -178,7 +182,7 @@ def test_training_goes_on_from_the_last_kept_round_before_the_client_or_from_the
     cases: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
         ({"keep_every": 2}, (4, 2, 4)),  # first in round 4, round 2 is kept, rounds 3 to 6 are to be trained
         ({"patience": 2}, (0, 0, 6)),  # early stopping looked at its held-out text
-        ({**adaptive, "weighting": "uniform"}, (4, 0, 6)),  # the clip norm depended on it
+        ({**adaptive, "weighting": "uniform", "max_client_tokens": 10**6}, (4, 0, 6)),  # the clip norm depended on it
     ]
     for place, (more, expected) in enumerate(cases):
         config = settings(rounds=6, **{"keep_every": 1, **more})
@@ -196,7 +200,14 @@ def test_training_goes_on_from_the_last_kept_round_before_the_client_or_from_the
 @pytest.mark.flower
 def test_under_differential_privacy_forgetting_says_its_cost_and_charges_the_ledger_again(tmp_path: Path) -> None:
     vault, run = seal(tmp_path / "all"), tmp_path / "run"
-    private = ["mechanism=gaussian", "weighting=uniform", "clip_norm=0.5", "noise_multiplier=1.0", "sampling_rate=0.5"]
+    private = [
+        "mechanism=gaussian",
+        "weighting=uniform",
+        "max_client_tokens=1000000",
+        "clip_norm=0.5",
+        "noise_multiplier=1.0",
+        "sampling_rate=0.5",
+    ]
     sets = [
         *private,
         "scrub=none",

@@ -50,7 +50,10 @@ class MemoryGrid(Grid):
         return found[::-1]
 
     def get_nodes(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(node_id=node, last_activated_at=self.activated) for node in self._nodes]
+        return [
+            SimpleNamespace(node_id=node, last_activated_at=self.activated, public_key=b"key %d" % node)
+            for node in self._nodes
+        ]
 
     def get_node_ids(self) -> Iterable[int]:
         return self._nodes

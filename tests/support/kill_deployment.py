@@ -22,7 +22,7 @@ from tests.support.guard import guard
 VICTIMS = {
     "SuperNode": "clients.deploy.supernode",
     "worker": "clients.worker",
-    "ServerApp": "/flwr-serverapp",
+    "ServerApp": "server.deploy.serverapp",
     "SuperLink": "server.deploy.superlink",
 }
 _DELAY_SECONDS = 6.0  # about a round

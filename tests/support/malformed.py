@@ -20,7 +20,7 @@ NO_BYTES = (1, 1.5, "x", True, [b"x"])
 NO_PSEUDONYMS = (*NO_BYTES, b"1234567", bytes(9))
 NO_FLAG = (0, 1, 1.0, "true", b"1", [True])
 NO_STRINGS = ("x", b"x", 1, True, [1], [b"x"], [1.5], [True])
-NO_VERSION = (0, 2, -1, 1.0, True, "1", b"1", [1], math.nan)
+NO_VERSION = (0, 1, 99, -1, 1.0, True, "1", b"1", [1], math.nan)
 
 Fields = Mapping[tuple[str, str], tuple[object, ...]]
 """What each field of a content, by its record and its key, may not be."""
@@ -85,6 +85,13 @@ def filed(values: npt.NDArray[Any]) -> Array:
     return Array(str(values.dtype), values.shape, "numpy.ndarray", file.getvalue())
 
 
+def headed(shape: tuple[Any, ...], values: bytes, kind: str = "<f4", *, by_columns: bool = False) -> bytes:
+    """Returns values under any header of NumPy's file format."""
+    text = repr({"descr": kind, "fortran_order": by_columns, "shape": shape})
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + values
+
+
 def unreadable_arrays(array: Array) -> list[tuple[str, Array]]:
     """Returns arrays that do not read as one of numbers."""
 
@@ -99,6 +106,17 @@ def unreadable_arrays(array: Array) -> list[tuple[str, Array]]:
         ("no array", of(b"no array")),
         ("of a wrong header", of(b"\x93NUMPY\x01\x00\x05\x00{'a(\x00")),
         ("of a huge shape", of(array.data.replace(b"'shape': (", b"'shape': (99999999999, ", 1))),
+        ("of a negative size", of(headed((-1,), bytes(16)))),
+        ("of two negative sizes", of(headed((-2, -2), bytes(16)))),
+        ("of more values than bytes", of(headed((5,), bytes(16)))),
+        ("of fewer values than bytes", of(headed((3,), bytes(16)))),
+        ("of a size beyond all memory", of(headed((2**62, 4), b""))),
+        ("of a size beyond 64 bits", of(headed((2**70,), bytes(16)))),
+        ("of a size that is no number", of(headed(("4",), bytes(16)))),
+        ("in Fortran's order, of fewer values than bytes", of(headed((3,), bytes(16), by_columns=True))),
+        ("of values of no size", of(headed((4,), b"", "|V0"))),
+        ("of one value larger than memory", of(headed((1,), bytes(16), f"|V{2**31 - 1}"))),
+        ("of a header nested deep", of(headed((4,), bytes(16), "(" * 9000))),
         ("of objects", filed(np.array([{"a": 1}, None], object))),
         ("of words", filed(np.array(["1", "2"]))),
         ("of complex numbers", filed(np.array([1j, 2]))),

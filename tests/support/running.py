@@ -39,6 +39,7 @@ def fedlm(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         kept_workers(),
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", ["fedlm", *words]),
+        mock.patch.dict("os.environ"),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
 
-from scenarios.runner.design import Case, Design
+from scenarios.runner.design import Case, Contrast, Design
 from scenarios.runner.engines import LocalEngine
 from server.engines.local import take_identity
 from tests.support.running import WORKERS
@@ -32,9 +32,13 @@ class SharedEngine(LocalEngine):
 
 
 def tiny(study: Design) -> Design:
-    """Returns a study of the first and the last case, with one round of a model of eight units on less text."""
-    cases = tuple(_less(case, study) for case in (study.cases[0], study.cases[-1]))
-    return replace(study, cases=cases, corpus=_shortened(study.corpus), settings=study.settings | _SMALL)
+    """Returns a study of the last case and its control, with one round of a model of eight units on less text."""
+    last = study.cases[-1]
+    cases = tuple(_less(case, study) for case in (study.control_of(last) or study.cases[0], last))
+    first, second = cases
+    contrast = Contrast(study.table[0], second.condition, first.condition, second.algorithm, first.algorithm)
+    corpus, settings = _shortened(study.corpus), study.settings | _SMALL
+    return replace(study, cases=cases, contrasts=(contrast,), corpus=corpus, settings=settings, client_symbols=20)
 
 
 def _less(case: Case, study: Design) -> Case:

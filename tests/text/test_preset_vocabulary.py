@@ -137,7 +137,7 @@ def test_a_coordinator_needs_the_hash_only(tmp_path: Path) -> None:
         ("model=gpt2(preset='LIGHT')", "has no weights"),
         ("model=gpt2(preset='GPT2', rank=8)", "has no option 'rank'; its options are: preset, sha256, lora_rank"),
         ("model=gpt2(preset='GPT2', sha256='00')", "not the run's 00"),
-        ("model=gpt2(preset='hf://a', lora_rank='8')", "is not a int"),
+        ("model=gpt2(preset='hf://a', lora_rank='8')", "is not a whole number"),
     ],
 )
 def test_bad_presets_are_one_sentence(setting: str, says: str, gpt2: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from fedlm.errors import ConfigError
 from fedlm.scrub.kinds import Kind
 from fedlm.text.registry import vocabulary
 from fedlm.text.rows import windows
-from fedlm.text.vocabulary import CHARACTERS, END, PAD, START, UNKNOWN
+from fedlm.text.vocabulary import CHARACTERS, END, PAD, SPECIALS, START, UNKNOWN
 
 
 def test_sizes_of_the_literature() -> None:
@@ -27,6 +27,12 @@ def test_bytes_round_trip_and_count_characters(text: str) -> None:
     ids = vocab.encode(text)
     assert vocab.decode(ids) == text
     assert vocab.characters[ids].sum() == len(text)
+    assert vocab.characters[:SPECIALS].tolist() == [
+        0,
+        0,
+        1,
+        1,
+    ]  # the end of a document and an unknown symbol are one each
 
 
 def test_other_characters_are_unknown() -> None:

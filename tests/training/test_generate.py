@@ -34,7 +34,7 @@ def test_specials_never_appear() -> None:
 
 @pytest.mark.parametrize("options", [{"temperature": -1}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.1}])
 def test_options_out_of_range(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="Expected"):
+    with pytest.raises(ValueError, match="Invalid value for"):
         probabilities(np.zeros(VOCAB.size, np.float32), **options)
 
 

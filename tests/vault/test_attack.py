@@ -102,13 +102,15 @@ def test_no_bytes_open_as_a_blob(blob: bytes) -> None:
 
 def rows(vault: Path) -> list[tuple[bytes, ...]]:
     with sqlite3.connect(vault) as db:
-        return db.execute("SELECT row_id, wrapped_key, train, held_out FROM client NATURAL JOIN shard").fetchall()
+        return db.execute(
+            "SELECT row_id, wrapped_key, train, held_out, validation FROM client NATURAL JOIN shard"
+        ).fetchall()
 
 
 def put_row(vault: Path, row: tuple[bytes, ...]) -> None:
     with sqlite3.connect(vault) as db:
         db.execute("INSERT OR REPLACE INTO client VALUES (?, ?)", row[:2])
-        db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (row[0], *row[2:]))
+        db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?)", (row[0], *row[2:]))
 
 
 def test_row_of_another_vault_or_client_does_not_open(tmp_path: Path) -> None:
@@ -204,18 +206,28 @@ def in_vectors() -> dict[str, tuple[list[str], ...]]:
     return found
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_vault_of_each_format_stays_readable(tmp_path: Path, number: int) -> None:
+def in_two_parts(vault: Path, source: KeySource) -> dict[str, tuple[list[str], ...]]:
+    """What the vault holds, with validation text in the training part, as the older formats have it."""
+    return {
+        n: (train + validation, held_out) for n, (train, validation, held_out, *_) in content(vault, source).items()
+    }
+
+
+@pytest.mark.parametrize(("number", "documents"), [(1, [0, 0]), (2, [2, 3]), (3, [1, 2])])
+def test_a_vault_of_each_format_stays_readable(tmp_path: Path, number: int, documents: list[int]) -> None:
     vault, source = vector(tmp_path, number)
-    assert {n: c[:2] for n, c in content(vault, source).items()} == in_vectors()
+    assert in_two_parts(vault, source) == in_vectors()
+    validation = {n: c[1] for n, c in content(vault, source).items()}
+    assert validation == ({"ann": ["zw\u00f6lf \U0001f600"], "bob": ["b"]} if number == 3 else {"ann": [], "bob": []})
     with closing(Vault(vault, source)) as opened:
         index = opened.by_pseudonym()
-    assert sorted(index["documents"].tolist()) == ([2, 3] if number == 2 else [0, 0])
+    assert sorted(index["documents"].tolist()) == documents
 
 
 @pytest.mark.parametrize("change", ["rotate", "forget", "add"])
-def test_a_changed_vault_of_format_1_is_of_format_2(tmp_path: Path, change: str) -> None:
-    vault, source = vector(tmp_path, 1)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_changed_vault_of_an_older_format_is_of_the_newest(tmp_path: Path, number: int, change: str) -> None:
+    vault, source = vector(tmp_path, number)
     expected = in_vectors()
     if change == "rotate":
         rotate(vault, source)
@@ -225,11 +237,13 @@ def test_a_changed_vault_of_format_1_is_of_format_2(tmp_path: Path, change: str)
     else:
         add(corpus(tmp_path / "more.jsonl", {"cid": ["x", "y", "z"]}), vault, source, lambda *_: None)
         expected["cid"] = (["x", "y"], ["z"])
-    assert {n: c[:2] for n, c in content(vault, source).items()} == expected
+    assert in_two_parts(vault, source) == expected
     with closing(sqlite3.connect(vault)) as db:
-        assert db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("2",)
+        assert db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("3",)
+    known = {"ann": 0, "bob": 0} if number == 1 else {"ann": 3, "bob": 2}
     with closing(Vault(vault, source)) as opened:
-        assert sorted(opened.index["documents"].tolist()) == ([0, 0, 2] if change == "add" else [0] * len(expected))
+        held = {name: int(opened.index["documents"][place]) for place, (name, _) in enumerate(opened.names())}
+    assert held == {name: known.get(name, 2) for name in expected}
 
 
 def _pairs(found: dict[str, list[list[str]]]) -> dict[str, tuple[list[str], ...]]:

@@ -13,12 +13,13 @@ from fedlm.config import RunConfig
 from fedlm.errors import ConfigError, VaultError
 from fedlm.preparation.add import add
 from fedlm.preparation.vault import prepare
-from fedlm.vault.format import Part
 from fedlm.vault.keys import KeySource
-from fedlm.vault.operations import check_receipt, forget, rotate
+from fedlm.vault.operations import forget, rotate
+from fedlm.vault.parts import COLUMNS
 from fedlm.vault.reader import Vault
+from fedlm.vault.receipts import check_receipt
 
-RULES = RunConfig.checked({"scrub": "none", "holdout_fraction": 0.25})
+RULES = RunConfig.checked({"scrub": "none", "holdout_fraction": 0.25, "validation_fraction": 0.25})
 
 
 def corpus(path: Path, texts: dict[str, list[str]]) -> str:
@@ -36,14 +37,15 @@ def make(folder: Path, content: dict[str, list[str]], name: str = "v") -> tuple[
     return vault, source
 
 
-def content(vault: Path, source: KeySource) -> dict[str, tuple[list[str], list[str], int, int]]:
+def content(vault: Path, source: KeySource) -> dict[str, tuple[list[str], list[str], list[str], int, int, int]]:
+    """Each client's documents in its three parts, and the targets in each."""
     opened = Vault(vault, source)
     assert opened.verify() == [] and opened.strangers() == 0
     found = {}
     for name, _ in opened.names():
         client = opened.pseudonym(name)
-        parts = [opened.documents(client, p) for p in (Part.TRAIN, Part.HELD_OUT)]
-        found[name] = (*parts, opened.tokens(client), opened.tokens(client, Part.HELD_OUT))
+        train, validation, held_out = (opened.documents(client, p) for p in COLUMNS)
+        found[name] = (train, validation, held_out, *(opened.tokens(client, p) for p in COLUMNS))
     opened.close()
     return found
 
@@ -100,7 +102,7 @@ def test_forgotten_client_is_gone_and_the_receipt_says_so(tmp_path: Path) -> Non
     with pytest.raises(VaultError, match="altered"):
         check_receipt({**receipt, "when": "2000-01-01T00:00:00Z"}, opened.public_key)
     other, other_source = make(tmp_path, texts("a", "b"), "other")
-    with pytest.raises(VaultError, match="another vault"):
+    with pytest.raises(VaultError, match="another key"):
         check_receipt(receipt, Vault(other, other_source).public_key)
 
 
@@ -207,7 +209,7 @@ def test_a_receipt_goes_over_no_file_and_nothing_is_forgotten_for_one_that_canno
     before, receipt = vault.read_bytes(), vault if place == "itself" else tmp_path / place
     words = ["vault", "forget", str(vault), "b", "--key-file", str(source.file), "--receipt", str(receipt)]
     error = CliRunner().invoke(app, words).exception
-    assert isinstance(error, ConfigError) and "nothing was changed" in str(error)
+    assert isinstance(error, ConfigError) and "for the receipt" in str(error)
     assert vault.read_bytes() == before
 
 
@@ -237,3 +239,23 @@ def test_a_pseudonym_key_that_others_may_read_is_refused(tmp_path: Path) -> None
     assert isinstance(error, ConfigError) and "chmod 600" in str(error)
     key.chmod(0o600)
     assert CliRunner().invoke(app, words).exception is None
+
+
+def test_clients_with_few_documents_are_counted_whether_they_lost_them_in_scrubbing_or_before(tmp_path: Path) -> None:
+    clients = {**texts("a", "b"), "one": ["hello"], "none": [" ", " ", "x"], "other": ["hi"]}
+    made = corpus(tmp_path / "c.jsonl", clients)
+    rules = RULES.model_copy(update={"min_documents": 2})
+    done = prepare(made, tmp_path / "v.db", KeySource(tmp_path / "k"), rules, lambda *_: None)
+    assert (done.clients, done.left_out) == (2, 3)  # one and other before scrubbing, none after it
+    shared = prepare(made, tmp_path / "w.db", KeySource(tmp_path / "k"), rules, lambda *_: None, lambda n: n in "a one")
+    assert (shared.clients, shared.left_out) == (1, 1)  # another node answers for the others
+
+
+@pytest.mark.parametrize("folder", ["no/such", "file"])
+def test_no_folder_is_made_for_a_vault_or_its_key(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    made = corpus(tmp_path / "c.jsonl", texts("a", "b"))
+    for vault, key in ((tmp_path / folder / "v.db", tmp_path / "k"), (tmp_path / "v.db", tmp_path / folder / "k")):
+        with pytest.raises(ConfigError, match="folder"):
+            prepare(made, vault, KeySource(key), RULES, lambda *_: None)
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "c.jsonl"}

@@ -20,7 +20,7 @@ from tests.vault.test_change import RULES, content, corpus, make, texts
 COLUMNS = {
     "meta": ("key", ["value"]),
     "client": ("row_id", ["row_id", "wrapped_key"]),
-    "shard": ("row_id", ["row_id", "train", "held_out"]),
+    "shard": ("row_id", ["row_id", "train", "validation", "held_out"]),
     "block": ("number", ["number", "arrays", "names"]),
     "tombstone": ("row_id", ["row_id", "forgotten", "wrapped"]),
 }
@@ -119,7 +119,7 @@ def test_rows_added_by_someone_else_are_noticed(lived: tuple[Path, KeySource]) -
     for statement in (
         "INSERT INTO meta VALUES ('more', x'00')",
         "INSERT INTO client VALUES (x'00', x'00')",
-        "INSERT INTO shard VALUES (x'00', x'00', x'00')",
+        "INSERT INTO shard VALUES (x'00', x'00', x'00', x'00')",
         "INSERT INTO block SELECT 9, arrays, names FROM block LIMIT 1",
         "INSERT INTO tombstone SELECT row_id, 0, x'00' FROM client LIMIT 1",
         "DELETE FROM tombstone WHERE row_id = (SELECT MIN(row_id) FROM tombstone)",
@@ -159,7 +159,7 @@ def test_no_key_and_nonce_come_twice_and_a_data_key_seals_one_set_of_parts(
     assert len({(key, nonce) for key, nonce, *_ in all_sealed}) == len(all_sealed) > 60
     vault_id = Vault(vault, source).vault_id
     sealed = [s[:3] for s in all_sealed if s[3] == vault_id]  # a spool has one key, and random nonces under it
-    parts = [(key, part) for key, _, part in sealed if part in (Part.TRAIN, Part.HELD_OUT)]
+    parts = [(key, part) for key, _, part in sealed if part in (Part.TRAIN, Part.VALIDATION, Part.HELD_OUT)]
     assert len(set(parts)) == len(parts)  # a data key seals each part once
     wrapping = {key for key, _, part in sealed if part == Part.DATA_KEY}
     index = {key for key, _, part in sealed if part in (Part.ROOT, Part.INDEX, Part.NAMES, Part.SECRETS)}
@@ -185,13 +185,16 @@ def test_no_field_of_another_vault_opens_even_under_the_same_vault_key(
     with sqlite3.connect(vault) as db:  # whole rows, under the row ids of here
         rows = [v for (t, c, _), v in theirs.items() if (t, c) == ("client", "wrapped_key")]
         parts = zip(
-            *([v for (t, c, _), v in theirs.items() if (t, c) == ("shard", p)] for p in ("train", "held_out")),
+            *(
+                [v for (t, c, _), v in theirs.items() if (t, c) == ("shard", p)]
+                for p in ("train", "validation", "held_out")
+            ),
             strict=True,
         )
         for row_id, wrapped, shard in zip(
             [r for (r,) in db.execute("SELECT row_id FROM client")], rows, parts, strict=True
         ):
             db.execute("UPDATE client SET wrapped_key = ? WHERE row_id = ?", (wrapped, row_id))
-            db.execute("UPDATE shard SET train = ?, held_out = ? WHERE row_id = ?", (*shard, row_id))
+            db.execute("UPDATE shard SET train = ?, validation = ?, held_out = ? WHERE row_id = ?", (*shard, row_id))
     opened = Vault(vault, source)
     assert len(opened.verify()) == 2

@@ -101,3 +101,19 @@ def test_a_key_file_that_goes_while_another_process_waits_for_it_is_one_sentence
     monkeypatch.setattr("fedlm.system.locks.fcntl.flock", lambda *_: (tmp_path / "k").unlink())
     with pytest.raises(VaultError, match="is missing"):
         StoredKeys(KeyFile(tmp_path / "k")).create(b"v" * 16, b"")
+
+
+@pytest.mark.parametrize("text", ["", "hello", "{}", '{"fedlm-key": 2, "vaults": {}}'])
+def test_a_file_that_is_no_key_is_not_blamed_for_its_mode(tmp_path: Path, text: str) -> None:
+    """Who follows the advice to run chmod on it would learn only then that it is the wrong file."""
+    (tmp_path / "k").write_text(text)
+    (tmp_path / "k").chmod(0o644)
+    with pytest.raises(VaultError, match="is not a key file of fedlm"):
+        KeyFile(tmp_path / "k").load(b"v")
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    create_key_file(tmp_path / "k")
+    (tmp_path / "k").chmod(0o644)
+    with pytest.raises(VaultError, match="chmod 600"):
+        KeyFile(tmp_path / "k").load(b"v")

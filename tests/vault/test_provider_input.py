@@ -78,7 +78,7 @@ def test_scrypt_cost_is_checked_before_it_is_spent(monkeypatch: pytest.MonkeyPat
     ("spec", "sentence"),
     [
         ("tests.support.small_kms:nothing", "cannot be loaded"),
-        ("no_such_module:service", "cannot be loaded"),
+        ("no_such_module:service", "There is no module"),
         (":service", "cannot be loaded"),
         ("tests.support.small_kms:", "cannot be loaded"),
         ("tests.support.small_kms:NOT_CALLABLE", "callable without arguments"),
@@ -117,5 +117,5 @@ def test_no_key_named_and_no_key_file(tmp_path: Path) -> None:
             Vault(vault, KeySource(file))
     with pytest.raises(VaultError, match="cannot be opened: Is a directory"):
         Vault(vault, KeySource(tmp_path))
-    with pytest.raises(VaultError, match="never overwritten"):
+    with pytest.raises(ConfigError, match="never overwritten"):
         create_key_file(tmp_path / "v.key")

@@ -108,7 +108,7 @@ def test_old_vault_put_back_is_noticed(made: tuple[Path, KeySource], tmp_path: P
 def test_newer_format_and_truncation(made: tuple[Path, KeySource]) -> None:
     content = made[0].read_bytes()
     db = sqlite3.connect(made[0])
-    db.execute("UPDATE meta SET value = '3' WHERE key='format'")
+    db.execute("UPDATE meta SET value = '4' WHERE key='format'")
     db.commit()
     db.close()
     with pytest.raises(VaultError, match="newer format"):

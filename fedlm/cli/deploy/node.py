@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedlm.cli.deploy.options import SMALLEST_COHORT, DeploymentFolder, check_unchanged
+from fedlm.cli.deploy.options import MIN_CHUNK, DeploymentFolder, check_unchanged
 from fedlm.cli.options import Settings
 from fedlm.errors import ConfigError
 
@@ -19,7 +19,10 @@ def node(
     ca: Annotated[Path | None, typer.Option(help="The coordinator's ca.pem.")] = None,
     pseudonym_key: Annotated[Path | None, typer.Option(help="The federation's pseudonym key.")] = None,
     settings: Settings = None,
-    smallest_cohort: Annotated[int | None, typer.Option(help=f"{SMALLEST_COHORT} (1)")] = None,
+    min_chunk_clients: Annotated[int | None, typer.Option(help=f"{MIN_CHUNK} (2)")] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(help="Runs of the usual kind that the node joins without asking you. (0)")
+    ] = None,
     prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Make keys and vault, and stop.")] = False,
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Make a new node key after an expulsion, and stop.")
@@ -35,7 +38,8 @@ def node(
     is_new = not folder.exists()
     if is_new:
         key = [f"pseudonym_key={pseudonym_key}"] if pseudonym_key else []
-        rules = {} if smallest_cohort is None else {"smallest_cohort": smallest_cohort}
+        given = {"min_chunk_clients": min_chunk_clients, "max_runs": max_runs}
+        rules = {key: value for key, value in given.items() if value is not None}
         _make(folder, corpus, superlink, ca, [*(settings or []), *key], rules)
     elif corpus or ca or pseudonym_key or settings:
         raise ConfigError(
@@ -43,8 +47,9 @@ def node(
         )
     found = NodeFolder(folder)
     check_unchanged({"--superlink": superlink or None}, {"--superlink": found.superlink}, folder / "node.toml")
-    has = {"--smallest-cohort": found.policy().smallest_cohort}
-    check_unchanged({"--smallest-cohort": smallest_cohort}, has, folder / "policy.toml")
+    policy = found.policy()
+    has = {"--min-chunk-clients": policy.min_chunk_clients, "--max-runs": policy.max_runs}
+    check_unchanged({"--min-chunk-clients": min_chunk_clients, "--max-runs": max_runs}, has, folder / "policy.toml")
     if not prepare_only:
         NodeProcess(found, say).run()
     elif not is_new:
@@ -77,8 +82,10 @@ def _make(
     try:
         source = KeySource(folder / "vault.db.key")
         with ClientProgress("scrubbing and sealing") as progress:
-            prepare(corpus, folder / "vault.db", source, config, progress.update, keep=lambda name: True)
+            done = prepare(corpus, folder / "vault.db", source, config, progress.update, keep=lambda name: True)
     except BaseException:
         shutil.rmtree(folder)
         raise
+    for line in done.told(config.min_documents):
+        typer.echo(line)
     typer.echo(f"made {folder}; give {folder / 'node.key.pub'} to the coordinator")

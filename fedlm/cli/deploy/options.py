@@ -8,7 +8,8 @@ import typer
 
 from fedlm.errors import ConfigError
 
-SMALLEST_COHORT = "Clients that a message must name; the node refuses smaller messages."
+MIN_CHUNK = "Clients that a message of training must name; the node refuses smaller messages."
+MIN_GROUP = "Clients with held-out text that an evaluation needs; the node refuses smaller ones."
 MAX_MESSAGE = "Largest message, in bytes."
 DeploymentFolder = Annotated[Path, typer.Argument(help="The deployment's folder.")]
 Hosts = Annotated[

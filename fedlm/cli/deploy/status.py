@@ -1,12 +1,12 @@
 """`fedlm deploy status`."""
 
-import json
 from typing import Any
 
 import typer
 
 from fedlm.cli.deploy.options import DeploymentFolder
 from fedlm.cli.options import Json
+from fedlm.system.figures_json import to_json
 
 
 def status(folder: DeploymentFolder, as_json: Json = False) -> None:
@@ -15,7 +15,7 @@ def status(folder: DeploymentFolder, as_json: Json = False) -> None:
 
     found: dict[str, Any] = Deployment(folder).status()
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(to_json(found))
         return
     process = f", process {found['process']}" if found["process"] else ""
     typer.echo(f"coordinator: {found['coordinator']}, port {found['port']}{process}")

@@ -3,6 +3,7 @@
 import typer
 
 from fedlm.cli.deploy.options import DeploymentFolder
+from fedlm.errors import counted
 
 
 def up(folder: DeploymentFolder) -> None:
@@ -12,4 +13,5 @@ def up(folder: DeploymentFolder) -> None:
     deployment = Deployment(folder)
     away = deployment.up(lambda sentence: typer.echo(sentence, err=True))
     online, port = len(deployment.members()) - len(away), deployment.server.port
-    typer.echo(f"{online} nodes are connected to port {port}" + (f"; not connected: {', '.join(away)}" if away else ""))
+    connected = f"{counted(online, 'node')} connected to port {port}"
+    typer.echo(connected + (f"; not connected: {', '.join(away)}" if away else ""))

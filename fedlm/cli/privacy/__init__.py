@@ -1,4 +1,4 @@
-"""`fedlm privacy RUN` and `fedlm privacy plan`: one command a file."""
+"""`fedlm privacy show` and `fedlm privacy plan`: one file per command."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from fedlm.cli.privacy.show import show
 
 
 class PrivacyGroup(TyperGroup):
-    """`fedlm privacy RUN` is `fedlm privacy show RUN`."""
+    """Accepts `fedlm privacy RUN` for `fedlm privacy show RUN`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Treats a first word that is not a command as a run's folder."""

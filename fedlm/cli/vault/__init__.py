@@ -1,4 +1,4 @@
-"""`fedlm vault show|verify|rotate|forget|add`: one command a file."""
+"""`fedlm vault show|verify|rotate|forget|add`: one file per command."""
 
 import typer
 

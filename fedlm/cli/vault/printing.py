@@ -1,16 +1,17 @@
 """How the commands print what they found."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
+from fedlm.system.figures_json import to_json
+
 
 def print_table(content: Mapping[str, Any], as_json: bool) -> None:
     """Prints one line per key, or JSON; counts and figures by name become one line."""
     if as_json:
-        typer.echo(json.dumps(content))
+        typer.echo(to_json(content))
         return
     for key, value in content.items():
         typer.echo(f"{key}: {_shown(value)}")

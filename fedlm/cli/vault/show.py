@@ -34,15 +34,22 @@ def show(
 
 def _about(vault: "Vault", *, heterogeneity: bool) -> dict[str, Any]:
     from fedlm.measure.heterogeneity import describe_sizes
+    from fedlm.vault.reader import training_clients
 
+    trains = training_clients(vault.index)
     return {
         **vault.about,
+        **({"label_entropy": vault.label_entropy} if vault.label_entropy else {}),
         "vault_id": vault.vault_id.hex(),
         "clients": len(vault.pseudonyms),
         "forgotten": vault.forgotten(),
         "train_tokens": int(vault.index["train"].sum()),
+        "validation_tokens": int(vault.index["validation"].sum()),
         "held_out_tokens": int(vault.index["held_out"].sum()),
-        **{k: v for k, v in describe_sizes(vault.index["train"]).items() if k.startswith("size_")},
+        "without_validation": int((trains & (vault.index["validation"] == 0)).sum()),
+        "without_held_out": int((vault.index["held_out"] == 0).sum()),
+        "evaluated_only": int((~trains).sum()),
+        **{k: v for k, v in describe_sizes(vault.index["train"][trains]).items() if k.startswith("size_")},
         **(_contents(vault) if heterogeneity else {}),
         "epoch": vault.epoch,
         "vault_key": vault.key_fingerprint,
@@ -68,4 +75,4 @@ def _contents(vault: "Vault") -> dict[str, float]:
 
     config = RunConfig.checked({k: vault.about[k] for k in ("vocabulary",) if k in vault.about})
     found = describe(_Texts(vault), vault.index["train"], counting_vocabulary(config))
-    return {k: found[k] for k in ("ngram_distance", "unknown_share")}
+    return {k: v for k, v in found.items() if k not in ("clients", "tokens") and not k.startswith("size_")}

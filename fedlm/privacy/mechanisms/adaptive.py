@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from fedlm.aggregation.exact import ExactSum
-from fedlm.errors import ConfigError
+from fedlm.errors import ConfigError, check_number
 from fedlm.privacy.accounting import Release
 from fedlm.privacy.mechanisms.gaussian import CENTRAL, Gaussian
 from fedlm.privacy.noise import Source, discrete_gaussian
@@ -46,8 +46,9 @@ class Adaptive(Gaussian):
         z = settings.noise_multiplier
         if "count_noise" not in settings.mechanism.options:
             count_noise = max(settings.expected_cohort / 20, 1.5 * z)
-        if not (0 < self._quantile < 1 and self._rate > 0 and count_noise > 0):
-            raise ConfigError("adaptive(...) needs 0 < quantile < 1, learning_rate > 0 and count_noise > 0.")
+        check_number("quantile of adaptive", self._quantile, gt=0, lt=1)
+        check_number("learning_rate of adaptive", self._rate, gt=0)
+        check_number("count_noise of adaptive", count_noise, gt=0)
         self._count_std = math.ceil(
             2 * count_noise
         )  # of the doubled count, whose sensitivity is 1: also its multiplier

@@ -3,6 +3,7 @@
 sampler        sample(key, round, clients)    the cohort of a round
 broadcast      broadcast(), receive()         public numbers that nodes need, for example the clip norm
 node stage     contribute(total, ...)         bounds (and, in a local mechanism, noises) one client's update and adds it
+reply          reply(total, ...)              what leaves the node: sum and figures, or in a local mechanism the sum alone
 accountant     event(round, cohort)           the cost of the release, charged before its noise is generated
 server stage   release(event, total, source)  the noised sum
 state          state(), restore()             what the next round depends on; all of it has been released already
@@ -15,12 +16,12 @@ from typing import ClassVar
 
 from fedlm.aggregation.exact import ExactSum
 from fedlm.errors import ConfigError
-from fedlm.plugins import checked_options
+from fedlm.plugins.options import checked_options
 from fedlm.privacy.accounting import Release
 from fedlm.privacy.noise import Source
 from fedlm.privacy.sampling import poisson_cohort
 from fedlm.privacy.settings import PrivacySettings, Traits
-from fedlm.types import IntSums, Pseudonyms, Weights
+from fedlm.types import IntSums, Pseudonyms, TextMetrics, Weights
 
 _ATTEMPT = 2**40  # more than any number of rounds: attempt k of round r is sampled as round r + k * 2**40
 
@@ -47,6 +48,17 @@ class Mechanism:
     def is_plain(self) -> bool:
         """Whether the node stage adds updates unchanged; a chunk may then run in one compiled program."""
         return False
+
+    @property
+    def bound(self) -> int:
+        """The largest |coordinate| that one client adds to the integer sum in this round, without noise of its node."""
+        return math.ceil(self.settings.sensitivity(self.clip_norm, self.dimension))  # bounds the L2 norm
+
+    @property
+    def node_std(self) -> int:
+        """The standard deviation of the noise that a node adds for each client; 0 if the server adds the noise."""
+        noised = self.settings.traits.node_noise
+        return self.settings.noise_std(self.clip_norm, self.dimension) if noised else 0
 
     def sample(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
         """Returns a cohort in which each client takes part independently with the sampling rate (Poisson sampling).
@@ -91,6 +103,21 @@ class Mechanism:
           Whether the update is in the sum.
         """
         raise NotImplementedError
+
+    def reply(self, total: ExactSum, metrics: TextMetrics, clients: int) -> tuple[ExactSum, TextMetrics]:
+        """Returns what leaves the node for a chunk.
+
+        Where the node adds the noise, that is the noised sum and nothing else: every figure beside it is determined by
+        the request, whether a client was trained, failed or did not open.
+
+        Args:
+          total: the chunk's sum.
+          metrics: the training figures of its clients.
+          clients: the number of clients requested.
+        """
+        if not self.traits.node_noise:
+            return total, metrics
+        return ExactSum(total.sums, clients=clients, further=total.further), TextMetrics()
 
     def event(self, server_round: int, cohort: Pseudonyms) -> Release:
         """Returns what releasing this round will cost; depends only on public values and earlier releases."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fedlm.aggregation.exact import ExactSum
+from fedlm.aggregation.exact import LIMIT, ExactSum
 from fedlm.privacy.mechanisms.base import Mechanism
 from fedlm.privacy.noise import Source
 from fedlm.privacy.sampling import sample_cohort
@@ -19,6 +19,11 @@ class NoPrivacy(Mechanism):
     def is_plain(self) -> bool:
         """Updates are added unchanged."""
         return True
+
+    @property
+    def bound(self) -> int:
+        """A client's share of the range of a sum: a whole cohort of clients at this bound does not overflow."""
+        return LIMIT // self.settings.cohort_size
 
     def sample(self, key: bytes, server_round: int, clients: Pseudonyms, attempt: int) -> Pseudonyms:
         """Returns the clients with the smallest scores of the round, `cohort_size` of them."""

@@ -2,7 +2,9 @@
 
 import re
 
-_BREAK = re.compile(r"\n\s*\n|(?<=[.!?])\s+(?=[\"“'(]?[A-Z])|\n")
+from fedlm.scrub.letters import CAPITAL
+
+_BREAK = re.compile(rf"\n\s*\n|(?<=[.!?])\s+(?=[\"“'(]?[{CAPITAL}])|\n")
 PIECE_CHARACTERS = 420  # about 100 tokens
 
 

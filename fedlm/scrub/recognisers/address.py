@@ -2,7 +2,8 @@
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.letters import CAPITAL, LETTER, LOWER
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -15,7 +16,8 @@ NEAR_MISSES = (
     "the lane was long",
 )
 
-_NUMBER = r"\d{1,5}[A-Za-z]?(?:[-/]\d{1,4}[A-Za-z]?)?"
+_LETTER = r"[^\W\d_]"
+_NUMBER = rf"\d{{1,5}}{_LETTER}?(?:[-/]\d{{1,4}}{_LETTER}?)?"
 _ENDS = (
     r"(?:Street|St|Road|Rd|Avenue|Ave|Av|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Ter|Close|"
     r"Crescent|Cres|Gardens|Row|Mews|Highway|Hwy|Parkway|Pkwy|Trail|Trl|Alley|Circle|Cir|Loop|Plaza|Walk|Hill|Green|Park|"
@@ -28,7 +30,7 @@ _ENDS = (
     r"Mall|Manors?|Mission|Motorway|Mount|Mountains?|Neck|Orchard|Overpass|Parks|Parkways|Passage|Pines?|Plains?|Prairie|"
     r"Radial|Ranch|Ridges|River|Roads|Skyway|Squares|Station|Stravenue|Streets|Track|Trace|Trafficway|Walks|Wall|Ways)"
 )
-_WORD = r"[A-ZÀ-Þ][\w'’.-]*"
+_WORD = rf"[{CAPITAL}][\w'’.-]*"
 _UNIT = r"(?:,?[ ](?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm|Bldg|No)\.?[ ]?\#?\w{1,5})?"
 
 
@@ -39,36 +41,39 @@ def build() -> EntityRecognizer:
         (
             rule(
                 "STREET_ADDRESS",
-                rf"(?<![\w$£€.,:]){_NUMBER},?[ ](?:[NSEW]\.?[ ])?(?:{_WORD}[ ]){{1,3}}{_ENDS}\.?(?:[ ][NSEW]{{1,2}}\b)?(?!\w){_UNIT}",
+                rf"(?:(?<![\w$£€.,:])|(?<=[^\W\d_][,:])){_NUMBER},?[ ](?:[NSEW]\.?[ ])?(?:{_WORD}[ ]){{1,3}}{_ENDS}\.?(?:[ ][NSEW]{{1,2}}\b)?(?!\w){_UNIT}",
                 0.86,
+                needs=DIGITS,
             ),
             rule(
                 "STREET_ADDRESS",
-                rf"(?i)(?<![\w$£€.,:]){_NUMBER}[ ][a-z'-]+(?:[ ][a-z]+)?[ ](?:street|road|avenue|lane|boulevard|ave|rd|blvd)\b{_UNIT}",
+                rf"(?i)(?:(?<![\w$£€.,:])|(?<=[^\W\d_][,:])){_NUMBER}[ ][{LETTER}'’-]+(?:[ ]{_LETTER}+)?[ ](?:street|road|avenue|lane|boulevard|ave|rd|blvd)\b{_UNIT}",
                 0.8,
+                needs=DIGITS,
             ),
             rule(
                 "STREET_ADDRESS",
-                r"(?<!\w)[A-ZÀ-Þa-zß-ÿ'’. -]{0,30}?\b[A-ZÀ-Þ][\wß-]*(?:straße|strasse|str\.|straat|gasse|allee|platz|laan|plein|kade|gracht|gatan|vägen|vej|weg|ring|hof)[ ]\d{1,4}[a-z]?(?:[/-]\d{1,3})?(?!\w)",
+                rf"(?<!\w)[{CAPITAL}{LOWER}'’. -]{{0,30}}?\b[{CAPITAL}][\w-]*(?:straße|strasse|str\.|straat|gasse|allee|platz|laan|plein|kade|gracht|gatan|vägen|vej|weg|ring|hof)[ ]\d{{1,4}}{_LETTER}?(?:[/-]\d{{1,3}})?(?!\w)",
                 0.86,
-                needs="0123456789",
+                needs=DIGITS,
             ),
             rule(
                 "STREET_ADDRESS",
-                rf"(?i)(?<!\w){_NUMBER},?[ ](?:bis[ ]|ter[ ])?(?:rue|avenue|boulevard|chemin|place|allée|impasse|quai)[ ](?:(?:de|du|des|la|le|les)[ ]|d['’]|l['’]){{0,3}}[\w'’-]+(?:[ ][A-ZÀ-Þ][\w'’-]+){{0,2}}",
+                rf"(?i)(?<!\w){_NUMBER},?[ ](?:bis[ ]|ter[ ])?(?:rue|avenue|boulevard|chemin|place|allée|impasse|quai)[ ](?:(?:de|du|des|la|le|les)[ ]|d['’]|l['’]){{0,3}}[\w'’-]+(?:[ ]{_LETTER}[\w'’-]+){{0,2}}",
                 0.84,
+                needs=DIGITS,
             ),
             rule(
                 "STREET_ADDRESS",
-                r"(?<!\w)(?:Calle|C/|Avenida|Avda\.?|Plaza|Paseo|Via|Viale|Piazza|Corso|Strada|Vicolo|Largo|Rua|ul\.|al\.|os\.|pl\.|plac|aleja|ulica|Rue|Ronda|Camino|Glorieta|Cuesta|Pasadizo|Vial|Rambla|Callejón|Acceso|Alameda|Urbanización|Canale|Borgo|Contrada|Incrocio|Rotonda|Stretto)[ ][\w'’ .-]{2,40}?,?[ ](?:n[.ºo°]*[ ]?)?\d{1,4}[A-Za-z]?(?:/\d{1,4})?(?!\w)(?:[ ](?:Piso|Puerta|Apt\.?|Appartamento|Piano)[ ]\w{1,4})?",
+                rf"(?<!\w)(?:Calle|C/|Avenida|Avda\.?|Plaza|Paseo|Via|Viale|Piazza|Corso|Strada|Vicolo|Largo|Rua|ul\.|al\.|os\.|pl\.|plac|aleja|ulica|Rue|Ronda|Camino|Glorieta|Cuesta|Pasadizo|Vial|Rambla|Callejón|Acceso|Alameda|Urbanización|Canale|Borgo|Contrada|Incrocio|Rotonda|Stretto)[ ][\w'’ .-]{{2,40}}?,?[ ](?:n[.ºo°]*[ ]?)?\d{{1,4}}{_LETTER}?(?:/\d{{1,4}})?(?!\w)(?:[ ](?:Piso|Puerta|Apt\.?|Appartamento|Piano)[ ]\w{{1,4}})?",
                 0.84,
-                needs="0123456789",
+                needs=DIGITS,
             ),
             rule(
                 "STREET_ADDRESS",
                 r"(?i)(?<!\w)(?:p\.?[ ]?o\.?[ ]box|postfach|apartado|unit|apt\.?|flat|suite|psc|usns|uss|usnv|usnr)[ ]?(?:\#|no\.?[ ]?)?\d[\w-]{0,6}(?:[ ,]+(?:box|apo|fpo|ap|ae|aa)\b(?:[ ]\d+)?)*",
                 0.7,
-                needs="0123456789",
+                needs=DIGITS,
             ),
         ),
     )

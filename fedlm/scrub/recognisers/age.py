@@ -2,7 +2,8 @@
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.letters import LOWER, UNCASED
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -35,6 +36,7 @@ def build() -> EntityRecognizer:
                 rf"(?i)\b(?:i'?m|i[ ]am|he[ ]is|she[ ]is|he's|she's|who[ ]is|is[ ]now)[ ]{_AGE}(?=[ ]?(?:[.,;!?)\n]|$|and\b|now\b|today\b))(?![.,]\d)",
                 0.6,
             ),
-            rule("AGE", rf"(?<=[a-z],[ ]){_AGE}(?=,[ ](?:of|from|who|was|has|is)\b)", 0.6),
+            rule("AGE", rf"(?<=,[ ])(?<=[{LOWER}{UNCASED}],[ ]){_AGE}(?=,[ ](?:of|from|who|was|has|is)\b)", 0.6),
         ),
+        needs=DIGITS,
     )

@@ -2,7 +2,7 @@
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -17,7 +17,9 @@ NEAR_MISSES = (
 
 def build() -> EntityRecognizer:
     """Returns the recogniser."""
-    degrees = r"\d{1,3}[ ]?°[ ]?(?:\d{1,2}(?:\.\d+)?[ ]?['′’][ ]?)?(?:\d{1,2}(?:\.\d+)?[ ]?[\"″”][ ]?)?[NSEWO]"
+    degrees = (
+        r"\d{1,3}[ ]?°[ ]?(?:\d{1,2}(?:\.\d+)?[ ]?['′’][ ]?)?(?:\d{1,2}(?:\.\d+)?[ ]?(?:[\"″”]|['′’]{2})[ ]?)?[NSEWO]"
+    )
     return Rules(
         "coordinates",
         (
@@ -33,4 +35,5 @@ def build() -> EntityRecognizer:
                 0.9,
             ),
         ),
+        needs=DIGITS,
     )

@@ -5,7 +5,7 @@ Presidio's recogniser knows digits only. A time of day, weekday, month or year b
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -66,4 +66,5 @@ def build() -> EntityRecognizer:
                 0.8,
             ),
         ),
+        needs=DIGITS,
     )

@@ -2,6 +2,7 @@
 ones, `jane dot doe at mail dot com`, `jane [at] mail.com`.
 """
 
+import re
 from typing import Any
 
 import tldextract
@@ -24,18 +25,20 @@ NEAR_MISSES = (
 _EXTRACT = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 _PART = r"[\w+-]{1,64}"  # bounded, and without dots: otherwise the time for a row of dashes is exponential
-_AT = r"(?:[ ]?[\[({<][ ]?(?:at|@|ät)[ ]?[\])}>][ ]?|[ ]at[ ]|[ ]@[ ]|[ ]?\(a\)[ ]?)"
-_DOT = r"(?:[ ]?[\[({<][ ]?(?:dot|\.|punkt)[ ]?[\])}>][ ]?|[ ]dot[ ]|\.|[ ]\.[ ](?=[a-z]))"
+_OPEN, _CLOSE = r"[\[({<⟨【«‹|*][ ]?", r"[ ]?[\])}>⟩】»›|*]"
+_AT = rf"(?:[ ]?{_OPEN}(?:at|@|ät){_CLOSE}[ ]?|[ ]at[ ]|[ ]@[ ]|[ ]?\(a\)[ ]?|[_-]at[_-]|@)"
+_DOT = rf"(?:[ ]?{_OPEN}(?:dot|\.|punkt){_CLOSE}[ ]?|[ ]dot[ ]|[_-]dot[_-]|\.|[ ]\.[ ](?=[^\W\d_]))"
 _ENDS = r"(?:com|org|net|edu|gov|info|io|co|uk|de|fr|es|it|nl|eu|ca|au|in|us|me|biz|ch|at|be|pl|se|no|dk|fi|ie|pt|br|jp|mail)"
+_SIGN = re.compile(r"(?i)[ _-]dot[ _-]|[(\[{<⟨【«‹|*@]|^[^\W\d_]{2,}[._][^\W\d_]{2,}[ ]at[ ]")
 _DISGUISED = Rules(
     "disguised e-mail",
     (
-        # A spoken or bracketed dot or at is required: "at" and a full stop alone are a sentence.
+        # A spoken or bracketed dot or at is required, or a name with a dot: "at" and a full stop alone are a sentence.
         rule(
             "EMAIL_ADDRESS",
             rf"(?i)(?<![\w.@+-])(?:{_PART}(?:{_DOT})){{0,3}}{_PART}{_AT}(?:[\w-]{{1,63}}(?:{_DOT})){{1,3}}{_ENDS}(?!\w)",
             0.95,
-            accept=lambda text: any(sign in text.lower() for sign in (" dot ", "(", "[", "{", "<", " @ ", "@")),
+            accept=lambda text: bool(_SIGN.search(text)),
         ),
         # Stray blanks, as text recognition produces them: jane.doe @mail .com
         rule(

@@ -21,12 +21,12 @@ def build() -> EntityRecognizer:
     return Rules(
         "handle",
         (
-            rule("USERNAME", r"(?<![\w@.+-])@[A-Za-z0-9_]{2,30}(?!@|\.?\w*@)", 0.85, needs="@"),
+            rule("USERNAME", r"(?<![\w@.+-])@\w{2,30}(?!\w|@|\.?\w*@)", 0.85, needs="@"),
             rule("USERNAME", r"(?<![\w/.])/?u/[A-Za-z0-9_-]{3,20}\b", 0.8, needs="/"),
             rule(
                 "USERNAME",
                 r"(?i)\b(?:user[ ]?name|user[ ]?id|login|nick(?:name)?|handle|screen[ ]?name|skype|insta(?:gram)?|snap(?:chat)?|telegram|discord)"
-                r"(?:[ ]is|[ ]?[:=])[ ]?[\"'`]?(?P<it>[A-Za-z0-9][\w.#-]{2,30}\w)",
+                r"(?:[ ]is|[ ]?[:=])[ ]?[\"'`“”‘’«»„‹›「\[({<*~|]{0,2}(?P<it>[^\W_][\w.#-]{2,30}\w)",
                 0.7,
             ),
         ),

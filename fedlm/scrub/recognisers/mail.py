@@ -2,6 +2,7 @@
 
 from presidio_analyzer import EntityRecognizer
 
+from fedlm.scrub.letters import CAPITAL, MARK, UNCASED
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
@@ -15,7 +16,10 @@ NEAR_MISSES = (
     "From: the beginning",
 )
 
-_NAME = r"[A-ZÀ-Þ][\w'’-]+(?:[ ](?:(?:van|von|de|der|den|del|da|di|la|le|bin|al)[ ]){0,2}[A-ZÀ-Þ][\w'’-]*\.?){0,3}"
+_FIRST = f"[{CAPITAL}{UNCASED}]"  # of a name
+_REST = rf"[\w{MARK}'’-]"
+_PARTICLE = r"(?:(?:van|von|de|der|den|del|da|di|la|le|bin|al)[ ])"
+_NAME = rf"{_FIRST}{_REST}+(?:[ ]{_PARTICLE}{{0,2}}{_FIRST}{_REST}*\.?){{0,3}}"
 _GREETING = r"(?:Dear|Hi|Hello|Hey|Hallo|Hola|Bonjour|Ciao|Liebe[r]?|Cher|Chère|Beste|Dearest|Greetings)"
 _NOBODY = (
     r"(?!(?:All|Team|Everyone|Everybody|Sir|Madam|Sirs|There|Customer|Customers|Colleagues?|Friends?|Folks|Guys|Both|Again|Ladies|"
@@ -40,12 +44,12 @@ def build() -> EntityRecognizer:
             ),
             rule(
                 "PERSON",
-                r"(?m)^[ >|\t]*(?:From|To|Cc|CC)[ ]?:[ \t]*[\"']?(?P<it>[A-ZÀ-Þ][\w'’-]+,[ ][A-ZÀ-Þ][\w'’-]+(?:[ ][A-Z]\.?)?)(?=[\"']?[ ]*(?:[<\[(;\n]|$))",
+                rf"(?m)^[ >|\t]*(?:From|To|Cc|CC)[ ]?:[ \t]*[\"']?(?P<it>{_FIRST}{_REST}+,[ ]{_FIRST}{_REST}+(?:[ ][{CAPITAL}]\.?)?)(?=[\"']?[ ]*(?:[<\[(;\n]|$))",
                 0.75,
             ),
             rule(
                 "PERSON",
-                r"(?m)(?:^|[ ,;:\"'])(?P<it>[A-ZÀ-Þ][\w'’.-]*(?:,?[ ][A-ZÀ-Þ][\w'’.-]*){0,3})[\"']?[ ]<(?=[\w.+-]+@)",
+                rf"(?m)(?:^|[ ,;:\"'])(?P<it>{_FIRST}(?:{_REST}|\.)*(?:,?[ ]{_FIRST}(?:{_REST}|\.)*){{0,3}})[\"']?[ ]<(?=[\w.+-]+@)",
                 0.8,
                 needs="<",
             ),
@@ -63,7 +67,7 @@ def build() -> EntityRecognizer:
             ),
             rule(
                 "PERSON",
-                r"(?i)\b(?:my[ ]name[ ]is|my[ ]name's|call[ ]me|je[ ]m'appelle|me[ ]llamo)[ ](?!a\b|an\b|the\b|not\b|on\b|at\b|back\b|when\b|if\b|after\b|later\b|crazy\b|asap\b|maybe\b|and\b|or\b|to\b|in\b|tomorrow\b|any\b|so\b)(?P<it>[a-zß-ÿ][\w'’-]{1,15})",
+                rf"(?i)\b(?:my[ ]name[ ]is|my[ ]name's|call[ ]me|je[ ]m'appelle|me[ ]llamo)[ ](?!a\b|an\b|the\b|not\b|on\b|at\b|back\b|when\b|if\b|after\b|later\b|crazy\b|asap\b|maybe\b|and\b|or\b|to\b|in\b|tomorrow\b|any\b|so\b)(?P<it>[^\W\d_]{_REST}{{1,15}})",
                 0.5,
             ),
         ),

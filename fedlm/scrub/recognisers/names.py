@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
+from fedlm.scrub.letters import CAPITAL
 from fedlm.scrub.names.classifier import CLASSES, Matrix, name_model
 from fedlm.scrub.names.tagger import LABELS, Tagged, tag
 
@@ -37,7 +38,7 @@ _NUMBERS = {
 _DIGITS = 5
 # What may separate two words of one name.
 _GLUE = {
-    "PERSON": re.compile(r"[ \t]{1,2}|\.[ ]?|[ ]?-[ ]?|, (?=[A-Z]\b)"),
+    "PERSON": re.compile(rf"[ \t]{{1,2}}|\.[ ]?|[ ]?-[ ]?|, (?=[{CAPITAL}]\b)"),
     "LOCATION": re.compile(r"[ \t]|-|\. ?| ?' ?"),
     "ORGANIZATION": re.compile(r"[ \t]|-|[ ]?&[ ]?|, |\. ?"),
     "STREET_ADDRESS": re.compile(r"[ \t]|-|/|, ?|\. ?|,?[ ]?\n|[ ]?#[ ]?"),

@@ -4,6 +4,7 @@ import re
 
 from presidio_analyzer import EntityRecognizer
 
+from fedlm.scrub.letters import CAPITAL
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
@@ -47,7 +48,7 @@ def build() -> EntityRecognizer:
     return Rules(
         "nationality",
         (
-            rule("NRP", rf"\b(?P<it>(?:{nations})s?)\b(?![-'’]?[A-Z])", 0.6),
+            rule("NRP", rf"\b(?P<it>(?:{nations})s?)\b(?![-'’]?[{CAPITAL}])", 0.6),
             rule("NRP", rf"\b(?P<it>(?:{beliefs})s?)\b{_PEOPLE}", 0.55),
             rule(
                 "NRP",

@@ -7,7 +7,8 @@ import re
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.letters import CAPITAL
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -31,30 +32,35 @@ def build() -> EntityRecognizer:
     return Rules(
         "number",
         (
-            rule("GOVERNMENT_ID", r"(?<![\w.,$£€/#-])\d(?:[ -]?\d){8,}(?![\w-]|[.,]\d)", 0.42, accept=_identifies),
             rule(
                 "GOVERNMENT_ID",
-                r"(?<![\w.,$£€/#@-])(?=(?:[A-Z-]*\d){6})(?=\d*-?[A-Z])[A-Z0-9](?:-?[A-Z0-9]){6,19}(?![\w-])",
+                r"(?:(?<![\w.,$£€/#-])|(?<=[^\W\d_],))\d(?:[ -]?\d){8,}(?![\w-]|[.,]\d)",
+                0.42,
+                accept=_identifies,
+            ),
+            rule(
+                "GOVERNMENT_ID",
+                rf"(?<![\w.,$£€/#@-])(?=(?:[{CAPITAL}-]*\d){{6}})(?=\d*-?[{CAPITAL}])[{CAPITAL}\d](?:-?[{CAPITAL}\d]){{6,19}}(?![\w-])",
                 0.42,
             ),
             rule(
                 "GOVERNMENT_ID",
-                r"(?i)\b(?:social[ ]security|ssn|passport|national[ ](?:id|insurance)|identity[ ]card|id[ ]card|tax[ ]id|tin|id)[ ]?(?:number|no\.?|nr\.?|\#)?[ ]?(?:is|:|=|\#)[ ]?(?P<it>(?=[\w-]*\d[\w-]*\d[\w-]*\d)[A-Z0-9][A-Z0-9-]{4,18}[A-Z0-9])\b",
+                r"(?i)\b(?:social[ ]security|ssn|passport|national[ ](?:id|insurance)|identity[ ]card|id[ ]card|tax[ ]id|tin|id)[ ]?(?:number|no\.?|nr\.?|\#)?[ ]?(?:is|:|=|\#)[ ]?(?P<it>(?=[\w-]*\d[\w-]*\d[\w-]*\d)[^\W_][\w-]{4,18}[^\W_])\b",
                 0.6,
             ),
             rule("US_SSN", r"(?<![\w-])(?!000|666)[0-9]{3}[- ](?!00)\d\d[- ](?!0000)\d{4}(?![\w-])", 0.85),
             rule("US_SSN", r"(?i)\b(?:ssn|social[ ]security)\b[^\d\n]{0,20}(?P<it>\d{9})(?!\d)", 0.9),
             rule(
                 "US_DRIVER_LICENSE",
-                r"(?i)\b(?:driver'?s?|driving|driver)[ ]?(?:license|licence|permit|lic)?\b[^\d\n]{0,24}?(?<!\w)(?P<it>(?=[A-Z0-9-]*\d{3})[A-Z]{0,3}\d[A-Z0-9-]{4,17})(?!\w)",
+                r"(?i)\b(?:driver'?s?|driving|driver)[ ]?(?:license|licence|permit|lic)?\b[^\d\n]{0,24}?(?<!\w)(?P<it>(?=[\w-]*\d{3})[^\W\d_]{0,3}\d(?:[^\W_]|-){4,17})(?!\w)",
                 0.85,
             ),
             rule(
                 "US_DRIVER_LICENSE",
-                r"(?i)\b(?:licen[sc]e|dl|permit)[ ]?(?:number|no\.?|num|\#)?(?:[ ]is|[ ]?[:=\#])?[ ]?(?P<it>(?=[A-Z0-9-]*\d{4})[A-Z]{0,3}\d[A-Z0-9-]{4,17})(?!\w)",
+                r"(?i)\b(?:licen[sc]e|dl|permit)[ ]?(?:number|no\.?|num|\#)?(?:[ ]is|[ ]?[:=\#])?[ ]?(?P<it>(?=[\w-]*\d{4})[^\W\d_]{0,3}\d(?:[^\W_]|-){4,17})(?!\w)",
                 0.7,
             ),
-            rule("PASSPORT", r"(?i)\bpassport\b[^\d\n]{0,20}?(?<!\w)(?P<it>[A-Z]{0,2}\d{6,9}[A-Z]?)(?!\w)", 0.85),
+            rule("PASSPORT", r"(?i)\bpassport\b[^\d\n]{0,20}?(?<!\w)(?P<it>[^\W\d_]{0,2}\d{6,9}[^\W\d_]?)(?!\w)", 0.85),
             rule(
                 "US_BANK_NUMBER",
                 r"(?i)\b(?:account|acct|a/c|konto)\b[ ]?(?:number|no\.?|nr\.?|\#)?(?:[ ]is|[ ]?[:=\#])?[ ]?(?P<it>\d(?:[ -]?\d){5,16})(?!\w)",
@@ -66,4 +72,5 @@ def build() -> EntityRecognizer:
                 0.85,
             ),
         ),
+        needs=DIGITS,
     )

@@ -2,6 +2,7 @@
 
 from presidio_analyzer import EntityRecognizer
 
+from fedlm.scrub.letters import CAPITAL
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
@@ -14,7 +15,7 @@ NEAR_MISSES = (
     "the bank of the river",
 )
 
-_WORD = r"[A-ZÀ-Þ][\w'’&.-]*"
+_WORD = rf"[{CAPITAL}][\w'’&.-]*"
 _LEGAL = (
     r"(?:Inc|Incorporated|Ltd|Limited|LLC|LLP|PLC|plc|Plc|Corp|Corporation|GmbH(?:[ ]&[ ]Co\.?(?:[ ](?:KG|KGaA|OHG|oHG))?)?|AG|KG|KGaA|OHG|"
     r"e\.G\.|e\.V\.|Stiftung|S\.?A\.?R?\.?L?\.?|SAS|S\.?R\.?L\.?|S\.?p\.?[aA]\.?|S\.L\.(?:[ ]?[UL]\.)?|S\.Com\.|S\.A\.U?\.?|S\.Coop\.|B\.?V\.?|N\.?V\.?|V\.?O\.?F\.?|"
@@ -52,7 +53,7 @@ def build() -> EntityRecognizer:
             ),
             rule(
                 "ORGANIZATION",
-                r"(?<![\w.-])[A-ZÀ-Þ]\w+-[A-ZÀ-Þ]\w+(?=[ ](?:announced|account|branch|office|headquarters|shares|board))",
+                rf"(?<![\w.-])[{CAPITAL}]\w+-[{CAPITAL}]\w+(?=[ ](?:announced|account|branch|office|headquarters|shares|board))",
                 0.6,
             ),
         ),

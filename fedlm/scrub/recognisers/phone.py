@@ -9,6 +9,8 @@ from typing import Any
 
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
+from fedlm.scrub.patterns import DIGITS
+
 RUNS_MODEL = False
 HITS = (
     ("call +44 151 234 5678", "+44 151 234 5678"),
@@ -21,7 +23,7 @@ NEAR_MISSES = (
 
 _REGIONS = "US GB DE FR ES IT NL PL TR IN AU IL BR CH AT BE SE NO DK FI IE PT GR CZ RU JP CN KR MX ZA PH NZ SG"
 _CANDIDATE = re.compile(
-    r"(?<![\w.,/@=-])(?:\+|00|\()?\(?\d(?:[\d()]|[ \t.\-–/]{1,2}(?=[\d(]))*\d(?:[ ]?(?:x|ext\.?|extension|\#)[ ]?\d{1,6})?(?![\w@]|[.,]\d)",
+    r"(?:(?<![\w.,/@=-])|(?<=[^\W\d_],)|(?<=tel\.)|(?<=fax\.)|(?<=[.,/=-])(?=\+\d))(?:\+|00|\()?\(?\d(?:[\d()]|[ \t.\-–/]{1,2}(?=[\d(]))*\d(?:[ ]?(?:x|ext\.?|extension|\#)[ ]?\d{1,6})?(?![\w@]|[.,]\d)",
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(
@@ -41,7 +43,9 @@ class PhoneNumbers(EntityRecognizer):
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
         """Returns the telephone numbers."""
-        found = []
+        found = list[RecognizerResult]()
+        if not any(digit in text for digit in DIGITS):
+            return found
         for match in _CANDIDATE.finditer(text):
             start, end = match.span()
             told = bool(_CONTEXT.search(text, max(0, start - 40), start))

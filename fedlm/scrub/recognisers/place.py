@@ -4,6 +4,7 @@ import re
 
 from presidio_analyzer import EntityRecognizer
 
+from fedlm.scrub.letters import CAPITAL
 from fedlm.scrub.names.lexicon import country_names
 from fedlm.scrub.patterns import Rules, rule
 
@@ -24,6 +25,7 @@ _ALSO = (
     "U.S., USA, UK, U.K., Russia, South Korea, North Korea, Vietnam, Iran, Syria, Laos, Moldova, Tanzania, "
     "Bolivia, Venezuela, Kosovo, Taiwan, Hong Kong, Libya, Ivory Coast, Czech Republic, Holland, UAE"
 )
+_NAME = rf"[{CAPITAL}][\w'’-]+(?:[ ][{CAPITAL}][\w'’-]+)?"
 
 
 def build() -> EntityRecognizer:
@@ -36,12 +38,12 @@ def build() -> EntityRecognizer:
             rule("LOCATION", rf"(?<![\w@.])(?:{listed})(?![\w@])", 0.65),
             rule(
                 "LOCATION",
-                r"\b(?:city|town|village|county|district|province|region)[ ]of[ ](?P<it>[A-ZÀ-Þ][\w'’-]+(?:[ ][A-ZÀ-Þ][\w'’-]+)?)",
+                rf"\b(?:city|town|village|county|district|province|region)[ ]of[ ](?P<it>{_NAME})",
                 0.6,
             ),
             rule(
                 "LOCATION",
-                r"\b(?P<it>[A-ZÀ-Þ][\w'’-]+(?:[ ][A-ZÀ-Þ][\w'’-]+)?)[ ](?:County|Province|District|Oblast)\b",
+                rf"\b(?P<it>{_NAME})[ ](?:County|Province|District|Oblast)\b",
                 0.6,
             ),
         ),

@@ -4,7 +4,8 @@ import re
 
 from presidio_analyzer import EntityRecognizer
 
-from fedlm.scrub.patterns import Rules, rule
+from fedlm.scrub.letters import CAPITAL, LOWER
+from fedlm.scrub.patterns import DIGITS, Rules, rule
 
 RUNS_MODEL = False
 HITS = (
@@ -43,10 +44,11 @@ def build() -> EntityRecognizer:
             rule("ZIP_CODE", r"(?<![\w.,/-])\d{5}-\d{4}(?![\w-])", 0.6),
             rule(
                 "ZIP_CODE",
-                r"(?:^|[,\n][ ]?)(?P<it>\d{5}|\d{4}[ ][A-Z]{2}|\d{2}-\d{3}|\d{3}[ ]\d{2})(?=[ ][A-ZÀ-Þ][a-zß-ÿ]+)",
+                rf"(?:^|[,\n][ ]?)(?P<it>\d{{5}}|\d{{4}}[ ][A-Z]{{2}}|\d{{2}}-\d{{3}}|\d{{3}}[ ]\d{{2}})(?=[ ][{CAPITAL}][{LOWER}])",
                 0.6,
                 flags=re.MULTILINE,
             ),
-            rule("ZIP_CODE", r"(?<=[a-z],[ ])(?P<it>\d{5})(?=[ ]?(?:[.,;\n]|$))", 0.5),
+            rule("ZIP_CODE", rf"(?<=[{LOWER}],[ ])(?P<it>\d{{5}})(?=[ ]?(?:[.,;\n]|$))", 0.5),
         ),
+        needs=DIGITS,
     )

@@ -33,7 +33,7 @@ def build() -> EntityRecognizer:
             rule(
                 "SECRET",
                 r"(?i)\b(?:pass(?:word|wd|code|phrase)?|pwd|pw|pin(?:[ ]code)?|secret|api[ _-]?key|access[ _-]?key|auth[ _-]?token|token|otp)"
-                r"(?:[ ](?:is|was)(?:[ ]now)?[ :]|[ ]?[:=])[ ]?[\"'`]?(?P<it>(?=[^\s\"'`]*[\d!#$%&*+=?^_~-]|[^\s\"'`]{10})[^\s\"'`<>,]{4,80}[^\s\"'`<>,.;:!?)])",
+                r"(?:[ ](?:is|was)(?:[ ]now)?[ :]|[ ]?[:=])[ ]?[\"'`“”‘’«»„‹›「\[({<*~|]{0,2}(?P<it>(?=[^\s\"'`]*[\d!#$%&*+=?^_~-]|[^\s\"'`]{10})[^\s\"'`<>,]{4,80}[^\s\"'`<>,.;:!?)])",
                 0.85,
             ),
             rule("SECRET", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0.95),

@@ -2,6 +2,7 @@
 
 from presidio_analyzer import EntityRecognizer
 
+from fedlm.scrub.letters import CAPITAL, LOWER, UNCASED
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
@@ -22,9 +23,13 @@ def build() -> EntityRecognizer:
     return Rules(
         "title",
         (
-            rule("TITLE", rf"(?<![\w@#.])(?P<it>{short}\.?)(?=[ \t\ue000-\uf8ff]{{1,2}}[A-Z\ue000-\uf8ff])", 0.8),
-            rule("TITLE", rf"(?<![\w@#.])(?P<it>{long})(?=[ \t]{{1,2}}[A-Z\ue000-\uf8ff])", 0.6),
-            rule("TITLE", r"(?<![\w@#.])(?P<it>(?:mr|mrs|ms|dr|prof)\.?)(?=[ ][a-z]{2})", 0.6),
+            rule(
+                "TITLE",
+                rf"(?<![\w@#.])(?P<it>{short}\.?)(?=[ \t\ue000-\uf8ff]{{1,2}}[{CAPITAL}{UNCASED}\ue000-\uf8ff])",
+                0.8,
+            ),
+            rule("TITLE", rf"(?<![\w@#.])(?P<it>{long})(?=[ \t]{{1,2}}[{CAPITAL}{UNCASED}\ue000-\uf8ff])", 0.6),
+            rule("TITLE", rf"(?<![\w@#.])(?P<it>(?:mr|mrs|ms|dr|prof)\.?)(?=[ ][{LOWER}]{{2}})", 0.6),
             rule("TITLE", r"(?<![\w@#.])(?:Mrs?|Ms|Dr|Prof)\.(?!\w)", 0.5),
         ),
     )

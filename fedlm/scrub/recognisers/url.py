@@ -6,6 +6,7 @@ from typing import Any
 from presidio_analyzer import RecognizerResult
 from presidio_analyzer.predefined_recognizers import UrlRecognizer
 
+from fedlm.scrub.letters import CAPITAL, LOWER
 from fedlm.scrub.patterns import Rules, rule
 
 RUNS_MODEL = False
@@ -19,7 +20,8 @@ NEAR_MISSES = (
 )
 
 _SCHEME = re.compile(r"(?i)(?:https?|ftp)://|www\.")
-_SCREEN = re.compile(r"://|www\.|[\w-]\.[A-Za-z]{2}")
+_SCREEN = re.compile(r"://|www\.|[\w-]\.[^\W\d_]{2}")
+_NEW_SENTENCE = re.compile(rf"[{LOWER}]\.[{CAPITAL}][{LOWER}]")
 _WHOLE = Rules(
     "whole url", (rule("URL", r"(?i)\b(?:(?:https?|ftp)://|www\.)[^\s<>\"'“”‘’]*[^\s<>\"'“”‘’.,;:!?)\]}…]", 0.9),)
 )
@@ -38,9 +40,11 @@ class StrictUrlRecognizer(UrlRecognizer):
 
 
 def _is_domain(text: str, start: int, end: int) -> bool:
-    """Whether no capital follows a dot, as in a new sentence, and there is no @, as in an e-mail address."""
+    """Whether it is no part of a word, no capital follows a dot, as in a new sentence, and there is no @, as in an address."""
     span = text[start:end]
-    return not re.search(r"[a-z]\.[A-Z][a-z]", span) and text[start - 1 : start] != "@" and "@" not in span
+    if text[end : end + 1].isalnum():
+        return False
+    return not _NEW_SENTENCE.search(span) and text[start - 1 : start] != "@" and "@" not in span
 
 
 def build() -> UrlRecognizer:

@@ -5,13 +5,14 @@ import itertools
 import os
 import shutil
 import socket
+import socketserver
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -20,10 +21,14 @@ import pytest
 from clients.deploy.folder import free_port
 from server.deploy.certificates import create_authority, create_server_certificate
 from server.deploy.coordinator import open_port
-from server.deploy.gateway import Gateway, Refusal, parsed_request, rebuilt
+from server.deploy.fleet_request import Refusal, parsed_request, rebuilt
+from server.deploy.gateway import Gateway
+from server.deploy.limits import Limits
 from server.deploy.proxies import write_configurations
+from tests.support.signing import Signed, admitted_key, signature_lines
 
-LARGEST = 2**20
+LARGEST, LARGE = 2**20, 2**26
+LIMITS = Limits()
 IDLE_SECONDS = 0.5
 PROGRAMS = {
     name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") for name in ("nginx", "caddy")
@@ -39,10 +44,18 @@ class SuperLink(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append(self.path)
+        if self.path.endswith("/large"):
+            self.connection.settimeout(None)  # it waits for as long as the gateway does
+            self.send_response(200)
+            self.send_header("Content-Length", str(LARGE))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(bytes(LARGE))
+            return
         if (frame := self.path.rpartition("/")[2]) in ("chunked", "close", "interim", "empty"):
             self.framed(frame)
             return
-        answer = f"{self.path} {len(body)} {self.headers['Host']} {self.headers.get('flwr-public-key')}".encode()
+        answer = f"{self.path} {len(body)} {self.headers['Host']} {self.headers.get('x-more')}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -70,9 +83,16 @@ class SuperLink(BaseHTTPRequestHandler):
         pass
 
 
-def own_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
+class Backend(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """The SuperLink's server."""
+
+    daemon_threads = True
+
+
+def own_gateway(port: int, folder: Path, limits: Limits = LIMITS) -> Iterator[None]:
     loop = asyncio.new_event_loop()
-    task = loop.create_task(Gateway(backend, folder, LARGEST).serve(open_port("127.0.0.1", port)))
+    gateway = Gateway(folder / "superlink.sock", folder, LARGEST, limits)
+    task = loop.create_task(gateway.serve(open_port("127.0.0.1", port)))
     thread = threading.Thread(target=lambda: suppressed(loop, task), daemon=True)
     thread.start()
     yield
@@ -91,7 +111,25 @@ def suppressed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> N
     loop.close()
 
 
-def nginx_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
+def behind(program: Iterator[None], backend: int, folder: Path) -> Iterator[None]:
+    """Runs a program in front of our gateway on loopback, as with `gateway = false`."""
+    ours = own_gateway(backend, folder, LIMITS.behind_a_proxy())
+    next(ours)
+    next(program)
+    yield
+    next(program, None)
+    next(ours, None)
+
+
+def nginx_gateway(port: int, folder: Path) -> Iterator[None]:
+    yield from behind(nginx(port, backend := free_port(), folder), backend, folder)
+
+
+def caddy_gateway(port: int, folder: Path) -> Iterator[None]:
+    yield from behind(caddy(port, backend := free_port(), folder), backend, folder)
+
+
+def nginx(port: int, backend: int, folder: Path) -> Iterator[None]:
     write_configurations(folder, port, backend, LARGEST)
     (folder / "main.conf").write_text(
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
@@ -113,7 +151,7 @@ def nginx_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
         process.terminate()
 
 
-def caddy_gateway(port: int, backend: int, folder: Path) -> Iterator[None]:
+def caddy(port: int, backend: int, folder: Path) -> Iterator[None]:
     write_configurations(folder, port, backend, LARGEST)
     words = [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
@@ -136,17 +174,16 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     create_authority(folder)
     create_server_certificate(folder, [])
     SuperLink.seen = []
-    backend = ThreadingHTTPServer(("127.0.0.1", 0), SuperLink)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    backend.socket = context.wrap_socket(backend.socket, server_side=True)
+    backend = Backend(str(folder / "superlink.sock"), SuperLink)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
+    key = admitted_key(folder, folder)
     port = free_port()
-    running = GATEWAYS[request.param](port, backend.server_port, folder)
+    running = GATEWAYS[request.param](port, folder)
     next(running)
     verify = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     try:
-        with httpx.Client(verify=verify, base_url=f"https://127.0.0.1:{port}", timeout=60) as client:
+        address = f"https://127.0.0.1:{port}"
+        with httpx.Client(verify=verify, base_url=address, timeout=60, auth=Signed(key)) as client:
             wait_for_port(port)
             yield client
     finally:
@@ -173,7 +210,7 @@ def send(gateway: httpx.Client, target: str, method: str = "POST") -> httpx.Resp
 
 
 def test_a_fleet_call_passes_with_its_body_and_headers(gateway: httpx.Client) -> None:
-    answer = gateway.post("/v1/fleet/push-object", content=b"x" * 300_000, headers={"flwr-public-key": "k"})
+    answer = gateway.post("/v1/fleet/push-object", content=b"x" * 300_000, headers={"x-more": "k"})
     assert answer.text.split() == ["/v1/fleet/push-object", "300000", "127.0.0.1", "k"]
 
 
@@ -341,6 +378,11 @@ def test_headers_about_one_connection_do_not_pass() -> None:
     assert list(rebuilt(request.head).headers) == expected
 
 
+def signed_lines(gateway: httpx.Client) -> list[bytes]:
+    assert isinstance(gateway.auth, Signed)
+    return signature_lines(gateway.auth.key)
+
+
 def raw(gateway: httpx.Client, content: bytes) -> bytes:
     """Sends bytes over TLS; returns all that comes back until the connection ends or is silent."""
     context = ssl.create_default_context()
@@ -357,12 +399,13 @@ def raw(gateway: httpx.Client, content: bytes) -> bytes:
 
 def test_what_follows_a_body_is_a_request_of_its_own(gateway: httpx.Client) -> None:
     """Two calls that pass in one piece are two calls; a control call behind a fleet call is refused, and so is one inside it."""
-    call = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: 2") + b"ab"
+    signed = signed_lines(gateway)
+    call = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, *signed, b"Content-Length: 2") + b"ab"
     control = head_of(b"POST /v1/control/start-run HTTP/1.1", HOST, b"Content-Length: 0")
     before = len(SuperLink.seen)
     assert raw(gateway, call + call).count(b"HTTP/1.1 200") == 2
     assert raw(gateway, call + control).count(b"HTTP/1.1 403") == 1
-    inside = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: %d" % len(control)) + control
+    inside = head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, *signed, b"Content-Length: %d" % len(control)) + control
     assert raw(gateway, inside).count(b"HTTP/1.1 200") == 1
     assert SuperLink.seen[before:] == ["/v1/fleet/x"] * 4
 
@@ -391,7 +434,8 @@ def test_bytes_that_are_no_request_reach_nobody(gateway: httpx.Client, content: 
 
 @pytest.mark.parametrize("gateway", ["own"], indirect=True)
 def test_a_body_that_stops_halfway_costs_its_own_connection_only(gateway: httpx.Client) -> None:
-    assert raw(gateway, head_of(b"POST /v1/fleet/x HTTP/1.1", HOST, b"Content-Length: 100") + b"half") == b""
+    lines = [b"POST /v1/fleet/x HTTP/1.1", HOST, *signed_lines(gateway), b"Content-Length: 100"]
+    assert raw(gateway, head_of(*lines) + b"half") == b""
     assert gateway.post("/v1/fleet/x", content=b"").status_code == 200
 
 
@@ -402,3 +446,30 @@ def test_a_response_arrives_whole_however_the_superlink_frames_it(gateway: httpx
         answer = gateway.post(f"/v1/fleet/{target}", content=b"12")
         assert answer.status_code == (204 if target == "empty" else 200)
         assert answer.content == (b"" if target == "empty" else b"a" * 100_000 + b"0\r\n\r\nb")
+
+
+def test_a_response_that_nobody_reads_is_given_up(tmp_path: Path) -> None:
+    create_authority(tmp_path)
+    create_server_certificate(tmp_path, [])
+    SuperLink.seen = []
+    backend = Backend(str(tmp_path / "superlink.sock"), SuperLink)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    key, port = admitted_key(tmp_path, tmp_path), free_port()
+    running = own_gateway(port, tmp_path, Limits(stall_seconds=0.5))
+    next(running)
+    try:
+        wait_for_port(port)
+        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as channel, suppress(OSError):
+            lines = signature_lines(key)
+            channel.sendall(head_of(b"POST /v1/fleet/large HTTP/1.1", HOST, *lines, b"Content-Length: 0"))
+            time.sleep(2.0)
+            received = 0
+            while part := channel.recv(2**20):
+                received += len(part)
+        assert 0 < received < LARGE
+    finally:
+        next(running, None)
+        backend.shutdown()
+        backend.server_close()

@@ -93,7 +93,7 @@ def over_a_grid(kind: Callable[[MemoryGrid], FlowerEngine]) -> Iterator[Tried]:
 ENGINES: dict[str, Callable[[], Any]] = {
     "local": local,
     "flower": lambda: over_a_grid(FlowerEngine),
-    "network": lambda: over_a_grid(NetworkEngine),
+    "network": lambda: over_a_grid(lambda grid: NetworkEngine(grid, "run")),
     "toy": in_process,
 }
 

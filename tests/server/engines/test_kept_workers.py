@@ -38,7 +38,7 @@ def train(tmp_path: Path, name: str, idle: Idle | None, **more: Any) -> str:
 
 
 def test_a_kept_worker_gives_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
-    other = {"seed": 1, "weighting": "uniform", "local_epochs": 2}
+    other = {"seed": 1, "weighting": "uniform", "max_client_tokens": 10**6, "local_epochs": 2}
     fresh = train(tmp_path, "fresh", None, **other)
     with KeptWorkers() as idle:
         first = train(tmp_path, "first", idle)
@@ -60,7 +60,7 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
     line = RunFolder(tmp_path / "with").metrics()[-1]
     assert -1 <= line["drift"]["cosine"] <= 1 and line["drift"]["norm"] > 0
     settings = RunConfig(drift=True, model="lstm(units=8, layers=1)").to_settings()
-    request = TrainRequest(settings, 1, np.ones(2, np.uint64), 2, weights_record(()))
+    request = TrainRequest(settings, 1, np.ones(2, np.uint64), weights_record(()))
     take_identity()
     vault = Vault(tmp_path / "with.db", KeySource(tmp_path / "with.key"))
     with closing(vault), pytest.raises(CohortError, match="second sum"):
@@ -74,6 +74,7 @@ def test_drift_changes_no_bit_and_is_refused_where_it_would_tell_too_much(tmp_pa
                 "noise_multiplier": 1.0,
                 "sampling_rate": 0.1,
                 "weighting": "uniform",
+                "max_client_tokens": 10**6,
                 "population_weight": 10.0,
             }
         )
@@ -85,7 +86,9 @@ def test_only_what_graphs_depend_on_makes_a_trainer_anew() -> None:
     config = RunConfig(model="lstm(units=8, layers=1)", seq_len=20, client_optimizer="sgd(learning_rate=1.0)")
     trainer, documents = LocalTrainer(config), ["to be or not to be"] * 3
     before, _ = trainer.train(trainer.weights, documents, np.random.default_rng(0))
-    later = config.model_copy(update={"seed": 5, "local_epochs": 2, "weighting": "uniform", "proximal_mu": 0.1})
+    later = config.model_copy(
+        update={"seed": 5, "local_epochs": 2, "weighting": "uniform", "max_client_tokens": 10**6, "proximal_mu": 0.1}
+    )
     assert trainer.take_over(later)
     fresh = LocalTrainer(later)
     for a, b in zip(trainer.weights, fresh.weights, strict=True):

@@ -24,7 +24,7 @@ SILENT = "import socket, sys, time; s = socket.socket(fileno=int(sys.argv[1])); 
 
 def asked(node: int) -> Message:
     """Returns a message to a node, once an engine of this process is open."""
-    request = TrainRequest("{}", 1, np.zeros(1, np.uint64), 1, weights_record(()))
+    request = TrainRequest("{}", 1, np.zeros(1, np.uint64), weights_record(()))
     return Message(request.content(), node, request.kind)
 
 

@@ -14,16 +14,18 @@ from server.engines.workers import Idle, WorkerCommand
 from server.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.flower
+START = "starting 2 workers (local)"
 PRIVATE = {
     "mechanism": "gaussian",
     "weighting": "uniform",
+    "max_client_tokens": 10**6,
     "clip_norm": 0.5,
     "noise_multiplier": 1.0,
     "sampling_rate": 0.5,
 }
 
 
-@pytest.mark.parametrize(("settings", "told"), [({}, ["lost"]), (PRIVATE, [])])
+@pytest.mark.parametrize(("settings", "told"), [({}, [START, "lost"]), (PRIVATE, [START])])
 def test_a_lost_worker_is_told_unless_the_run_is_private(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: list[str]
 ) -> None:

@@ -44,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exchange(grid: MemoryGrid, timeout: float = 60) -> tuple[NetworkEngine, Message]:
-    engine = NetworkEngine(grid)
+    engine = NetworkEngine(grid, str(RUN))
     message = Message(RecordDict({"config": ConfigRecord()}), NODE, MessageType.TRAIN)
     (reply,) = replies_to(engine, [message], timeout)
     return engine, reply

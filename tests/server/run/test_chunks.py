@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedlm.text.packing import PACK
+from fedlm.types import Evaluated
 from server.run.chunks import split_chunks, split_packs
 from server.run.population import Population
 
@@ -34,27 +35,43 @@ def test_longest_first_by_hand() -> None:
 
 def test_population_counts_a_pseudonym_of_two_vaults_once() -> None:
     a, b = np.array([9, 3], np.uint64), np.array([3, 5], np.uint64)
-    told = {"train": np.array([90, 30]), "held_out": np.array([1, 0]), "documents": np.array([2, 1])}
+    counts = {"train": [90, 30], "validation": [0, 7], "held_out": [1, 0], "documents": [2, 1]}
+    told = {name: np.array(values) for name, values in counts.items()}
     merged = Population.merge([(a, told), (b, {})])
     assert merged.pseudonyms.tolist() == [3, 5, 9]
     assert merged.train_tokens.tolist() == [30, -1, 90]
-    assert merged.with_held_out.tolist() == [5, 9]
+    assert merged.evaluated(Evaluated.HELD_OUT).tolist() == [5, 9]
+    assert merged.evaluated(Evaluated.VALIDATION).tolist() == [3, 5]
     assert merged.documents.tolist() == [1, 0, 2]
-    assert merged.evaluating(np.array([9, 5, 3], np.uint64)).tolist() == [1, 1, 1]
+    asked = np.array([9, 5, 3], np.uint64)
+    assert merged.evaluating(asked).tolist() == [1, 1, 1]
+    assert merged.evaluating(asked, Evaluated.VALIDATION).tolist() == [1, 1, 7]
+    left = merged.without(np.array([5], np.uint64))
+    assert left.validation_tokens.tolist() == [7, 0] and left.held_out_tokens.tolist() == [0, 1]
+
+
+def test_a_client_without_training_text_is_evaluated_and_in_no_cohort() -> None:
+    clients = np.array([3, 5, 9], np.uint64)
+    told = {name: np.array(v) for name, v in {"train": [4, 0, 6], "held_out": [1, 2, 0]}.items()}
+    people = Population.merge([(clients, told)])
+    assert people.trainable.tolist() == [3, 9]
+    assert people.evaluated(Evaluated.HELD_OUT).tolist() == [3, 5]
+    unknown = Population.merge([(clients, {})])
+    assert unknown.trainable is clients
 
 
 def test_the_work_of_training_by_hand() -> None:
     clients, rest = np.arange(5, dtype=np.uint64), np.zeros(5, np.int64)
     # 80 tokens in one document: 1.5 rows of 80, one batch of ten. 800 in one: 10.5, two. 90 in 30 short ones: 30 rows, three.
     # Documents that are not known: a batch more than 800 tokens fill; and a client of whom nothing is known.
-    people = Population(clients, np.array([80, 800, 90, 800, -1]), rest, np.array([1, 1, 30, 0, 0], np.uint32))
+    people = Population(clients, np.array([80, 800, 90, 800, -1]), rest, rest, np.array([1, 1, 30, 0, 0], np.uint32))
     assert people.training(clients, 10, 80).tolist() == [9, 17, 25, 17, 9]
 
 
 def test_chunks_by_documents_are_nearer_to_even_than_chunks_by_tokens() -> None:
     """The same tokens in many short documents are many more rows."""
     clients, tokens = np.arange(4, dtype=np.uint64), np.full(4, 4000)
-    people = Population(clients, tokens, tokens, np.array([400, 10, 400, 10], np.uint32))
+    people = Population(clients, tokens, tokens, tokens, np.array([400, 10, 400, 10], np.uint32))
     chunks = split_chunks(clients, people.training(clients, 10, 80), 2)
     assert [sum(int(c) % 2 for c in chunk) for chunk in chunks] == [1, 1]
 

@@ -1,4 +1,4 @@
-"""The round loop: every client once, an exact sum, what is lost told, and no client that costs another its part."""
+"""The round loop: every client once, an exact sum, what is lost told, and under privacy all chunks or no release."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -14,11 +14,13 @@ from fedlm.aggregation.open import Open
 from fedlm.aggregation.registry import build_aggregation
 from fedlm.algorithms.registry import build_algorithm
 from fedlm.config import RunConfig
-from fedlm.errors import CohortError
+from fedlm.errors import CohortError, DivergedError, PluginFailure
 from fedlm.messages.training import TrainRequest, payload_content
+from fedlm.privacy.clipping import clip, contribution
 from fedlm.spec import Spec
 from fedlm.types import Pseudonyms, TextMetrics, Weights
 from server.engines.local import take_identity
+from server.run.failures import all_failures, failures_of
 from server.run.population import Population
 from server.run.release import OpenRelease, PrivateRelease, ReleaseStage
 from server.run.round import Round, Setting, Stages
@@ -48,7 +50,7 @@ def round_of(nodes: Nodes, *, rule: str = "FedAvg", release: ReleaseStage | None
     )
     vaults = [(b"vault", node) for node in nodes.nodes]
     population = Population.merge([(EVERYONE, {})] * len(vaults), vaults)
-    return Round(nodes, stages, population, Setting("{}", 1, 1, 9.0))
+    return Round(nodes, stages, population, Setting("{}", 1, 1, 0, 9.0))
 
 
 def update_of(client: int) -> Weights:
@@ -63,6 +65,26 @@ def trained(chunk: Pseudonyms, cohort: int = 7) -> RecordDict:
         total.add(update_of(client), 3, cohort)
         metrics += TextMetrics(client / 4, 1, 3, 3)
     return payload_content(Open({}).payload(total, metrics))
+
+
+def failed(message: Message, unopened: int) -> RecordDict:
+    """Returns the reply of a node that could train none of its clients."""
+    total = ExactSum.zeros_like(WEIGHTS)
+    total.failed, total.unopened = len(asked(message)), unopened
+    return payload_content(Open({}).payload(total, TextMetrics()))
+
+
+def clipped(clients: Sequence[int]) -> ExactSum:
+    """Returns the sum of the clients' updates under `PRIVATE`: norms of at most 1, weights of 1."""
+    total, settings = ExactSum.zeros_like(WEIGHTS), RunConfig.checked({**PRIVATE, "sampling_rate": 1.0}).privacy
+    for client in clients:
+        bounded = clip(update_of(client), 1.0)
+        total.add_integers(contribution(bounded, 1, settings), 1, below=bounded.was_below)
+    return total
+
+
+def private(message: Message) -> RecordDict:
+    return payload_content(Open({}).payload(clipped(asked(message)), TextMetrics()))
 
 
 def asked(message: Message) -> list[int]:
@@ -123,19 +145,68 @@ def test_a_reply_that_is_no_sum_is_refused_and_its_clients_are_lost(
     assert len(result.problems) == 1 and result.problems[0].startswith(reason)
 
 
-def test_clients_whose_loss_is_replayed_are_not_asked_but_bound_the_sum_as_before() -> None:
+def test_clients_whose_loss_is_replayed_are_not_asked() -> None:
     nodes = Nodes(honest, (7, 8))
     _, result = round_of(nodes).run(1, WEIGHTS, EVERYONE, frozenset({2, 5}))
     assert sorted(c for message in nodes.asked for c in asked(message)) == [1, 3, 4, 6, 7]
-    assert {TrainRequest.read(message.content).cohort for message in nodes.asked} == {7}
     assert result.lost == {2, 5} and result.total.failed == 2
 
 
 def test_a_round_in_which_no_client_was_trained_says_why() -> None:
-    with pytest.raises(CohortError, match=r"Round 3: none of 7 clients could be trained: The node failed\."):
-        round_of(Nodes(lambda message: Error(1, "The node failed."))).run(3, WEIGHTS, EVERYONE)
-    with pytest.raises(CohortError, match=r"none of 7 clients could be trained: no client's text could be opened"):
-        round_of(Nodes(lambda message: trained(EVERYONE[:0]))).run(3, WEIGHTS, EVERYONE)
+    none = "Round 3: none of 7 clients could be trained: "
+    for answer, says in (
+        (Error(1, "The node failed."), "7 got no usable reply (The node failed)."),
+        (0, "the update of 7 was not finite, or too large (lower the learning rates, "),
+        (7, "the text of 7 could not be opened (see `fedlm vault verify`)."),
+        (2, "the text of 2 could not be opened (see `fedlm vault verify`); the update of 5 was not"),
+    ):
+        with pytest.raises(CohortError) as caught:
+            round_of(Nodes(lambda m, a=answer: a if isinstance(a, Error) else failed(m, a))).run(3, WEIGHTS, EVERYONE)
+        assert str(caught.value).startswith(none + says)
+        assert isinstance(caught.value, DivergedError) == says.startswith("the update of 7")  # and nothing else failed
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "says"),
+    [
+        ("complete", lambda answers: [], "of 7 clients it left out 7 and added 0"),
+        ("complete", lambda answers: answers[1:], "and added 0"),
+        ("complete", lambda answers: [*answers, answers[0]], "it left out 0 and added"),
+        ("complete", lambda answers: [None], "of 7 clients it left out 7"),
+        ("chunks", lambda chunks: chunks[:1], "and added 0"),
+        ("chunks", lambda chunks: [*chunks, chunks[0]], "it left out 0 and added"),
+    ],
+)
+def test_an_aggregation_that_loses_or_doubles_a_client_is_refused(
+    method: str, returned: Callable[[Sequence[object]], Sequence[object]], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = 1 if method == "complete" else 0
+    monkeypatch.setattr(Open, method, lambda self, *given: returned(given[place]))
+    with pytest.raises(PluginFailure) as caught:
+        round_of(Nodes(honest, (7, 8))).run(3, WEIGHTS, EVERYONE)
+    assert f"failed in {method}(): " in str(caught.value) and says in str(caught.value)
+
+
+def test_a_round_counts_what_failed_by_its_cause() -> None:
+    def answer(message: Message) -> RecordDict | Error:
+        if message.metadata.dst_node_id == 8:
+            return Error(1, "The node failed.")
+        return (
+            trained(TrainRequest.read(message.content).clients)
+            if message.metadata.dst_node_id == 7
+            else failed(message, 1)
+        )
+
+    _, result = round_of(Nodes(answer, (7, 8, 9))).run(1, WEIGHTS, EVERYONE)
+    found = failures_of(result)
+    assert found.pop("problem") == "The node failed." and sum(found.values()) == result.total.failed
+    assert found["unopened"] == 1 and found["no_reply"] == len(result.lost) and set(found) <= {*found, "unusable"}
+    lines = [{"failed": result.total.failed, "failures": failures_of(result)}, {"failed": 2}, {"failed": 0}]
+    lines.append({"failed": 0, "failures": {"problem": "Another one."}})
+    assert all_failures(lines) == {**found, "unknown": 2, "problem": "The node failed."}
+    assert (
+        all_failures([{"round": 0}]) == {} and failures_of(round_of(Nodes(honest)).run(1, WEIGHTS, EVERYONE)[1]) == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,11 +223,18 @@ def test_what_a_plug_in_makes_of_the_mean_is_checked(
     returned: Weights, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ServerOptimizer, "step", lambda *_: returned)
-    with pytest.raises(CohortError, match=rf"Round 3: the algorithm or the strategy returned weights that {says}"):
+    sentence = rf"Round 3: the algorithm or the strategy returned weights that {says}"
+    with pytest.raises(DivergedError if says == "are not finite" else CohortError, match=sentence):
         round_of(Nodes(honest)).run(3, WEIGHTS, EVERYONE)
 
 
-PRIVATE = {"mechanism": "gaussian", "weighting": "uniform", "clip_norm": 1.0, "noise_multiplier": 1.0}
+PRIVATE = {
+    "mechanism": "gaussian",
+    "weighting": "uniform",
+    "max_client_tokens": 10**6,
+    "clip_norm": 1.0,
+    "noise_multiplier": 1.0,
+}
 
 
 def private_round(nodes: Nodes, folder: Path) -> tuple[Weights, RoundResult, PrivateRelease]:
@@ -166,32 +244,41 @@ def private_round(nodes: Nodes, folder: Path) -> tuple[Weights, RoundResult, Pri
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
-def test_under_privacy_a_client_that_fails_costs_no_other_its_part(tmp_path: Path, is_damaged: bool) -> None:
+def test_under_privacy_a_round_that_loses_a_chunk_is_charged_and_releases_nothing(
+    tmp_path: Path, is_damaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sensitivity counts one client: it may not decide whether the others of its chunk are in the sum."""
+    monkeypatch.setattr(PrivateRelease, "mean", pytest.fail)  # no noise is drawn
+    monkeypatch.setattr(ServerOptimizer, "step", pytest.fail)
 
     def answer(message: Message) -> RecordDict | Error:
         if 4 not in asked(message):
-            return honest(message)
+            return private(message)
         return RecordDict() if is_damaged else Error(1, "The node failed.")
 
     nodes = Nodes(answer, (7, 8))
-    _, result, release = private_round(nodes, tmp_path)
-    assert result.total.clients == 6 and result.lost == {4} and result.refused == is_damaged
-    assert result.total.sums[0].tobytes() == expected([1, 2, 3, 5, 6, 7]).sums[0].tobytes()
-    again = [message for message in nodes.asked if asked(message) == [4]]
-    assert len(again) == 1 and len(nodes.asked) > 2  # its chunk was asked again, client by client
-    assert len(release.ledger.releases) == 1  # one release, whatever was asked twice
+    weights, result, release = private_round(nodes, tmp_path)
+    assert weights is WEIGHTS and not result.is_released and 4 in result.lost and result.refused == is_damaged
+    assert len(nodes.asked) == 2 and len(release.ledger.releases) == 1  # nothing is asked twice
 
 
 def test_under_privacy_a_round_without_any_client_is_released_and_its_noise_counts(tmp_path: Path) -> None:
-    failed = Nodes(lambda message: Error(1, "The node failed."), (7, 8))
-    weights, result, release = private_round(failed, tmp_path)
-    assert result.total.clients == 0 and result.lost == frozenset(EVERYONE.tolist())
+    nodes = Nodes(lambda message: failed(message, len(asked(message))), (7, 8))  # no client opened
+    weights, result, release = private_round(nodes, tmp_path)
+    assert result.total.clients == 0 and result.is_released and not result.lost
     assert len(release.ledger.releases) == 1 and np.any(weights[0] != WEIGHTS[0])
 
 
+def test_under_privacy_an_empty_cohort_is_released_too(tmp_path: Path) -> None:
+    release = PrivateRelease(
+        RunConfig.checked({**PRIVATE, "sampling_rate": 0.1, "cohort_size": 7}), tmp_path, EVERYONE, WEIGHTS
+    )
+    weights, result = round_of(Nodes(honest), release=release).run(1, WEIGHTS, EVERYONE[:0])
+    assert result.is_released and np.any(weights[0] != WEIGHTS[0])
+
+
 def test_under_privacy_nodes_are_told_the_norm_that_was_charged(tmp_path: Path) -> None:
-    nodes = Nodes(honest)
+    nodes = Nodes(private)
     _, _, release = private_round(nodes, tmp_path)
     assert {TrainRequest.read(m.content).clip_norm for m in nodes.asked} == {release.ledger.releases[0].clip_norm}
 

@@ -9,6 +9,7 @@ import pytest
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from fedlm.aggregation.base import ClientResult, RoundPlan
+from fedlm.config import RunConfig
 from fedlm.errors import ConfigError
 from fedlm.messages.fields import record_weights, weights_record
 from fedlm.messages.training import TrainRequest
@@ -25,6 +26,7 @@ from server.run.strategies import (
     part_way,
 )
 from server.run.strategy_state import StrategyState
+from server.run.summary import _sends_single_updates
 from server.store.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.flower
@@ -127,7 +129,7 @@ def test_state_of_another_kind_says_so() -> None:
 def test_request_carries_what_the_strategy_tells() -> None:
     weights = weights_record((np.zeros(2, np.float32),))
     told = ServerOptimizer(build_strategy("FedProx(proximal_mu=0.5)")).begin(3, weights)
-    content = TrainRequest("{}", 3, np.zeros(0, np.uint64), 5, weights, told).content()
+    content = TrainRequest("{}", 3, np.zeros(0, np.uint64), weights, told).content()
     assert TrainRequest.read(content).strategy["proximal-mu"] == 0.5
 
 
@@ -220,3 +222,10 @@ def test_any_change_of_bits_is_captured(before: object, after: object) -> None:
     state = StrategyState(strategy)
     strategy.kept["value"] = after
     assert list(state.capture()[1]) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "single"), [("FedAvg", False), ("FedAdam", False), ("Krum", True), ("FedMedian", True)]
+)
+def test_the_summary_says_whether_nodes_send_single_updates(strategy: str, single: bool) -> None:
+    assert _sends_single_updates(RunConfig.checked({"strategy": strategy})) == single
