@@ -127,6 +127,21 @@ def test_hostile_names_are_escaped_in_latex() -> None:
     assert "--" not in tex and escaped("a-b") == "a-b" and escaped("") == "" and escaped("a\\") == "a\\textbackslash{}"
 
 
+def test_the_section_has_question_verdict_table_and_limits(paper: Path) -> None:
+    section = (paper / "section.md").read_text()
+    assert section.startswith("### made\n\n**Why?**\n")
+    assert (
+        "| C1 | held-out loss (bits per character) | skewed against even (FedAvg) | +0.300 [+0.052, +0.548] | 3 |"
+        in section
+    )
+    assert (
+        "| skewed | FedAvg | 2.400; +0.300 [+0.052, +0.548] \u2020 |" in section
+        and "| even | FedAvg | 2.100 |" in section
+    )
+    for file in re.findall(r"\]\(([^)]*)\)", section):
+        assert (paper / file).is_file()
+
+
 def balanced(tex: str) -> bool:
     """Returns whether braces, and begin and end of environments, match."""
     depth = 0
@@ -155,6 +170,10 @@ def test_hostile_names_do_nothing_in_any_file(tmp_path: Path) -> None:
         body = tex.partition("\\toprule")[2].partition("\\bottomrule")[0]
         widths = {len(re.split(r"(?<!\\)&", line)) for line in body.splitlines() if "&" in line}
         assert len(widths) <= 1, file
+    section = (folder / "paper" / "section.md").read_text()
+    assert not re.search(r"(?<!\\)[<`$](?!``)", section.partition("\n```\n")[0]) and "\x1b" not in section
+    tables = [line for line in section.splitlines() if line.startswith("|")]
+    assert {len(re.split(r"(?<!\\)\|", line)) - 2 for line in tables} == {10, 3}
     for name in re.findall(r"\{([^{}]*\.pdf)\}|\\label\{([^{}]*)\}", (folder / "paper" / "figures.tex").read_text()):
         assert re.fullmatch(r"[A-Za-z0-9_:.-]+", "".join(name))
     for svg in (folder / "paper").glob("*.svg"):

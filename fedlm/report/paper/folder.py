@@ -4,6 +4,7 @@
     figures.tex                 each figure with its caption and label, as floats
     contrasts.csv .tex          the primary contrasts
     results.csv .tex            all cases: means and paired differences
+    section.md                  the study as a section of a page
     data.csv .parquet           a row for each run, round, group and metric
 
 It is written beside the old one, which it then replaces as a whole.
@@ -18,6 +19,7 @@ from fedlm.report.paper.canvas import render
 from fedlm.report.paper.data import as_files, tidy
 from fedlm.report.paper.figures import Made, figures_of
 from fedlm.report.paper.latex import floating
+from fedlm.report.paper.markdown import section
 from fedlm.report.paper.tables import CONTRASTS, RESULTS, as_csv, contrast_rows, contrasts_tex, result_rows, results_tex
 from fedlm.system.files import replacing_folder
 
@@ -58,6 +60,7 @@ def _texts(content: Mapping[str, Any], figures: Sequence[Made], name: str) -> di
         "results.tex": results_tex(content, name),
         "figures.tex": "% Needs \\usepackage{graphicx}; \\graphicspath names this folder.\n"
         + "\n".join(_figure_tex(made, name) for made in figures),
+        "section.md": section(content, {file_name(made.name): made.caption for made in figures}),
     }
 
 
