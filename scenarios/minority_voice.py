@@ -40,6 +40,15 @@ def halves(options: Options, clients: int, characters: int) -> str:
     return f"minority(by={by!r}, group={group_of(options)!r}, share=0.5, clients={both}, characters={characters})"
 
 
+def about_groups(options: Options) -> str:
+    """Returns what limits a conclusion from these groups."""
+    if options.corpus:
+        return (
+            f"The minority is the value of {options.group} with the second most text; all other values are the others."
+        )
+    return "Two registers of different centuries differ more than most groups of users of one service."
+
+
 def study(options: Options) -> Study:
     """Returns the grid: the minority's share of the clients that train."""
     clients, characters, rounds, steps = (20, 4000, 40, 20) if options.quick else (60, 20_000, 280, 40)
@@ -72,7 +81,7 @@ def study(options: Options) -> Study:
         local_passes=4 if options.quick else 15,
         local_clients=10,
         limits=(
-            "Two registers of different centuries differ more than most groups of users of one service.",
+            about_groups(options),
             f"The model has one layer; {rounds} rounds of 4 of {clients} clients of {characters:,} characters each.",
             "The minority's ceiling is a model that as many clients, all of the minority, train in as many steps.",
             "Local-only models are those of 10 test clients of each group; they have a fixed number of passes, not the best one.",

@@ -8,7 +8,8 @@ The identical request gets the identical reply; any other is refused.
     spend     tag -> a counter, up to a limit   in the same transaction
     reply     one sealed reply                  durable before it is sent, where noise would differ the next time
 
-Tags are HMACs under a key that is sealed in the vault, so that the file names neither clients nor runs.
+Tags are HMACs under a key that is sealed in the vault, so that the file names neither clients nor runs. How the file is opened:
+`clients/contract/memory_file.py`.
 """
 
 import hmac
@@ -20,17 +21,13 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from clients.contract.memory_file import open_memory, read_head, write_head
 from fedlm.errors import ConfigError, VaultError
-from fedlm.system.database import open_database
 from fedlm.system.files import write_atomic
 from fedlm.system.storage import reading, storing
 from fedlm.vault.format import derive
 
 _NONCE_BYTES = 12
-_TABLES = """
-CREATE TABLE IF NOT EXISTS claim (tag BLOB PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spent (tag BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
-"""
 
 
 class Refused(ConfigError):
@@ -52,17 +49,16 @@ class Memory:
     def __init__(self, path: Path, secret: bytes) -> None:
         self._tags, self._key = derive(secret, "memory tags"), derive(secret, "memory reply")
         self._path, self._reply = path, path.with_name(f"{path.name}.reply")
-        if not path.exists():
-            with storing(path):
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        if not path.is_file():  # a folder of this name: SQLite would tell of the disk
-            raise self._damaged()
+        self._head_key = derive(secret, "memory head")
         try:
-            self._db = open_database(path, "rw")
-            self._db.execute("PRAGMA synchronous=FULL")  # a claim is on the disk before its reply leaves
-            self._db.executescript(_TABLES)
+            self._db, self._lock = open_memory(path, self._head_key)
         except sqlite3.DatabaseError:
             raise self._damaged() from None
+
+    def close(self) -> None:
+        """Closes the file; what was claimed stays."""
+        self._db.close()
+        os.close(self._lock)
 
     def tag(self, *parts: str | int | bytes) -> bytes:
         """Returns the tag of something to remember, 32 bytes; distinct parts have distinct tags."""
@@ -95,6 +91,9 @@ class Memory:
             self._db.executemany("INSERT INTO claim VALUES (?, ?)", [(tag, claims[tag]) for tag in new])
             for tag, limit in limits.items() if new else ():
                 self._spend(tag, limit)
+            if new:
+                head = read_head(self._db, self._head_key).after(len(new), len(limits))
+                write_head(self._db, self._head_key, head)
         except BaseException:
             if self._db.in_transaction:  # SQLite ends it itself on a full disk
                 self._db.execute("ROLLBACK")

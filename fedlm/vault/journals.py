@@ -1,8 +1,7 @@
 """Journals beside a vault: of a change that was killed, or foreign ones that must not reach the vault.
 
-SQLite replays whatever `VAULT-wal` or `VAULT-journal` lies beside a file, also one of an older state or of another vault
-(a backup put back, a file moved). A vault at rest has none, so SQLite never finds one here. One that lies there is
-replayed in a copy, and both are checked:
+SQLite would replay them (`fedlm/system/journals.py`). A vault at rest has none, so SQLite never finds one here. One that lies
+there is replayed in a copy, and both are checked:
 
     the vault alone           opens?  id, epoch
     a copy with its journals  opens?  id, epoch
@@ -15,31 +14,21 @@ change has committed is never lost that way, and an older state never comes back
 """
 
 import contextlib
-import os
-import shutil
 import sqlite3
-import tempfile
-import warnings
-from collections.abc import Iterator
 from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
 
-from fedlm.errors import FedLMWarning, StorageError, VaultError
+from fedlm.errors import VaultError
 from fedlm.system.files import move_into_place, sync_folder
-from fedlm.system.own_files import own_file
-from fedlm.system.storage import storage_error, storing
+from fedlm.system.journals import ALL, beside, journals, remove_rest, replayed, set_aside
+from fedlm.system.storage import storing
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, unseal
 from fedlm.vault.index import unseal_entries
 from fedlm.vault.keys import KeyProvider
 from fedlm.vault.parts import unseal_all
 from fedlm.vault.tables import DAMAGE, Opened, as_bytes, connect, digest, open_head
-
-_REPLAYED = ("-wal", "-journal")
-_ALL = (*_REPLAYED, "-shm")
-_ASIDE = ".foreign"
-_WHY_COPIED = "be copied, to see whether the vault's last change is complete"
 
 
 class _Best(Enum):
@@ -50,17 +39,6 @@ class _Best(Enum):
     VAULT = auto()
 
 
-def journals(vault: Path) -> list[Path]:
-    """Returns the journals that SQLite would replay: it makes no links and no folders, and ignores empty files."""
-    found = [_beside(vault, suffix) for suffix in _REPLAYED]
-    return [f for f in found if f.is_file() and not f.is_symlink() and f.stat().st_size > 0]
-
-
-def _beside(vault: Path, suffix: str) -> Path:
-    real = vault.resolve()  # SQLite looks beside the file, not beside a link to it
-    return real.with_name(real.name + suffix)
-
-
 def settle_journals(vault: Path, provider: KeyProvider) -> None:
     """Leaves the vault as its last committed change made it, without journals. The caller holds its lock exclusively.
 
@@ -69,7 +47,7 @@ def settle_journals(vault: Path, provider: KeyProvider) -> None:
       StorageError: a file cannot be read or written.
     """
     if found := journals(vault):
-        with _copy(vault) as copy:
+        with replayed(vault) as copy:
             best = _judge(copy, vault, provider)
             if best is _Best.COPY:
                 with storing(vault):
@@ -78,33 +56,23 @@ def settle_journals(vault: Path, provider: KeyProvider) -> None:
             _clear(file, vault, is_foreign=best is _Best.VAULT)
         with storing(vault):
             sync_folder(vault.resolve().parent)
-    for file in (_beside(vault, suffix) for suffix in _ALL):
-        if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise VaultError(f"{file} is a link or a folder, and a change of the vault needs this name: move it away.")
-        with storing(file, "be removed"):
-            file.unlink(missing_ok=True)  # empty, or the index (-shm) of a WAL that is gone
+    remove_rest(vault)
 
 
 def tidy(vault: Path, *, committed: bool) -> None:
     """Removes what a change leaves that ended for want of room; a WAL with a commit stays for `settle_journals`."""
     if not committed or not journals(vault):
-        for file in (_beside(vault, suffix) for suffix in _ALL):
+        for file in (beside(vault, suffix) for suffix in ALL):
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
 
 
 def _clear(file: Path, vault: Path, *, is_foreign: bool) -> None:
-    aside = file.with_name(file.name + _ASIDE)
+    if is_foreign:
+        set_aside(file, vault)
+        return
     with storing(file, "be moved"):
-        if not is_foreign:
-            file.unlink()
-            return
-        move_into_place(file, aside)
-    warnings.warn(
-        f"{file} does not belong to this state of {vault}: it was moved to {aside.name}, and the vault stays as it is.",
-        FedLMWarning,
-        stacklevel=2,
-    )
+        file.unlink()
 
 
 def connect_for_reading(vault: Path, provider: KeyProvider) -> sqlite3.Connection:
@@ -115,45 +83,9 @@ def connect_for_reading(vault: Path, provider: KeyProvider) -> sqlite3.Connectio
     """
     if not journals(vault):
         return connect(vault, mode="immutable")
-    with _copy(vault) as copy:  # its name goes at the end; an open connection keeps the content
+    with replayed(vault) as copy:  # its name goes at the end; an open connection keeps the content
         best = _judge(copy, vault, provider)
         return connect(copy if best is _Best.COPY else vault, mode="immutable")
-
-
-@contextlib.contextmanager
-def _copy(vault: Path) -> Iterator[Path]:
-    """Yields a copy of a vault in which SQLite has replayed the journals: one file, sealed as the vault is."""
-    real = vault.resolve()
-    with contextlib.ExitStack() as held:
-        try:
-            copy = held.enter_context(own_file(real.with_name(f"{real.name}.recovery")))
-        except StorageError:  # the folder may not be written
-            folder = held.enter_context(tempfile.TemporaryDirectory(prefix="fedlm-"))
-            copy = Path(folder) / real.name
-        parts = [copy.with_name(copy.name + suffix) for suffix in _ALL]
-        for part in parts:
-            part.unlink(missing_ok=True)  # of a recovery that was killed
-            held.callback(part.unlink, missing_ok=True)
-        _copy_file(real, copy)
-        for journal in journals(vault):
-            _copy_file(journal, copy.with_name(copy.name + journal.name.removeprefix(real.name)))
-        with (
-            contextlib.suppress(*DAMAGE),
-            contextlib.closing(connect(copy)) as db,
-        ):  # what cannot be replayed does not open
-            db.execute("PRAGMA journal_mode=DELETE")
-        yield copy
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-        shutil.copymode(source, target)
-        if os.geteuid() == 0:
-            owner = source.stat()
-            os.chown(target, owner.st_uid, owner.st_gid)
-    except OSError as error:
-        raise storage_error(error, source, _WHY_COPIED) from None
 
 
 def _judge(copy: Path, vault: Path, provider: KeyProvider) -> _Best:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from fedlm.data.names import client_name, forms
 from fedlm.errors import FedLMError, VaultError
+from fedlm.system.journals import journals
 from fedlm.types import Pseudonyms
 from fedlm.vault.format import DOES_NOT_OPEN, Part, Place, derive, unpack_documents, unseal
 from fedlm.vault.index import ENTRY, unseal_entries, unseal_names
-from fedlm.vault.journals import connect_for_reading, journals, settle_journals
+from fedlm.vault.journals import connect_for_reading, settle_journals
 from fedlm.vault.keys import KeyProvider, KeySource
 from fedlm.vault.locks import being_changed, being_read
 from fedlm.vault.parts import COLUMNS, joined, sealed_part, unseal_part

@@ -24,7 +24,7 @@ from scenarios.runner.primary import primaries
 from scenarios.runner.record import RunRecord
 from scenarios.runner.rounds import write_rounds
 from scenarios.runner.table import data_table, further_metrics, table, with_central_gap
-from scenarios.runner.wording import answers, defaults, method
+from scenarios.runner.wording import answers, defaults, method, minority_named
 
 FORMAT = 3
 _PACKAGES = ("fedlm", "flwr", "tensorflow", "keras", "numpy")
@@ -74,7 +74,7 @@ def study_content(ended: Ended) -> dict[str, Any]:
         "answer": " ".join(answered),
         "answers": answered,
         "contrasts": [each.to_json() for each in found],
-        "method": method(study, ended.seeds, len(ended.failed)),
+        "method": method(study, ended.seeds, len(ended.failed)) + minority_named(records),
         "corpus": study.corpus,
         "control": study.baseline or study.control,
         "x_label": study.x_label,

@@ -11,6 +11,7 @@ from fedlm.measure.statistics import LEVEL
 from scenarios.runner.design import Design
 from scenarios.runner.job import BASE
 from scenarios.runner.primary import Primary, sentence
+from scenarios.runner.record import RunRecord
 from scenarios.runner.table import Row, deals_anew
 
 _LOCAL_CHOICES = {"seed", "workers", "timeout"}  # of the user, not of the study
@@ -39,6 +40,17 @@ def defaults(study: Design) -> dict[str, Any]:
 def method(study: Design, seeds: Sequence[int], failed: int) -> str:
     """Returns the method in one paragraph."""
     return f"{_training(study)} {_runs(study, seeds, failed)} {_statistics(study)}"
+
+
+def minority_named(records: Sequence[RunRecord]) -> str:
+    """Returns a sentence that names the minority: the one group whose loss is the minority's in every run; or nothing."""
+    own = [
+        {g for g in r.figures if g.startswith("group:") and r.figures[g] == r.figures["minority"]}
+        for r in records
+        if "minority" in r.figures
+    ]
+    common = set.intersection(*own) if own else set[str]()
+    return f" The minority is the group {common.pop().removeprefix('group:')}." if len(common) == 1 else ""
 
 
 def _training(study: Design) -> str:

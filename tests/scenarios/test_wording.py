@@ -6,8 +6,8 @@ import pytest
 
 from scenarios.runner.catalog import build_study, scenario_names
 from scenarios.runner.design import Case, Options
-from scenarios.runner.wording import method
-from tests.support.made_study import made
+from scenarios.runner.wording import method, minority_named
+from tests.support.made_study import made, record
 
 VARIED = [
     ("local_epochs", (1, 5), "trained a varied number of local epochs with"),
@@ -49,3 +49,11 @@ def test_no_study_says_varied_in_the_place_of_a_value(name: str) -> None:
         "1 rounds",
     ):
         assert broken not in said
+
+
+def test_the_minority_is_named_where_its_figure_is_that_of_one_group() -> None:
+    case = Case("even")
+    first = record(case, 0, minority=2.0, **{"group:Con": 2.0, "group:all others": 2.0})
+    second = record(case, 1, minority=2.5, **{"group:Con": 2.5, "group:all others": 2.1})
+    assert minority_named([first, second]) == " The minority is the group Con."
+    assert minority_named([first]) == "" == minority_named([]) == minority_named([record(case, 0, bits_per_char=2.0)])
