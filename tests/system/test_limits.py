@@ -119,6 +119,18 @@ def mounted() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.flower
+def test_runs_in_a_row_of_which_one_is_killed_leave_nothing_behind() -> None:
+    # A /dev/shm of their own: other tests have names in that of all.
+    line = f"mount -t tmpfs x /dev/shm; exec {shlex.quote(sys.executable)} -m benchmarks.many_runs --runs 3"
+    done = subprocess.run(
+        [*mounted(), "bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0 and "left behind: nothing" in done.stdout, done.stdout + done.stderr
+    assert "2 to the end: exit 0" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.flower
 @pytest.mark.parametrize(
     "setting",
     [
