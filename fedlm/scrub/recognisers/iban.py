@@ -1,4 +1,4 @@
-"""IBANs in lower case or with blanks and hyphens, by their checksum (ISO 13616); Presidio finds capitals only."""
+"""IBANs in lower case, or with blanks, hyphens and line ends, by their checksum (ISO 13616); Presidio finds capitals only."""
 
 import re
 
@@ -10,6 +10,7 @@ RUNS_MODEL = False
 HITS = (
     ("to gb82 west 1234 5698 7654 32", "gb82 west 1234 5698 7654 32"),
     ("GB82-WEST-1234-5698-7654-32 it is", "GB82-WEST-1234-5698-7654-32"),
+    ("to GB82  WEST\n1234\t5698 - 7654 32.", "GB82  WEST\n1234\t5698 - 7654 32"),
 )
 NEAR_MISSES = ("to gb82 west 1234 5698 7654 33",)
 
@@ -30,5 +31,5 @@ def is_iban(text: str) -> bool:
 
 def build() -> EntityRecognizer:
     """Returns the recogniser."""
-    blocks = r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])"
+    blocks = r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[\s-]{0,3}[A-Za-z0-9]{4}){2,7}(?:[\s-]{0,3}[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])"
     return Rules("iban", (rule("IBAN_CODE", blocks, 1.0, accept=is_iban),))
