@@ -205,5 +205,5 @@ def test_vaults_and_keys_that_do_not_do(tmp_path: Path) -> None:
     refused("run chmod 600 on it")
     (tmp_path / "v.db.key").chmod(0o600)
     with sqlite3.connect(tmp_path / "v.db") as database:
-        database.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
+        database.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
     refused("newer format")

@@ -26,7 +26,7 @@ from fedlm.system.processors import processors
 Result = tuple[int, int, str, float]
 WORTH_CHARACTERS = 200_000  # with fewer characters a process takes longer to start than it saves
 
-_ENDS_SECONDS = 1.0  # of a process that has closed its output
+_ENDS_SECONDS = 10.0  # of a process that has closed its output
 
 
 def worth(characters: int) -> int:
@@ -174,4 +174,5 @@ if __name__ == "__main__":
         if os.environ.get(DEBUG):
             traceback.print_exception(failure)
         sys.stderr.write(f"{failure}\n")
-        sys.exit(failure.exit_code)
+        sys.stderr.flush()
+        os._exit(failure.exit_code)  # at once: whoever waits for the code kills a process that takes long to end
