@@ -1,0 +1,82 @@
+"""Carlini et al. 2019, The Secret Sharer (https://arxiv.org/abs/1802.08232): exposure of planted secrets, federated.
+
+The paper trains centrally and has no federated figures. Here clients write the secrets, and training is without protection,
+on scrubbed text, or under client-level differential privacy of epsilon 8.
+
+    fedlm study published/carlini2019
+    fedlm study published/carlini2019 --quick    # reproduces nothing
+
+By chance the exposure is about 1.4 bits; a secret that ranks first among 51 values has 5.7 bits.
+"""
+
+from functools import cache
+
+from fedlm.data.planted import planted_secrets
+from fedlm.errors import ConfigError
+from fedlm.measure.exposure import exposure_of
+from fedlm.privacy.planning import plan
+from scenarios.runner.study import SMALL, Case, Figure, Options, Paper, Published, Study
+
+QUESTION = "Are secrets of clients exposed without protection, after scrubbing, and at epsilon 8?"
+TABLE = ("secrets_exposure", "chance_exposure", "secrets_completed", "bits_per_char")
+SECRETS, REPEATS = 10, 10
+EPSILON, DELTA, RATE, COHORT, CLIP = 8.0, 1e-6, 0.01, 100, 0.5  # of the federation whose guarantee is simulated
+PLAIN, SCRUBBED, PRIVATE = "no protection", "scrub full", "epsilon 8"
+_noise = cache(plan)
+
+
+def study(options: Options) -> Study:
+    """Returns the grid: protection."""
+    if options.corpus:
+        raise ConfigError("The study published/carlini2019 plants secrets in generated text: leave --corpus out.")
+    clients, rounds = (20, 10) if options.quick else (60, 80)
+    private = {
+        "mechanism": "gaussian",
+        "clip_norm": CLIP,
+        "noise_multiplier": _noise(target=EPSILON, delta=DELTA, rounds=rounds, sampling_rate=RATE),
+        "sampling_rate": RATE,
+        "noise_cohort_size": COHORT,
+        "delta": DELTA,
+        "epsilon_budget": EPSILON,
+        "reproducible": True,
+        "weighting": "uniform",
+        "max_client_tokens": 20_000,
+    }
+    corpus = f"synthetic(clients={clients}, messages=20)"
+    return Study(
+        name="published/carlini2019",
+        question=QUESTION,
+        corpus=f"canaries(corpus={corpus!r}, secrets={SECRETS}, repeats={REPEATS}, seed={{seed}})",
+        settings={**SMALL, "scrub": "none", "rounds": rounds, "eval_every": rounds},
+        cases=(Case(PLAIN), Case(SCRUBBED, {"scrub": "full"}), Case(PRIVATE, private)),
+        control=PLAIN,
+        table=TABLE,
+        figures=(Figure("line", "secrets_exposure"),),
+        x_label="protection",
+        seeds=3,
+        measures=(exposure_of(lambda seed: planted_secrets(SECRETS, seed)),),
+        paper=Paper(
+            citation="Carlini et al., The Secret Sharer, USENIX Security 2019.",
+            url="https://arxiv.org/abs/1802.08232",
+            rows=tuple(
+                Published(case, "secrets_exposure", None, "no federated figure", says=says)
+                for case, says in (
+                    (PLAIN, "secrets are memorised, exposure is far above chance"),
+                    (SCRUBBED, "not measured in this form"),
+                    (PRIVATE, "training under differential privacy does not memorise the secret"),
+                )
+            ),
+            differences=(
+                "The paper trains one model on all text, protects single sequences, and ranks a secret among all random "
+                "numbers of its form; here each secret is ranked among 50 others of its form, so the exposure is at most "
+                "5.7 bits.",
+                f"Each of {SECRETS} clients repeats its secret {REPEATS} times; epsilon is of whole clients.",
+                f"Simulated: a cohort of 8 carries the noise of {COHORT}. The guarantee is that of a federation of "
+                f"{COHORT / RATE:,.0f} clients, of whom {COHORT} are drawn a round.",
+            ),
+            shortened=options.quick,
+        ),
+        limits=(
+            "The model has one layer of 64 units; what it learns of secrets under noise it may learn of nothing else either.",
+        ),
+    )
