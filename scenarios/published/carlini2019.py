@@ -15,11 +15,11 @@ from fedlm.data.planted import planted_secrets
 from fedlm.errors import ConfigError
 from fedlm.measure.exposure import exposure_of
 from fedlm.privacy.planning import plan
-from scenarios.runner.study import SMALL, Case, Figure, Options, Paper, Published, Study
+from scenarios.runner.study import Case, Figure, Options, Paper, Published, Study, trained
 
 QUESTION = "Are secrets of clients exposed without protection, after scrubbing, and at epsilon 8?"
-TABLE = ("secrets_exposure", "chance_exposure", "secrets_completed", "bits_per_char")
-SECRETS, REPEATS = 10, 10
+TABLE = ("secrets_exposure", "chance_exposure", "secrets_completed", "bits_per_char", "above_ngram")
+SECRETS, REPEATS, STEPS = 10, 10, 10
 EPSILON, DELTA, RATE, COHORT, CLIP = 8.0, 1e-6, 0.01, 100, 0.5  # of the federation whose guarantee is simulated
 PLAIN, SCRUBBED, PRIVATE = "no protection", "scrub full", "epsilon 8"
 _noise = cache(plan)
@@ -29,7 +29,7 @@ def study(options: Options) -> Study:
     """Returns the grid: protection."""
     if options.corpus:
         raise ConfigError("The study published/carlini2019 plants secrets in generated text: leave --corpus out.")
-    clients, rounds = (20, 10) if options.quick else (60, 80)
+    clients, rounds = (20, 10) if options.quick else (60, 100)
     private = {
         "mechanism": "gaussian",
         "clip_norm": CLIP,
@@ -40,14 +40,14 @@ def study(options: Options) -> Study:
         "epsilon_budget": EPSILON,
         "reproducible": True,
         "weighting": "uniform",
-        "max_client_tokens": 20_000,
+        "max_client_tokens": STEPS * 4 * 80,  # what a client trains on in a round
     }
     corpus = f"synthetic(clients={clients}, messages=20)"
     return Study(
         name="published/carlini2019",
         question=QUESTION,
         corpus=f"canaries(corpus={corpus!r}, secrets={SECRETS}, repeats={REPEATS}, seed={{seed}})",
-        settings={**SMALL, "scrub": "none", "rounds": rounds, "eval_every": rounds},
+        settings={**trained(rounds, STEPS, quick=options.quick), "scrub": "none", "cohort_size": 8},
         cases=(Case(PLAIN), Case(SCRUBBED, {"scrub": "full"}), Case(PRIVATE, private)),
         control=PLAIN,
         table=TABLE,
@@ -62,7 +62,7 @@ def study(options: Options) -> Study:
                 Published(case, "secrets_exposure", None, "no federated figure", says=says)
                 for case, says in (
                     (PLAIN, "secrets are memorised, exposure is far above chance"),
-                    (SCRUBBED, "not measured in this form"),
+                    (SCRUBBED, "no figure"),
                     (PRIVATE, "training under differential privacy does not memorise the secret"),
                 )
             ),
@@ -77,6 +77,7 @@ def study(options: Options) -> Study:
             shortened=options.quick,
         ),
         limits=(
-            "The model has one layer of 64 units; what it learns of secrets under noise it may learn of nothing else either.",
+            "Under noise the model learns less of everything; read its exposure beside its bits per character.",
+            "Exposure among 51 values has a wide spread over ten secrets; three seeds are 30 of them.",
         ),
     )

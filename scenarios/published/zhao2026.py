@@ -15,7 +15,7 @@ from fedlm.measure.pairs import template_pairs
 from scenarios.runner.study import Case, Figure, Options, Paper, Published, Study, trained
 
 QUESTION = "Does a third of biased clients bias the model, and is bias that is mixed into every client worse?"
-TABLE = ("pronoun_bias", "preferred", "bits_per_char")
+TABLE = ("pronoun_bias", "preferred", "bits_per_char", "above_ngram")
 PROBED = bias_of(lambda: template_pairs(PROBES, planted_shares()))
 DOSES = (0.0, 0.33, 0.66, 1.0)
 ALGORITHMS: dict[str, dict[str, object]] = {
@@ -31,9 +31,11 @@ def study(options: Options) -> Study:
     clients, documents, sentences, rounds, steps = (20, 60, 20, 20, 20) if options.quick else (40, 240, 240, 280, 40)
     inner = options.corpus or "shakespeare"
     text = f"biased(corpus={inner!r}, clients={clients}, documents={documents}, sentences={sentences}, seed={{seed}}"
-    splits = {f"segregated {dose:.0%}": f"{text}, dose={dose})" for dose in DOSES}
+    none, third, *more = (f"{text}, dose={dose})" for dose in DOSES)
+    splits = {"segregated 0%": none, "segregated 33%": third}
     # As many biased sentences in total: the majority's pronoun with probability (1 + dose) / 2 at every client.
     splits["mixed 33%"] = f"{text}, dose=1.0, strength={(1 + DOSES[1]) / 2:.3f})"
+    splits |= {f"segregated {dose:.0%}": corpus for dose, corpus in zip(DOSES[2:], more, strict=True)}
     return Study(
         name="published/zhao2026",
         question=QUESTION,
@@ -41,8 +43,8 @@ def study(options: Options) -> Study:
         settings={"scrub": "full" if options.corpus else "none", **trained(rounds, steps, quick=options.quick)},
         cases=tuple(
             Case(name, settings, algorithm, corpus=corpus)
-            for name, corpus in splits.items()
             for algorithm, settings in ALGORITHMS.items()
+            for name, corpus in splits.items()
         ),
         control="segregated 0%",
         table=TABLE,
@@ -98,7 +100,8 @@ def _paper(options: Options) -> Paper:
             "Percentages of a CrowS-Pairs score have no counterpart in log-odds, so the table shows the sign and size of ours.",
             "Segregated and mixed text have the same number of biased sentences here; what the paper holds constant was not "
             "checked.",
-            "Learning rates are those of the studies for FedAvg, and the defaults for FedProx and FedAdam; none was tuned.",
+            "No learning rate was tuned. FedAvg and FedProx have no server momentum, unlike the other studies of this size, so the "
+            "model may stay behind the 5-gram; the table says by how much.",
         ),
         shortened=options.quick,
     )

@@ -37,11 +37,14 @@ def published_answers(study: Design, records: Sequence[RunRecord]) -> list[str]:
     if found is None:
         return []
     rows = found["rows"]
-    measured = [row for row in rows if row["difference"] is not None]
+    measured = [row for row in rows if row["ours"] is not None]
+    compared = [row for row in measured if row["difference"] is not None]
     sentences = [SHORTENED] if found["shortened"] else []
     sentences.append(f"{len(measured)} of {len(rows)} published results have a figure of this study beside them.")
-    if measured and not found["shortened"]:
-        largest = max(measured, key=lambda row: abs(row["difference"]))
+    if measured and not compared:
+        sentences.append("The paper states them in words or curves; the table has what it says beside our figures.")
+    if compared and not found["shortened"]:
+        largest = max(compared, key=lambda row: abs(row["difference"]))
         sentences.append(
             f"The largest difference is {largest['difference']:+.4g} ({largest['case']}: published "
             f"{largest['published']:.4g}, ours {largest['ours']:.4g}; {largest['label']})."

@@ -91,10 +91,12 @@ def test_the_table_by_hand() -> None:
     assert second["case"] == "skewed, A minus even, A" and second["by_seed"].keys() == {"1"}
     assert third["ours"] is None and third["difference"] is None  # no run has it: no figure is made up
     said = published_answers(study, records)
-    assert said[0] == "1 of 3 published results have a figure of this study beside them."
+    assert said[0] == "2 of 3 published results have a figure of this study beside them."
     assert "The largest difference is +0.06 (even, B: published 0.5, ours 0.56" in said[1]
     short = published_answers(replace(study, paper=paper(*rows, shortened=True)), records)
     assert short[0] == SHORTENED and not any("largest" in sentence for sentence in short)
+    only = published_answers(replace(study, paper=paper(rows[1])), records)
+    assert only == [said[0].replace("2 of 3", "1 of 1"), only[1]] and "in words or curves" in only[1]
     assert beside(made(), []) is None and published_answers(made(), []) == []
 
 
