@@ -11,9 +11,9 @@ import h5py
 import pytest
 
 from fedlm.errors import ConfigError
-from fedlm.measure.rounds import curve_of, last_accuracy
+from fedlm.measure.rounds import ROUNDS_TO, curve_of, last_accuracy
 from scenarios.runner.catalog import build_study, load_scenario, published_names
-from scenarios.runner.published import NOT_CHECKED, SHORTENED, beside, published_answers
+from scenarios.runner.published import NOT_CHECKED, SHORTENED, beside, published_answers, sides
 from scenarios.runner.record import RESULT
 from scenarios.runner.runner import Runner, grid
 from scenarios.runner.study import Case, Options, Paper, Published, Study
@@ -162,6 +162,48 @@ def test_a_paper_is_repeated_on_given_files_from_end_to_end(tmp_path: Path) -> N
     Runner(more, [0], out, engine=SharedEngine(out, 1)).run()  # one row more: those that are done stay
     after = {p: p.stat().st_mtime_ns for p in out.rglob(RESULT)}
     assert len(before) == 2 and len(after) == 3 and before.items() <= after.items()
+
+
+def small_version(name: str, folder: Path) -> Study:
+    """Returns a study's first and last case and the results of these, with one round of eight units on little text."""
+    names = ("PLAY_ROMEO", "PLAY_JULIET", "PLAY_NURSE")
+    train = write(folder / FILES[0], {each: list(LINES) for each in names})
+    test = write(folder / FILES[1], {each: [LINES[0]] for each in names})
+    needs = options(name, quick=True).test
+    study = Study.load(name, quick=True, **({"corpus": str(train), "test": str(test)} if needs else {}))
+    assert study.paper is not None
+    cases = tuple(
+        replace(
+            case,
+            settings={**case.settings, "rounds": 1, "cohort_size": 2},
+            corpus=case.corpus.replace("documents=60", "documents=5"),
+        )
+        for case in (study.cases[0], study.cases[-1])
+    )
+    left = replace(study, cases=cases, control="" if study.baseline else cases[0].condition)
+    rows = tuple(r for r in study.paper.rows if all(sides(left, r)[: 2 if r.against else 1]))
+    settings = {"model": "lstm(units=8, layers=1)", "rounds": 1, "eval_every": 1, "cohort_size": 2, "max_clients": 6}
+    return replace(
+        left,
+        settings={**study.settings, **settings, **({"local_steps": 1} if study.settings.get("local_steps") else {})},
+        paper=replace(study.paper, rows=rows),
+        corpus=study.corpus.replace("clients=20, messages=20", "clients=6, messages=4"),
+        client_symbols=5,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.flower
+@pytest.mark.parametrize("name", published_names())
+def test_every_published_study_runs_on_a_tiny_scale(name: str, tmp_path: Path) -> None:
+    study, out = small_version(name, tmp_path), tmp_path / "out"
+    Runner(study, [0], out, engine=SharedEngine(out, 1)).run()
+    content = json.loads((out / "study.json").read_text())
+    assert content["failed"] == {} and len(content["runs"]) == 2
+    figures = content["runs"][0]["figures"]
+    missing = {metric for metric in study.table if figures.get(metric) is None}
+    assert missing <= {ROUNDS_TO, "tokens_per_second"}  # no target is reached in one round, which is the one left out
+    assert all(row["ours"] is not None or row["metric"] == ROUNDS_TO for row in content["paper"]["rows"])
 
 
 def test_another_test_file_is_another_run(tmp_path: Path) -> None:
