@@ -61,18 +61,23 @@ def study(options: Options) -> Study:
             citation="Carlini et al., The Secret Sharer, USENIX Security 2019.",
             url="https://arxiv.org/abs/1802.08232",
             rows=tuple(
-                Published(case, "secrets_exposure", None, "no federated figure", says=says)
-                for case, says in (
-                    (PLAIN, "secrets are memorised, exposure is far above chance"),
-                    (SCRUBBED, "no figure"),
-                    (PRIVATE, "training under differential privacy does not memorise the secret"),
+                Published(case, "secrets_exposure", None, "no federated figure", says=says, checked=checked)
+                for case, says, checked in (
+                    (
+                        PLAIN,
+                        "secrets are memorised early in training, often fully within a dozen epochs",
+                        "the introduction",
+                    ),
+                    (SCRUBBED, "no figure", "not applicable"),
+                    (PRIVATE, "training under differential privacy does not memorise the secret", ""),
                 )
             ),
             differences=(
                 "The paper trains one model on all text, protects single sequences, and ranks a secret among all random "
                 "numbers of its form; here each secret is ranked among 50 others of its form, so the exposure is at most "
                 "5.7 bits.",
-                f"Each of {SECRETS} clients repeats its secret {REPEATS} times; epsilon is of whole clients.",
+                f"Each of {SECRETS} clients repeats its secret {REPEATS} times, and passes over its text some 20 times in all rounds; "
+                "epsilon is of whole clients.",
                 f"Epsilon {EPSILON:g} (delta {DELTA:g}) is that of the {clients} clients of a run, of whom {COHORT} are expected in "
                 "a round. Cohorts and noise follow from the seed, so that runs are paired; for a guarantee they may not.",
             ),
