@@ -27,7 +27,7 @@ def beside(study: Design, records: Sequence[RunRecord]) -> dict[str, Any] | None
         "url": paper.url,
         "differences": list(paper.differences),
         "shortened": paper.shortened,
-        "rows": [_row(study, row, records) for row in paper.rows],
+        "rows": [_row(study, row, records) | {"shortened": paper.shortened} for row in paper.rows],
     }
 
 

@@ -157,6 +157,7 @@ def test_a_paper_is_repeated_on_given_files_from_end_to_end(tmp_path: Path) -> N
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == ["FedAvg", "FedAdam"]
     assert float(rows[0]["difference"]) == first["difference"] and rows[1]["checked"] == ""
+    assert {row["shortened"] for row in rows} == {"true"}  # the file alone says that it reproduces nothing
     before = {p: p.stat().st_mtime_ns for p in out.rglob(RESULT)}
     more = replace(small, cases=study.cases[:3], paper=replace(study.paper, rows=study.paper.rows[:3]))
     Runner(more, [0], out, engine=SharedEngine(out, 1)).run()  # one row more: those that are done stay
