@@ -23,6 +23,7 @@ from fedlm.cli.main import app
 from fedlm.config import RunConfig
 from fedlm.config_keys import Keys
 from scenarios.runner.design import Case, Contrast, Design, Figure, Options, Trend
+from scenarios.runner.paper import Paper, Published
 from scenarios.runner.study import StudyResult
 
 DOCS = Path(__file__).parent
@@ -200,7 +201,11 @@ def api() -> str:
         "## Declaring a study\n",
         "A study file imports these names: `from scenarios.runner.study import Case, Figure, Options, Study`.\n",
     ]
-    text += [line for thing in (Design, Case, Contrast, Trend, Figure, Options, StudyResult) for line in entry(thing)]
+    text += [
+        line
+        for thing in (Design, Case, Contrast, Trend, Figure, Paper, Published, Options, StudyResult)
+        for line in entry(thing)
+    ]
     return "\n".join(text)
 
 

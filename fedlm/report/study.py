@@ -21,6 +21,7 @@ def write_study_report(study: Path) -> Path:
         raise DataError(f"{study} is not the folder of a study: it has no study.json.")
     content = current_format(json.loads((study / "study.json").read_text(encoding="utf-8")))
     context = {
+        "paper": None,  # of a folder of an earlier version
         **content,
         "plots": write_paper(study, content),
         "constant": _constant(content),

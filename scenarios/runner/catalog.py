@@ -1,4 +1,4 @@
-"""Finds studies: the files of `scenarios/`, or a user's file. One file answers one question.
+"""Finds studies: the files of `scenarios/` and `scenarios/published/`, or a user's file. One file answers one question.
 
 A file defines `QUESTION` and `study(options: Options) -> Study`. Its name is the study's name.
 """
@@ -15,11 +15,21 @@ from scenarios.runner.checks import check_design
 from scenarios.runner.design import Case, Design, Options
 
 _FOLDER = Path(__file__).parents[1]
+_PUBLISHED = "published"
 
 
 def scenario_names() -> list[str]:
     """Returns the names of the built-in studies: the files of `scenarios/` that define `study`."""
-    return sorted(p.stem for p in _FOLDER.glob("*.py") if "\ndef study(" in p.read_text(encoding="utf-8"))
+    return _names(_FOLDER)
+
+
+def published_names() -> list[str]:
+    """Returns the names of the studies that repeat a paper: `published/` and the name of the file."""
+    return [f"{_PUBLISHED}/{name}" for name in _names(_FOLDER / _PUBLISHED)]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(p.stem for p in folder.glob("*.py") if "\ndef study(" in p.read_text(encoding="utf-8"))
 
 
 def load_scenario(name: str) -> ModuleType:
@@ -33,10 +43,11 @@ def load_scenario(name: str) -> ModuleType:
     """
     if name.endswith(".py"):
         return _load_file(Path(name))
-    if name not in scenario_names():
-        known = ", ".join(scenario_names())
+    names = [*scenario_names(), *published_names()]
+    if name not in names:
+        known = ", ".join(names)
         raise ConfigError(f"There is no study {name!r}: name your own FILE.py, or one of: {known}.")
-    return import_module(f"scenarios.{name}")
+    return import_module(f"scenarios.{name.replace('/', '.')}")
 
 
 def build_study(name: str, options: Options) -> Design:
@@ -54,6 +65,8 @@ def build_study(name: str, options: Options) -> Design:
         raise ConfigError(f"The function study of {name} returns {type(found).__name__}; it must return a Study.")
     if problem := _problem(found):
         raise ConfigError(f"The study {name} cannot be run: {problem}.")
+    if options.test != found.test:
+        raise ConfigError(f"The study {name} splits its own corpus into training and test text: leave --test out.")
     check_design(found, name)
     return found
 

@@ -13,6 +13,7 @@ from fedlm.spec import parse_spec
 from scenarios.runner.cohorts import RULES, build_sampling
 from scenarios.runner.design import Case, Contrast, Design, Figure, Trend
 from scenarios.runner.metrics import CLIENT_METRICS
+from scenarios.runner.published import sides
 from scenarios.runner.rounds import CURVES
 
 _KINDS = get_args(inspect.get_annotations(Figure)["kind"])
@@ -41,6 +42,7 @@ def check_design(study: Design, source: str) -> None:
         _known(source, "control", study.control, (condition for condition, _ in names), "conditions")
     _check_metrics(study, source)
     _check_contrasts(study, source)
+    _check_paper(study, source)
     for case in study.cases:
         _check_sampling(case, source)
 
@@ -92,6 +94,17 @@ def _check_contrasts(study: Design, source: str) -> None:
             _check_trend(study, contrast, source)
         else:
             _check_sides(study, contrast, source)
+
+
+def _check_paper(study: Design, source: str) -> None:
+    """Refuses a published result beside which no figure could be put."""
+    known = known_metrics(study.metrics)
+    for row in study.paper.rows if study.paper else ():
+        _check_metric(source, "its published results", row.metric, known)
+        found = sides(study, row)
+        if found[0] is None or (row.against and found[1] is None):
+            words = " or ".join(filter(None, (row.condition, row.against)))
+            raise ConfigError(f"A published result of the study {source} names no case of it: {words!r}.")
 
 
 def _check_trend(study: Design, trend: Trend, source: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedlm.measure.metric import Measure, Metric
+from scenarios.runner.paper import Paper
 
 SMALL: dict[str, object] = {
     "model": "lstm(units=64, layers=1)",
@@ -45,11 +46,13 @@ class Options:
       quick: the small version of the study.
       corpus: the user's own corpus; empty for the study's.
       group: the label that defines groups of clients; empty for the study's, or none.
+      test: the user's own test corpus, for a study whose held-out text is given; empty for none.
     """
 
     quick: bool = False
     corpus: str = ""
     group: str = ""
+    test: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class Design:
       client_symbols: test text of each client for figures over clients, in symbols; clients with less are left out.
       measures: further measures of a run, beside those of `fedlm/measure/`.
       limits: what the answer does not cover, for the report.
+      test: a corpus whose documents are the held-out text of the users of the same names; empty splits `corpus`.
+      paper: the published results that the study repeats; None for a question of its own.
     """
 
     name: str
@@ -183,6 +188,8 @@ class Design:
     client_symbols: int = 500
     measures: tuple[Measure, ...] = ()
     limits: tuple[str, ...] = ()
+    test: str = ""
+    paper: Paper | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

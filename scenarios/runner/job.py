@@ -31,6 +31,7 @@ class Job:
       config: its configuration.
       corpus: its corpus, with the seed in it.
       key: hash of configuration and data; a finished run is recognised by it.
+      test: its test corpus; empty if a part of `corpus` is held out.
     """
 
     study: Design
@@ -39,6 +40,7 @@ class Job:
     config: RunConfig
     corpus: str
     key: str
+    test: str = ""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,8 @@ def make_job(study: Design, case: Case, seed: int, workers: int) -> Job:
     """
     config = RunConfig.checked({**BASE, **study.settings, **case.settings, "seed": seed, "workers": workers})
     corpus = (case.corpus or study.corpus).replace("{seed}", str(seed))
-    return Job(study, case, seed, config, corpus, hash_of(_identity(study, case, config, corpus)))
+    key = hash_of(_identity(study, case, config, corpus))
+    return Job(study, case, seed, config, corpus, key, study.test)
 
 
 def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict[str, object]:
@@ -64,6 +67,7 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
     Defaults are omitted, so that a configuration key of a later version does not invalidate finished runs.
     """
     settings = config.model_dump(exclude_defaults=True)
+    test = fingerprint(study.test) if study.test else {}
     own = [source for measure in study.measures if (source := _own_source(measure))]
     return {
         "config": {k: v for k, v in settings.items() if k not in ("workers", "timeout")},
@@ -75,7 +79,7 @@ def _identity(study: Design, case: Case, config: RunConfig, corpus: str) -> dict
         "group": study.group if case.grouped else "",
         "minority": study.minority,
         "probe": study.name if study.measures else "",
-    } | {key: value for key, value in (("measures", own), ("tests", study.test_clients)) if value}
+    } | {key: value for key, value in (("measures", own), ("tests", study.test_clients), ("test", test)) if value}
 
 
 def _own_source(measure: Measure) -> str:

@@ -21,6 +21,7 @@ from fedlm.system.figures_json import to_json
 from fedlm.system.files import replacing
 from scenarios.runner.design import Case, Design, Figure
 from scenarios.runner.primary import primaries
+from scenarios.runner.published import beside, published_answers
 from scenarios.runner.record import RunRecord
 from scenarios.runner.rounds import write_rounds
 from scenarios.runner.table import data_table, further_metrics, table, with_central_gap
@@ -65,7 +66,7 @@ def study_content(ended: Ended) -> dict[str, Any]:
     study, records = ended.study, with_central_gap(ended.study, ended.records)
     rows, data = table(study, records), data_table(study, records)
     found = primaries(study, ended.seeds, records)
-    answered = answers(study, found, rows)
+    answered = [*published_answers(study, records), *answers(study, found, rows)]
     behind = not_passed([record.figures for record in records])
     return {
         "format": FORMAT,
@@ -76,6 +77,8 @@ def study_content(ended: Ended) -> dict[str, Any]:
         "contrasts": [each.to_json() for each in found],
         "method": method(study, ended.seeds, len(ended.failed)) + minority_named(records),
         "corpus": study.corpus,
+        "test": study.test,
+        "paper": beside(study, records),
         "control": study.baseline or study.control,
         "x_label": study.x_label,
         "group": study.group,

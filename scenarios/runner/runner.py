@@ -23,7 +23,7 @@ from fedlm.errors import ConfigError
 from fedlm.report.study import write_study_report
 from fedlm.system.files import check_new_folder
 from scenarios.runner.batch import Batch
-from scenarios.runner.catalog import build_study, load_scenario, scenario_names
+from scenarios.runner.catalog import build_study, load_scenario, published_names, scenario_names
 from scenarios.runner.checks import check_design
 from scenarios.runner.design import Design, Options
 from scenarios.runner.engines import Engine, LocalEngine
@@ -36,6 +36,7 @@ __all__ = [
     "default_seeds",
     "grid",
     "load_scenario",
+    "published_names",
     "run_study",
     "scenario_names",
 ]  # all that a command line needs

@@ -18,12 +18,25 @@ from fedlm.report.legacy import current_format
 from scenarios.runner.catalog import build_study
 from scenarios.runner.design import SMALL, Case, Contrast, Design, Figure, Options, Trend, trained
 from scenarios.runner.engines import Engine
+from scenarios.runner.paper import Paper, Published
 from scenarios.runner.runner import Runner, default_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SMALL", "Case", "Contrast", "Figure", "Options", "Study", "StudyResult", "Trend", "trained"]
+__all__ = [
+    "SMALL",
+    "Case",
+    "Contrast",
+    "Figure",
+    "Options",
+    "Paper",
+    "Published",
+    "Study",
+    "StudyResult",
+    "Trend",
+    "trained",
+]
 
 _CELL = ("mean", "low", "high", "count")
 
@@ -47,7 +60,7 @@ class Study(Design):
     source: str = field(default="", repr=False)
 
     @classmethod
-    def load(cls, name: str | Path, *, quick: bool = False, corpus: str = "", group: str = "") -> Self:
+    def load(cls, name: str | Path, *, quick: bool = False, corpus: str = "", group: str = "", test: str = "") -> Self:
         """Loads a built-in study by its name, or one of your own by its path (a file that ends in `.py`).
 
         Args:
@@ -55,11 +68,12 @@ class Study(Design):
           quick: the small version: minutes, not an hour.
           corpus: your own text in place of the study's.
           group: the label that defines groups of clients.
+          test: your own test corpus, for a study whose held-out text is given.
 
         Raises:
           ConfigError: there is no such study, or it needs what the arguments lack.
         """
-        options = Options(quick, corpus, group)
+        options = Options(quick, corpus, group, test)
         built = build_study(str(name), options)
         if not isinstance(built, cls):
             raise ConfigError(f"The function study of {name} returns {type(built).__name__}; it must return a Study.")
@@ -77,7 +91,8 @@ class Study(Design):
             return self
         if self.options.quick == quick:
             return self
-        return self.load(self.source, quick=quick, corpus=self.options.corpus, group=self.options.group)
+        own = self.options
+        return self.load(self.source, quick=quick, corpus=own.corpus, group=own.group, test=own.test)
 
     def run(
         self,

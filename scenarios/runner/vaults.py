@@ -68,7 +68,7 @@ class Vaults:
         source = KeySource(file=self._folder / f"{name}.key")
         with self.locked(name):
             if not path.exists():  # `prepare` renames a finished file there: what exists is whole
-                prepare(job.corpus, path, source, job.config, lambda done, total: None)
+                prepare(job.corpus, path, source, job.config, lambda done, total: None, test=job.test)
         return path, source
 
     def local_only(self, job: Job, train: Callable[[], Mapping[int, TextMetrics]]) -> dict[int, TextMetrics]:
@@ -93,7 +93,8 @@ class Vaults:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _name(self, job: Job) -> str:
-        return hash_of([preparation_of(job.config), fingerprint(job.corpus)])[:16]
+        test = [fingerprint(job.test)] if job.test else []
+        return hash_of([preparation_of(job.config), fingerprint(job.corpus), *test])[:16]
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

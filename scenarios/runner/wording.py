@@ -19,9 +19,9 @@ _LOCAL_CHOICES = {"seed", "workers", "timeout"}  # of the user, not of the study
 
 def answers(study: Design, found: Sequence[Primary], rows: Sequence[Row]) -> list[str]:
     """Returns the answer in sentences: one for each primary contrast, and nothing about any other difference."""
-    sentences = [sentence(each) for each in found] or [
-        "The study declares no primary contrast, so it answers nothing; its figures are descriptive."
-    ]
+    sentences = [sentence(each) for each in found]
+    if not found and study.paper is None:
+        sentences = ["The study declares no primary contrast, so it answers nothing; its figures are descriptive."]
     return sentences + _undefined(study, rows)
 
 

@@ -3,6 +3,7 @@
     NAME.svg .pdf .png          a figure in one column's width; NAME-wide.* in that of two columns
     figures.tex                 each figure with its caption and label, as floats
     contrasts.csv .tex          the primary contrasts
+    published.csv               a paper's results beside those of the study, where it repeats some
     results.csv .tex            all cases: means and paired differences
     section.md                  the study as a section of a page
     data.csv .parquet           a row for each run, round, group and metric
@@ -20,7 +21,16 @@ from fedlm.report.paper.data import as_files, tidy
 from fedlm.report.paper.figures import Made, figures_of
 from fedlm.report.paper.latex import floating
 from fedlm.report.paper.markdown import section
-from fedlm.report.paper.tables import CONTRASTS, RESULTS, as_csv, contrast_rows, contrasts_tex, result_rows, results_tex
+from fedlm.report.paper.tables import (
+    CONTRASTS,
+    PUBLISHED,
+    RESULTS,
+    as_csv,
+    contrast_rows,
+    contrasts_tex,
+    result_rows,
+    results_tex,
+)
 from fedlm.system.files import replacing_folder
 
 PAPER = "paper"
@@ -53,7 +63,9 @@ def write_paper(study: Path, content: Mapping[str, Any]) -> list[dict[str, str]]
 
 
 def _texts(content: Mapping[str, Any], figures: Sequence[Made], name: str) -> dict[str, str]:
-    return {
+    paper = content.get("paper")
+    own = {"published.csv": as_csv(PUBLISHED, paper["rows"])} if paper else {}
+    return own | {
         "contrasts.csv": as_csv(CONTRASTS, contrast_rows(content)),
         "contrasts.tex": contrasts_tex(content, name),
         "results.csv": as_csv(RESULTS, result_rows(content)),

@@ -31,6 +31,7 @@ def section(content: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         f"**{plain(content['question'])}**\n",
         f"{plain(content['method'])}\n",
         "\n".join(f"- {plain(upper(answer))}" for answer in content["answers"]) + "\n",
+        _published(content),
         _contrasts(content),
         _results(content),
         *drawn,
@@ -52,6 +53,27 @@ def plain(text: str) -> str:
 
 def _line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _published(content: Mapping[str, Any]) -> str:
+    """The figures of a paper that the study repeats, beside its own."""
+    rows = [
+        [
+            plain(row["case"]),
+            plain(title_of(row)),
+            plain(row["says"] or "\u2013") if row["published"] is None else figure_text(row["published"]),
+            figure_text(row["ours"]),
+            figure_text(row["difference"], sign=True),
+            plain(row["where"]),
+            plain(row["checked"] or "as reported, not checked against the paper"),
+        ]
+        for row in (content.get("paper") or {}).get("rows", ())
+    ]
+    return (
+        table(["result", "figure", "published", "ours", "difference", "in the paper", "checked against"], rows)
+        if rows
+        else ""
+    )
 
 
 def _contrasts(content: Mapping[str, Any]) -> str:

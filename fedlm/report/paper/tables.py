@@ -18,6 +18,19 @@ RESULTS = (
     *("condition", "algorithm", "x", "control", "metric", "label", "unit", "mean", "low", "high", "seeds"),
     *("difference", "difference_low", "difference_high", "paired_seeds", "hedges_g", "primary"),
 )
+PUBLISHED = (
+    "case",
+    "metric",
+    "label",
+    "unit",
+    "published",
+    "says",
+    "ours",
+    "difference",
+    "where",
+    "checked",
+    "shortened",
+)
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # beginnings that a spreadsheet would run
 _MOST_METRICS = 5  # of one LaTeX table: what two columns of a paper take
 
