@@ -14,6 +14,7 @@ Runs go to worker processes of this machine (`engines.py`) or to tasks of Ray (`
 does not stop the study.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from clients.probe import check_in_worker
 from fedlm.errors import ConfigError
 from fedlm.report.study import write_study_report
 from fedlm.system.files import check_new_folder
+from fedlm.system.locks import holding
 from scenarios.runner.batch import Batch
 from scenarios.runner.catalog import build_study, load_scenario, published_names, scenario_names
 from scenarios.runner.checks import check_design
@@ -61,6 +63,9 @@ def grid(study: Design, seeds: Sequence[int], cores: int, most: int = 0) -> list
     return [make_job(study, case, seed, workers) for seed in seeds for case in study.cases]
 
 
+LOCK = ".lock"  # held by the process that works in the folder
+
+
 class Runner:
     """One study in one folder.
 
@@ -91,16 +96,21 @@ class Runner:
         """Runs what is not done yet; returns the report's path.
 
         Raises:
-          ConfigError: the folder is that of a run.
+          ConfigError: the folder is that of a run, or another process is working in it.
           FedLMError: all runs failed.
           KeyboardInterrupt: interrupted; what is done stays done.
         """
-        started = time.monotonic()
         jobs = grid(self.study, self.seeds, self.engine.cores)
         for job in jobs:
             check_in_worker(job.config)  # before anything is made
         self._open()
-        batch = self._batch
+        # Whoever ends first would remove the sealed data that the other reads.
+        problem = f"Another process is working in {self.out}: wait until it has finished, or stop it first."
+        with holding(self.out / LOCK, os.getpid(), problem, kind=ConfigError):
+            return self._run_rest(jobs)
+
+    def _run_rest(self, jobs: Sequence[Job]) -> Path:
+        started, batch = time.monotonic(), self._batch
         batch.find_done(jobs)
         if len(batch.done) < len(jobs):
             batch.run_rest(lambda cores, most: grid(self.study, self.seeds, cores, most))

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from fedlm.errors import ConfigError, CorpusError
+from fedlm.system.locks import holding
 from scenarios.runner.execute import Stopped, Workplace, run_job
 from scenarios.runner.job import make_job
-from scenarios.runner.runner import Runner, grid, run_study
+from scenarios.runner.runner import LOCK, Runner, grid, run_study
 from scenarios.runner.study import Case, Options
 from scenarios.runner.vaults import Vaults
 from scenarios.runner.wording import method
@@ -64,6 +65,15 @@ def test_group_with_one_client_and_label_that_clients_lack(tmp_path: Path) -> No
             run_job(make_job(study, study.cases[0], 0, 1), place(tmp_path, Vaults(tmp_path / group)))
     with pytest.raises(ConfigError, match="same condition and algorithm"):
         grid(made(cases=(Case("a"), Case("a"))), [0], 2)
+
+
+def test_a_folder_in_which_another_process_works_is_refused_and_stays(tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    (out / "vaults").mkdir(parents=True)
+    (out / "vaults" / "of-the-other.db").write_text("")
+    with holding(out / LOCK, 1, ""), pytest.raises(ConfigError, match="Another process is working in"):
+        Runner(made(), [0], out).run()
+    assert (out / "vaults" / "of-the-other.db").exists() and not (out / "study.json").exists()
 
 
 @pytest.mark.slow
