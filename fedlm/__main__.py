@@ -1,6 +1,5 @@
 """The program `fedlm`; also `python -m fedlm`."""
 
-import os
 import sys
 
 
@@ -11,14 +10,14 @@ def main() -> None:
 
         begin()
         from fedlm.errors import FedLMError
+        from fedlm.system import shortage
         from fedlm.system.memory import forbid_core_dumps
-        from fedlm.system.shortage import COMMAND_BYTES, check_machine, telling_shortage
         from fedlm.system.streams import run_to_the_end
 
         try:
-            threads = os.environ.get("OPENBLAS_NUM_THREADS", "")
-            check_machine(COMMAND_BYTES, int(threads) if threads.isdigit() else 1, "A command of fedlm")
-            with telling_shortage():
+            size = shortage.with_linear_algebra(shortage.COMMAND_BYTES)
+            shortage.check_machine(size, shortage.linear_algebra_threads(), "A command of fedlm")
+            with shortage.telling_shortage():
                 from fedlm.cli.main import main as run
         except FedLMError as error:
             sys.stderr.write(f"fedlm: {error}\n")

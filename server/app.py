@@ -1,7 +1,6 @@
 """The ServerApp of a plain Flower run, or of a deployment."""
 
 import json
-import traceback
 from pathlib import Path
 
 from flwr.app import Context
@@ -9,8 +8,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
+from fedlm.plugins.calls import unexpected
 from fedlm.system.locks import holding
 from fedlm.system.shortage import shortage
+from fedlm.system.storage import storage_error
 from server.deploy.members import Members
 from server.engines.flower import FlowerEngine, wait_for_nodes
 from server.engines.network import NetworkEngine
@@ -63,13 +64,17 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
             folder.write_text("sample.txt", sample)
             folder.write_bytes("model.keras", model)
         except Exception as error:  # whoever follows the run learns why it ended, and where the rest is
-            told = error if isinstance(error, FedLMError) else shortage(error) or _unexpected(error)
+            told = _told(error)
             folder.write_text("error.json", json.dumps({"code": told.exit_code, "error": str(told)}))
             raise
 
 
-def _unexpected(error: Exception) -> FedLMError:
-    """Returns the sentence about an error of no kind of ours: its type and place, since its text may quote a document."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
-    return FedLMError(f"The ServerApp failed with an unexpected {where}; its log serverapp.log has the traceback.")
+def _told(error: Exception) -> FedLMError:
+    """Returns the sentence about an error. Of one that nobody foresaw it has type and place: its text may quote a document."""
+    if isinstance(error, FedLMError):
+        return error
+    if (found := shortage(error)) is not None:
+        return found
+    if isinstance(error, OSError) and error.filename is not None:
+        return storage_error(error, action="be read or written")
+    return FedLMError(f"The ServerApp failed with an {unexpected(error)}; its log serverapp.log has the traceback.")

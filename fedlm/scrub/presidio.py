@@ -5,6 +5,7 @@ some. Our recognisers and the user's read all of it.
 """
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
@@ -16,6 +17,7 @@ from fedlm.scrub import recognisers
 from fedlm.scrub.kinds import KIND_OF_ENTITY, trusted
 from fedlm.scrub.names.windows import segments, stretches
 from fedlm.scrub.profile import Profile
+from fedlm.system.shortage import check_machine, telling_shortage, with_linear_algebra
 
 # Presidio's recognisers that need no download and no server, and that find nothing in text without digits. Ours replace its
 # recognisers for e-mail, URLs, telephone numbers and names. Those left out find nothing without a context word, and too
@@ -32,6 +34,10 @@ _OF_PRESIDIO = (
 )
 
 Result = tuple[int, int, str, float]
+PATTERNS_BYTES, NAMES_BYTES = (
+    370_000_000,
+    690_000_000,
+)  # of address space: measured, to load them and to scrub a short text
 
 
 def our_recognisers() -> list[Any]:
@@ -47,9 +53,15 @@ class Analyzer:
 
     Raises:
       ConfigError: the module does not load, or has no build() that returns a recogniser.
+      MachineError: this process may have too little memory.
     """
 
     def __init__(self, profile: Profile) -> None:
+        _check_memory(profile)
+        with telling_shortage():
+            self._load(profile)
+
+    def _load(self, profile: Profile) -> None:
         logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
         from presidio_analyzer import predefined_recognizers
 
@@ -58,7 +70,7 @@ class Analyzer:
         self._single = [r for r in ours if not hasattr(r, "analyze_all")]
         classes = (getattr(predefined_recognizers, f"{name}Recognizer") for name in _OF_PRESIDIO.split())
         self._presidio = _engine([c(supported_language="en") for c in classes])
-        self._extra = _engine([_load(profile.extra)]) if profile.extra else None
+        self._extra = _engine([_load_own(profile.extra)]) if profile.extra else None
         self._lowest, self._module = profile.lowest, profile.extra
 
     def analyze_all(self, texts: Sequence[str]) -> list[list[Result]]:
@@ -94,6 +106,14 @@ class Analyzer:
                     yield first + r.start, first + r.end, r.entity_type, trusted(r.entity_type, r.score)
 
 
+def _check_memory(profile: Profile) -> None:
+    """Checks what the libraries are certain to need: OpenBLAS and ONNX Runtime end the process if they get less."""
+    if profile.scope.models and "onnxruntime" not in sys.modules:
+        check_machine(with_linear_algebra(NAMES_BYTES), 1, "The names model")
+    elif "presidio_analyzer" not in sys.modules:
+        check_machine(with_linear_algebra(PATTERNS_BYTES), 1, "Scrubbing")
+
+
 def _is_whole(text: str, start: int, end: int) -> bool:
     """Whether a finding is not part of a longer word or number: half an IBAN may pass another country's checksum."""
     return not (text[start - 1 : start].isalnum() and text[start].isalnum()) and not (
@@ -113,7 +133,7 @@ def _engine(entity_recognisers: list[Any]) -> Any:
     )
 
 
-def _load(module: str) -> Any:
+def _load_own(module: str) -> Any:
     """Returns the recogniser that a module of the user's own builds."""
     from presidio_analyzer import EntityRecognizer
 

@@ -6,16 +6,18 @@ they are certain to need is therefore checked before they load. Every other shor
 
 import contextlib
 import errno
+import math
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fedlm.errors import FedLMError, MachineError
 from fedlm.system.storage import reason_of
 
 TENSORFLOW_BYTES, TENSORFLOW_THREADS = 2_000_000_000, 20  # measured: to load it and to compile the smallest step
-COMMAND_BYTES = 160_000_000  # of address space: Python and NumPy
+COMMAND_BYTES = 220_000_000  # of address space: Python and NumPy, with one thread for linear algebra
+_THREAD_BYTES = 42_000_000  # of address space: measured, of OpenBLAS for each further thread
 _NO_THREAD = "can't start new thread"  # as Python says it
 _NO_MEMORY = ("failed to map segment", "cannot allocate memory")  # as the dynamic linker says it
 _FILES = (errno.EMFILE, errno.ENFILE)
@@ -64,11 +66,23 @@ def check_machine(size_bytes: int, threads: int, what: str) -> None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < size_bytes:
         raise MachineError(
-            f"{what} needs at least {_size(size_bytes)} of virtual memory, and the limit is {_size(limit)}: "
+            f"{what} needs at least {_rounded(size_bytes, math.ceil)} of virtual memory, and the limit is "
+            f"{_rounded(limit, math.floor)}: "
             "raise it (ulimit -v)."
         )
     if not _can_start(threads):
         raise MachineError(f"{what} needs {threads} threads, and no more can be started{_limit_of_threads()}: {_CURE}.")
+
+
+def linear_algebra_threads() -> int:
+    """Returns how many threads OpenBLAS has, or will have, in a process of fedlm."""
+    given = os.environ.get("OPENBLAS_NUM_THREADS", "")
+    return min(max(int(given), 1), os.cpu_count() or 1) if given.isdigit() else 1
+
+
+def with_linear_algebra(size_bytes: int) -> int:
+    """Returns the address space of a process that needs so much with one thread for linear algebra."""
+    return size_bytes + (linear_algebra_threads() - 1) * _THREAD_BYTES
 
 
 _CURE = "raise the limit (ulimit -u, or that of the container), or end other programs"
@@ -109,6 +123,11 @@ def _limit_of_threads() -> str:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
+
+
+def _rounded(size_bytes: int, way: Callable[[float], int]) -> str:
+    """Returns a size to the tenth of a gigabyte, rounded so that what is too little also looks so."""
+    return _size(way(size_bytes / 1e8) * 10**8)
 
 
 def _can_start(threads: int) -> bool:

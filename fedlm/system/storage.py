@@ -80,7 +80,7 @@ def storage_error(error: OSError, path: Path | str | None = None, action: str = 
 
 
 def _name_in(error: OSError) -> str:
-    name = error.filename
+    name = error.filename2 or error.filename  # of a rename, the file that it should have replaced
     return os.fsdecode(name) if isinstance(name, str | bytes) else "A file"
 
 

@@ -99,7 +99,10 @@ class Secrets:
     def labels(self, vault_id: bytes, sealed: object) -> dict[str, str]:
         """Returns what `seal_labels` was given."""
         plain = unseal(derive(self.row_key, "labels"), Place(vault_id, Part.LABELS), as_bytes(sealed))
-        return {str(key): str(name) for key, name in json.loads(plain).items()}
+        found = json.loads(plain)
+        if not isinstance(found, dict):
+            raise VaultError(DOES_NOT_OPEN)
+        return {str(key): str(name) for key, name in found.items()}
 
     @property
     def signer(self) -> Ed25519PrivateKey:

@@ -30,9 +30,11 @@ from scenarios.runner.record import RunRecord
 from scenarios.runner.vaults import Vaults
 from server.engines.local import take_identity
 from server.engines.ray import own_path
+from server.engines.ray_instance import ray_instance
 from server.engines.workers import KeptWorkers
 
 _STORE_BYTES = 2**27  # for objects in transit; ours are small
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
 _PATIENCE_SECONDS = 20.0  # that an interrupted study gives its tasks to end their round
 
 
@@ -60,33 +62,42 @@ class RayEngine:
 
         Raises:
           ConfigError: no cluster answers there.
+          FedLMError: no folder can be made for the files of a Ray of our own.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with _undisturbed():
-            import ray
+        with contextlib.ExitStack() as opened:
+            files = None if self._address else opened.enter_context(ray_instance()).files
+            with _undisturbed():
+                import ray
 
-            self._ray = ray
-            quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
-            if self._address:
-                try:
-                    _knock(self._address)
-                    ray.init(address=self._address, job_config=own_path(), **quiet)
-                except (OSError, ValueError, RuntimeError):
-                    where = f"No Ray cluster answers at {self._address}"
-                    raise ConfigError(f"{where}: start one with ray start --head, or leave the address out.") from None
-            else:
-                own = {"num_cpus": self.cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-                ray.init(address="local", job_config=own_path(), **own, **quiet)
-        machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
+                self._ray = ray
+                if files is None:
+                    self._connect()
+                else:
+                    self._start(files)
+            machines = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
+            self._instance = opened.pop_all()
         self.cores, self.most = max(sum(machines), 1), max(machines, default=1)
         self._remote = ray.remote(max_retries=1)(run_task)  # a lost task starts once more, from its checkpoint
         return self
 
     def __exit__(self, *_: object) -> None:
         """Ends Ray, or only the connection to a cluster."""
-        with _undisturbed():
+        with self._instance, _undisturbed():
             self._ray.shutdown()
+
+    def _connect(self) -> None:
+        try:
+            _knock(self._address)
+            self._ray.init(address=self._address, job_config=own_path(), **_QUIET)
+        except (OSError, ValueError, RuntimeError):
+            where = f"No Ray cluster answers at {self._address}"
+            raise ConfigError(f"{where}: start one with ray start --head, or leave the address out.") from None
+
+    def _start(self, files: Path) -> None:
+        own: dict[str, Any] = {"num_cpus": self.cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        self._ray.init(address="local", job_config=own_path(), _temp_dir=str(files), **own, **_QUIET)
 
     def submit(self, job: Job) -> Future[RunRecord]:
         """Runs a job as a task with a processor for each of its workers."""

@@ -113,7 +113,7 @@ class _Simulation(Generic[Result]):
         server = ServerApp()
         server.main()(self._serve)
         try:
-            _start_ray(self._workers, self._instance.folder)
+            _start_ray(self._workers, self._instance.files)
             resources: Any = {"client_resources": _ACTOR}
             run_simulation(server, client_side.app, self._workers, backend_config=resources)
         except BaseException as error:  # noqa: BLE001 - raised by `result`

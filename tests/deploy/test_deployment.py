@@ -15,8 +15,8 @@ from fedlm.system.locks import holding, supervisor
 from fedlm.vault.keys import KeySource
 from fedlm.vault.reader import Vault
 from server.deploy.members import max_clients
-from server.store.run_folder import FOLLOWED
-from tests.support.deployments import ROUNDS, fedlm, kill_one, lines, processes, wait_until
+from server.store.run_folder import DEPLOYED, FOLLOWED
+from tests.support.deployments import ROUNDS, fedlm, kill_one, lines, processes, start, wait_until
 from tests.support.kill_deployment import plan, run_with_kills
 from tests.support.place import Place, admitted
 from tests.support.relays import is_tls
@@ -65,6 +65,25 @@ def test_kills_lose_nothing(place: Place) -> None:
     summary = run_with_kills(place.home, "killed", kills)
     assert sum(line["failed"] for line in lines(place.home / "killed")) == 0
     assert summary["weights_sha256"] == place.local["weights_sha256"]
+
+
+def test_why_a_serverapp_failed_is_told_and_the_run_can_be_resumed(place: Place) -> None:
+    out = place.home / "broken"
+    run = start(place.home, "deploy", "run", "d", "--out", "broken", "--json")
+    wait_until((out / DEPLOYED).is_file)
+    (out / "sample.txt").mkdir()  # what the ServerApp writes last cannot be written
+    printed, error = run.communicate(timeout=900)
+    sentence = f"{out / 'sample.txt'} cannot be read or written: it is a folder; use another name, then try again."
+    assert (run.returncode, printed) == (4, "")
+    assert error.rstrip().split("\n")[-1] == f"fedlm: {sentence}"
+    assert json.loads((out / "error.json").read_text()) == {"code": 4, "error": sentence}
+    known = {"folder": str(out), "state": f"failed: {sentence}", "round": ROUNDS, "rounds": ROUNDS}
+    assert known in status(place)["runs"]
+    (out / "sample.txt").rmdir()
+    done = fedlm("deploy", "run", "d", "--out", "broken", "--resume", "--json", cwd=place.home)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["weights_sha256"] == place.local["weights_sha256"]
+    assert not (out / "error.json").exists()
 
 
 def test_up_starts_the_one_node_that_was_lost_and_says_what_keeps_it_from_starting(place: Place) -> None:

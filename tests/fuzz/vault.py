@@ -7,6 +7,8 @@ reach as much. Needs atheris (`pip install fedlm[fuzz]`); without it `tests/fuzz
 targets with the corpus and with inputs of Hypothesis.
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +22,13 @@ with atheris.instrument_imports(include=["fedlm.vault", "fedlm.errors", "tests.f
 
 
 def main() -> None:
-    """Runs until a time, a count or a finding ends it."""
+    """Runs until a time, a count or a finding ends it.
+
+    libFuzzer ends a process without a word to Python: a child fuzzes, and this process removes the child's folder.
+    """
+    if targets.FOLDER not in os.environ:
+        with targets.workplace():
+            sys.exit(subprocess.call([sys.executable, "-m", "tests.fuzz.vault", *sys.argv[1:]]))
     for folder in (Path(a) for a in sys.argv[1:] if not a.startswith("-")):
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.iterdir()):

@@ -120,6 +120,7 @@ def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode != 0 and said.rstrip().endswith("KeyboardInterrupt"), said
+    assert not list(Path("/tmp/ray").glob(f"session_*_{process.pid}"))
     assert not processes(str(tmp_path)) and not (metrics.parent / "result.json").exists()
     first = metrics.read_text().splitlines()
     assert 2 < len(first) < 30

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 TINY = ["rounds=1", "cohort_size=2", "model=lstm(units=4, layers=1)", "seq_len=20", "eval_every=1"]
 SIMULATE = ["simulate", "v.db", *(w for s in TINY for w in ("--set", s)), "--workers", "2", "--out", "run"]
 PREPARE = ["prepare", "mine.jsonl", "w.db", "--scrub", "none"]
+PATTERNS, FULL = ([*PREPARE[:-1], scrub] for scrub in ("patterns", "full"))
 INPUTS = {"mine.jsonl", "v.db", "v.db.key", "tmp", "home"}
 
 
@@ -89,6 +90,12 @@ def ended(done: subprocess.CompletedProcess[str], folder: Path, says: str | None
         ("ulimit -v 40000", PREPARE, "raise it (ulimit -v)"),
         ("ulimit -v 100000", PREPARE, "raise it (ulimit -v)"),
         ("ulimit -v 1500000", PREPARE, None),
+        ("ulimit -v 250000", PREPARE, "(ulimit -v)"),
+        ("ulimit -v 350000", PATTERNS, "Scrubbing needs at least"),
+        ("ulimit -v 1500000", PATTERNS, None),
+        ("ulimit -v 400000", FULL, "The names model needs at least"),
+        ("ulimit -v 640000", FULL, "raise it (ulimit -v)"),
+        ("ulimit -v 1500000", FULL, None),
         ("ulimit -v 600000", SIMULATE, "the limit is 0.6 GB"),
         ("ulimit -v 1200000", SIMULATE, "the limit is 1.2 GB"),
     ],

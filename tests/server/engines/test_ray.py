@@ -14,7 +14,7 @@ import pytest
 
 from fedlm.errors import FedLMError
 from fedlm.system.processes import MARK, marked
-from server.engines import ray_instance
+from server.engines import ray_folder, ray_instance
 from tests.support import deployments
 from tests.support.running import fedlm, simulate
 
@@ -62,6 +62,12 @@ def ray_processes(run: subprocess.Popen[str], kind: str) -> list[int]:
     return found
 
 
+def folder_of(process: int) -> Path:
+    """Returns the folder that a process of a Ray carries in its environment."""
+    words = Path(f"/proc/{process}/environ").read_text().split("\0")
+    return Path(next(w for w in words if w.startswith(f"{MARK}=")).partition("=")[2])
+
+
 def descendants(process: int) -> set[int]:
     """Returns the processes that a process has started, and those that they have started."""
     listed = subprocess.run(["ps", "-eo", "ppid=,pid="], capture_output=True, text=True, check=True).stdout
@@ -85,7 +91,7 @@ def test_a_ray_that_dies_ends_the_command_with_a_sentence(tmp_path: Path, kind: 
     try:
         deployments.wait_until(lambda: in_a_round(tmp_path / "run", run), 200)
         (victim,) = ray_processes(run, kind)
-        folder = next(w for w in Path(f"/proc/{victim}/environ").read_text().split("\0") if w.startswith(MARK))
+        place = folder_of(victim)
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
         out, error = run.communicate(timeout=120)
@@ -94,9 +100,28 @@ def test_a_ray_that_dies_ends_the_command_with_a_sentence(tmp_path: Path, kind: 
     assert time.monotonic() - killed < 30
     assert (run.returncode, out, error.count("\n")) == (4, "", 1), (out, error)
     assert f"Ray's {name} was killed by signal 9" in error and "--resume" in error
-    place = Path(folder.partition("=")[2])
     assert not place.exists() and not marked(place)
     assert not list(Path("/tmp/ray").glob(f"session_*_{run.pid}"))
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    settings = [*deployments.SMALL, "rounds=5000", "eval_every=1000"]
+    words = ["simulate", "shakespeare", *deployments.sets(settings), "--out", "run", "--engine", "ray"]
+    run = deployments.start(tmp_path, *words, "--workers", 1)
+    try:
+        deployments.wait_until(lambda: in_a_round(tmp_path / "run", run), 200)
+        (raylet,) = ray_processes(run, "raylet/raylet")
+        place = folder_of(raylet)
+    finally:
+        run.kill()
+        run.communicate()
+    assert list(place.glob("ray/session_*/logs"))  # nothing has tidied up
+    settings = [*deployments.SMALL, "rounds=1", "eval_every=1"]
+    done = fedlm(
+        "simulate", "shakespeare", *deployments.sets(settings), "--out", "next", "--engine", "ray", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert not place.exists() and not marked(place)
 
 
 def test_an_actor_that_dies_is_restarted_and_loses_no_client(tmp_path: Path) -> None:
@@ -119,7 +144,7 @@ def test_a_ray_without_a_folder_for_its_files_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / place))
-    monkeypatch.setattr(ray_instance, "SYSTEM_FOLDER", str(tmp_path / place))
+    monkeypatch.setattr(ray_folder, "SYSTEM_FOLDER", str(tmp_path / place))
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     if place == "file":
         (tmp_path / place).write_text("")
