@@ -12,6 +12,7 @@ minority is the value of KEY with the second most text.
 from fedlm.errors import ConfigError
 from scenarios.runner.study import Case, Contrast, Figure, Options, Study, Trend, trained
 
+REGISTERS = "Two registers of different centuries differ more than most groups of users of one service."
 QUESTION = (
     "What does the global model cost a minority that writes differently, and when is local-only training better for it?"
 )
@@ -38,15 +39,6 @@ def halves(options: Options, clients: int, characters: int) -> str:
     """Returns the partition into so many clients of each side, and the test clients besides."""
     by, both = options.group if options.corpus else "source", 2 * (clients + TESTS)
     return f"minority(by={by!r}, group={group_of(options)!r}, share=0.5, clients={both}, characters={characters})"
-
-
-def about_groups(options: Options) -> str:
-    """Returns what limits a conclusion from these groups."""
-    if options.corpus:
-        return (
-            f"The minority is the value of {options.group} with the second most text; all other values are the others."
-        )
-    return "Two registers of different centuries differ more than most groups of users of one service."
 
 
 def study(options: Options) -> Study:
@@ -81,7 +73,7 @@ def study(options: Options) -> Study:
         local_passes=4 if options.quick else 15,
         local_clients=10,
         limits=(
-            about_groups(options),
+            options.about_groups(REGISTERS),
             f"The model has one layer; {rounds} rounds of 4 of {clients} clients of {characters:,} characters each.",
             "The minority's ceiling is a model that as many clients, all of the minority, train in as many steps.",
             "Local-only models are those of 10 test clients of each group; they have a fixed number of passes, not the best one.",

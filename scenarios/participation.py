@@ -7,7 +7,7 @@ are over 20 clients of each group that never train.
     fedlm study participation --quick    # two seeds, smaller clients, a smaller model
 """
 
-from scenarios.minority_voice import MIX, TESTS, about_groups, group_of, halves
+from scenarios.minority_voice import MIX, REGISTERS, TESTS, group_of, halves
 from scenarios.runner.study import Case, Contrast, Figure, Options, Study, trained
 
 QUESTION = "What does it cost a group to be available less often?"
@@ -41,7 +41,7 @@ def study(options: Options) -> Study:
         test_clients=TESTS,
         client_symbols=500 if options.quick or options.corpus else 2000,
         limits=(
-            about_groups(options),
+            options.about_groups(REGISTERS),
             f"The model has one layer; {rounds} rounds of 4 of {clients} clients of {characters:,} characters each.",
             "A group that is not available leaves its places in a round to the others: the model trains as long without it.",
             "Availability is drawn for each client and round; real groups are away together, at night or in holidays.",

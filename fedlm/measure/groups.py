@@ -75,3 +75,9 @@ def group_gap(losses: Mapping[str, float]) -> tuple[float, str]:
         return math.nan, ""
     worst = max(losses, key=lambda name: losses[name])
     return losses[worst] - min(losses.values()), worst
+
+
+def minority_groups(figures: Mapping[str, float]) -> set[str]:
+    """Returns the groups whose loss is that of the minority; none without a minority."""
+    groups = {name.removeprefix("group:"): value for name, value in figures.items() if name.startswith("group:")}
+    return {name for name, value in groups.items() if value == figures.get("minority")}

@@ -54,6 +54,11 @@ class Options:
     group: str = ""
     test: str = ""
 
+    def about_groups(self, built_in: str) -> str:
+        """Returns what limits a conclusion from groups: of the user's own corpus how they are made, otherwise `built_in`."""
+        own = f"The minority is the value of {self.group} with the second most text; all other values are the others."
+        return own if self.corpus else built_in
+
 
 @dataclass(frozen=True)
 class Case:

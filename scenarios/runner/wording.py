@@ -6,6 +6,7 @@ from typing import Any
 from fedlm.config import RunConfig
 from fedlm.measure.bootstrap import RESAMPLES
 from fedlm.measure.contrasts import EXACT_PAIRS, RANDOM_FLIPS, seeds_needed
+from fedlm.measure.groups import minority_groups
 from fedlm.measure.registry import find_metric
 from fedlm.measure.statistics import LEVEL
 from scenarios.runner.design import Design
@@ -44,13 +45,9 @@ def method(study: Design, seeds: Sequence[int], failed: int) -> str:
 
 def minority_named(records: Sequence[RunRecord]) -> str:
     """Returns a sentence that names the minority: the one group whose loss is the minority's in every run; or nothing."""
-    own = [
-        {g for g in r.figures if g.startswith("group:") and r.figures[g] == r.figures["minority"]}
-        for r in records
-        if "minority" in r.figures
-    ]
+    own = [groups for r in records if (groups := minority_groups(r.figures))]
     common = set.intersection(*own) if own else set[str]()
-    return f" The minority is the group {common.pop().removeprefix('group:')}." if len(common) == 1 else ""
+    return f" The minority is the group {common.pop()}." if len(common) == 1 else ""
 
 
 def _training(study: Design) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedlm.errors import FedLMError
+from fedlm.system.files import move_into_place
 from fedlm.system.locks import is_at, open_lock, try_lock
 from fedlm.system.processes import DEBUG, marked
 
@@ -111,7 +112,7 @@ def _lock(folder: Path) -> int:
     beside = folder / f"{_LOCK}.new"  # under its own name it is locked from the beginning
     lock = open_lock(beside)
     try_lock(lock)
-    beside.rename(folder / _LOCK)
+    move_into_place(beside, folder / _LOCK)
     return lock
 
 
