@@ -20,6 +20,7 @@ _KEPT = (
 _SET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",  # it would tell its makers the versions of Flower, Python and the system
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": f"{os.devnull}/keras",  # no folder: Keras reads no keras.json (floatx, epsilon) and writes none
     "MPLBACKEND": "agg",  # figures go to files

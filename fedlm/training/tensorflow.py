@@ -2,7 +2,10 @@
 
 import os
 import sys
+from functools import cache
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 from fedlm.layers.kernels.versions import is_tried, warn_if_untried
 from fedlm.system.memory import keep_memory
@@ -41,6 +44,29 @@ def load_tensorflow() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.list_physical_devices()
+    _leave_no_sources()
+
+
+@cache
+def _leave_no_sources() -> None:
+    """Has autograph remove the source of each function that it converts from TMPDIR as soon as it is loaded.
+
+    It would remove it at an orderly exit, which workers do not take, and leaves its byte code in any case.
+    """
+    from tensorflow.python.autograph.pyct import loader
+
+    load = loader.load_source
+
+    def load_source(source: str, delete_on_exit: bool) -> tuple[Any, str]:  # noqa: ARG001 - autograph's signature
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            module, name = load(source, False)
+        finally:
+            sys.dont_write_bytecode = before
+        Path(name).unlink(missing_ok=True)
+        return module, name
+
+    loader.load_source = load_source
 
 
 def _set_xla_flags() -> None:
