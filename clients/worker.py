@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import socket
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,7 +167,7 @@ def _run_logged(node: "Node", message: "Message") -> "Message":
 
 
 def _answer_all(listener: socket.socket, policy: "Policy", guard: "Guard") -> None:
-    from clients.ipc.frames import receive_message, send_message
+    from clients.ipc.frames import is_own_user, receive_message, send_message
 
     while True:
         channel, _ = listener.accept()
@@ -194,13 +193,6 @@ def _send(channel: socket.socket, send: "Callable[[socket.socket, Message], None
     # A killed supervisor asks again after its restart; the guard has kept the reply.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         send(channel, reply)
-
-
-def is_own_user(channel: socket.socket) -> bool:
-    """Returns whether the process at the other end runs as this user."""
-    size = struct.calcsize("3i")  # struct ucred: pid, uid, gid
-    _, user, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return bool(user == os.getuid())
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:

@@ -24,22 +24,13 @@ from server.engines.base import Engine, check_engine, run_on
 from server.engines.workers import WorkerCommand
 from server.run.baselines import ngram_baselines
 from server.run.session import train_and_export
+from server.run.settled import resumed_config, settled, without_effect
 from server.run.strategies import accepts_mean, build_strategy
 from server.run.summary import write_summary
 from server.store.forgotten import Forgotten
-from server.store.run_folder import RunFolder, recorded_config, working_in
+from server.store.run_folder import RunFolder, working_in
 from server.store.vault_state import VaultState, has_new_text
 from server.store.warm_start import initial_weights
-
-_PREPARED = (
-    "scrub",
-    "partition",
-    "holdout_fraction",
-    "validation_fraction",
-    "min_documents",
-    "max_clients",
-)  # fixed when the vault is prepared
-_MAY_CHANGE = {"rounds", "workers", "timeout", "quorum", "eval_every", "eval_clients", "checkpoint_every", "keep_every"}
 
 
 def is_vault_name(corpus: str) -> bool:
@@ -47,39 +38,6 @@ def is_vault_name(corpus: str) -> bool:
     vault = Path(corpus)
     is_database = vault.is_file() and vault.open("rb").read(16) == b"SQLite format 3\0"
     return is_database or (vault.suffix == ".db" and not vault.is_dir())
-
-
-def settled(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a vault's own values of the keys of preparation, from what its index says."""
-    none = {"validation_fraction": 0.0} if about else {}  # of a vault of an earlier version
-    return none | {key: about[key] for key in _PREPARED if key in about}
-
-
-def without_effect(config: RunConfig, about: Mapping[str, Any]) -> list[str]:
-    """Returns a sentence for each key that was set to another value than the vault was prepared with."""
-    asked, default = config.model_dump(), RunConfig.checked({}).model_dump()
-    return [
-        f"{key}={asked[key]!r} has no effect: the vault was prepared with {value!r}."
-        for key, value in settled(about).items()
-        if asked[key] not in (value, default[key])
-    ]
-
-
-def resumed_config(out: Path, overrides: Sequence[str]) -> RunConfig:
-    """Returns the configuration of a resumed run; only some keys may change, such as `rounds`.
-
-    Raises:
-      ConfigError: another key would change.
-    """
-    folder = RunFolder.open(out)
-    config = recorded_config(out, overrides)  # first: code that the folder names may be named by an override
-    fixed = folder.config.model_dump()
-    # under early stopping, the evaluations say which round is best
-    free = _MAY_CHANGE - ({"eval_every", "eval_clients"} if config.patience else set())
-    changed = [k for k, v in config.model_dump().items() if v != fixed[k] and k not in free]
-    if changed:
-        raise ConfigError(f"A resumed run keeps its configuration: {changed[0]} cannot change with --resume.")
-    return config
 
 
 @dataclass(frozen=True)

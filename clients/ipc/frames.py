@@ -62,6 +62,13 @@ def private_listener(path: Path) -> Iterator[socket.socket]:
     path.unlink(missing_ok=True)
 
 
+def is_own_user(channel: socket.socket) -> bool:
+    """Returns whether the process at the other end runs as this user."""
+    size = struct.calcsize("3i")  # struct ucred: pid, uid, gid
+    _, user, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return bool(user == os.getuid())
+
+
 def send_message(channel: socket.socket, message: Message, reference: Callable[[Array], bytes] = lambda _: b"") -> None:
     """Writes one message; `reference` returns an array's reference into shared memory, empty if it is not there."""
     body, arrays = _without_arrays(message, reference)

@@ -22,7 +22,8 @@ from fedlm.vault.keys import KeySource, seed_pseudonym_key
 from fedlm.vault.reader import Vault
 from scenarios.runner.job import Job, fingerprint, hash_of
 from scenarios.runner.vaults import Vaults, preparation_of
-from server.simulation import is_vault_name, settled, without_effect
+from server.run.settled import settled, without_effect
+from server.simulation import is_vault_name
 
 Prepare = Callable[[str, Path, KeySource, RunConfig], None]
 """Makes a vault from corpus, vault, key and configuration."""

@@ -17,9 +17,9 @@ from fedlm.errors import ConfigError, FedLMError, error_of_code
 from fedlm.system.locks import holder, holding, supervisor
 from server.deploy.processes import Deployment
 from server.deploy.runs import remember_run
+from server.run.settled import resumed_config
 from server.run.strategies import accepts_mean, build_strategy
 from server.run.summary import write_summary
-from server.simulation import resumed_config
 from server.store.run_folder import DEPLOYED, FOLLOWED, LOCK, WAITING, RunFolder
 
 _START_SECONDS, _LONGEST_SECONDS, _SLOWER = (

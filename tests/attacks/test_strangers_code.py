@@ -19,7 +19,7 @@ from fedlm.preparation.add import add
 from fedlm.vault.editor import VaultEditor
 from fedlm.vault.keys import KeySource
 from server.app import run_deployed
-from server.simulation import resumed_config
+from server.run.settled import resumed_config
 from server.store.run_folder import RunFolder
 from server.store.warm_start import initial_weights
 from server.unlearning import plan

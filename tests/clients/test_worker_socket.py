@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.ipc.frames import unix_path
+from clients.ipc.frames import is_own_user, unix_path
 from clients.policy import Policy
-from clients.worker import is_own_user
 from fedlm.system.processes import child_environment, module_command
 
 
