@@ -9,6 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedlm.config import RunConfig
 from fedlm.errors import FedLMError
 from fedlm.plugins.calls import unexpected
+from fedlm.system.files import write_atomic
 from fedlm.system.locks import holding
 from fedlm.system.shortage import shortage
 from fedlm.system.storage import storage_error
@@ -44,29 +45,31 @@ def run_deployed(grid: Grid, out: Path, run_id: int) -> None:
 
     The last file that it writes is the result: `model.keras`, or `error.json` with an exit code and a sentence.
     """
+    problem = f"Another ServerApp is running in {out}: stop it first."
+    with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
+        try:
+            _train_and_export(grid, out)
+        except Exception as error:  # whoever follows the run learns why it ended, and where the rest is
+            told = _told(error)
+            write_atomic(out / "error.json", json.dumps({"code": told.exit_code, "error": str(told)}))
+            raise
+
+
+def _train_and_export(grid: Grid, out: Path) -> None:
     trust_plugins(out)  # the command that submitted the run has checked it, in another process
     folder = RunFolder.open(out)
     deployed = json.loads((out / DEPLOYED).read_text())
     engine = NetworkEngine(grid, deployed["run"], lambda sentence: folder.write_text(WAITING, sentence))
-    problem = f"Another ServerApp is running in {out}: stop it first."
-    with holding(out / LOCK, run_id, problem, LOCK_SECONDS):
-        try:
-            wait_for_nodes(engine, int(deployed["nodes"]), folder.config.timeout)
-            members = Members(Path(deployed["coordinator"]), lambda: engine.keys)
-            engine.name_of = members.name
-            config = settle_vocabulary(engine, folder.config, folder, members)
-            run = Federation(
-                engine, config, folder, lambda line: print(folder.public(line), flush=True), register=members
-            )
-            folder.keep_population(run.population.pseudonyms)
-            run.start(resume=True)
-            model, sample = run.export(run.run())
-            folder.write_text("sample.txt", sample)
-            folder.write_bytes("model.keras", model)
-        except Exception as error:  # whoever follows the run learns why it ended, and where the rest is
-            told = _told(error)
-            folder.write_text("error.json", json.dumps({"code": told.exit_code, "error": str(told)}))
-            raise
+    wait_for_nodes(engine, int(deployed["nodes"]), folder.config.timeout)
+    members = Members(Path(deployed["coordinator"]), lambda: engine.keys)
+    engine.name_of = members.name
+    config = settle_vocabulary(engine, folder.config, folder, members)
+    run = Federation(engine, config, folder, lambda line: print(folder.public(line), flush=True), register=members)
+    folder.keep_population(run.population.pseudonyms)
+    run.start(resume=True)
+    model, sample = run.export(run.run())
+    folder.write_text("sample.txt", sample)
+    folder.write_bytes("model.keras", model)
 
 
 def _told(error: Exception) -> FedLMError:

@@ -61,3 +61,23 @@ def test_every_error_is_told(tmp_path: Path, error: Exception, code: int, says: 
     told = json.loads((folder.path / "error.json").read_text())
     assert (told["code"], says in told["error"]) == (code, True), told
     assert DOCUMENT not in told["error"] and "\n" not in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code"),
+    [
+        ("config.toml", "rounds = ", 2),
+        ("config.toml", "rounds = -1", 2),
+        (DEPLOYED, "{", 4),
+        (DEPLOYED, "{}", 4),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_told_too(tmp_path: Path, file: str, content: str, code: int) -> None:
+    folder = RunFolder.create(tmp_path / "run", RunConfig.checked({}))
+    folder.write_text(DEPLOYED, json.dumps({"run": "00", "nodes": 1, "coordinator": str(tmp_path)}))
+    folder.write_text(file, content)
+    with pytest.raises(Exception):  # noqa: B017 - of whatever kind: what is told of it counts
+        run_deployed(cast(Grid, Failing(KeyError(DOCUMENT))), folder.path, 1)
+    told = json.loads((folder.path / "error.json").read_text())
+    assert told["code"] == code and "\n" not in told["error"], told
+    assert "test_failed_run" not in told["error"]  # it failed before the grid was asked
