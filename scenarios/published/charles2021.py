@@ -8,9 +8,9 @@ FedAvg on Shakespeare in the split of TensorFlow Federated, from your own copies
 1,500 rounds are 28 million training symbols with cohorts of 5, and 570 million with cohorts of 100.
 """
 
-from fedlm.errors import ConfigError
 from fedlm.measure.rounds import LAST, last_accuracy
 from scenarios.runner.study import Case, Figure, Options, Paper, Published, Study
+from scenarios.runner.tff import tff_shakespeare
 
 QUESTION = "What does a larger cohort gain on Shakespeare at the same number of rounds?"
 TABLE = (LAST, "accuracy", "bits_per_char", "tokens_per_second")
@@ -20,28 +20,14 @@ CHECKED = "the abstract (diminishing returns)"
 
 def study(options: Options) -> Study:
     """Returns the grid: cohort size."""
-    if not (options.corpus and options.test):
-        raise ConfigError(
-            "The study published/charles2021 needs the files of TensorFlow Federated: --corpus shakespeare_train.h5 --test "
-            "shakespeare_test.h5."
-        )
+    settings = tff_shakespeare("published/charles2021", options)
     rounds, last, every = (10, 10, 5) if options.quick else (1500, 100, 20)
     return Study(
         name="published/charles2021",
         question=QUESTION,
         corpus=options.corpus,
         test=options.test,
-        settings={
-            "scrub": "none",
-            "vocabulary": "chars(placeholders=0)",
-            "validation_fraction": 0.0,
-            "holdout_fraction": 0.0,
-            "min_documents": 1,
-            "model": "lstm(units=32, layers=1)" if options.quick else "lstm",
-            "client_optimizer": "sgd(learning_rate=1.0)",
-            "rounds": rounds,
-            "eval_every": every,
-        },
+        settings={**settings, "rounds": rounds, "eval_every": every},
         cases=tuple(Case(f"cohort {size}", {"cohort_size": size}, x=size) for size in COHORTS),
         control="cohort 5",
         table=TABLE,

@@ -8,9 +8,9 @@ The split of TensorFlow Federated: 715 clients, from your own copies of its two 
 One seed; 1,200 rounds are 46 million training symbols for each of the five runs.
 """
 
-from fedlm.errors import ConfigError
 from fedlm.measure.rounds import LAST, last_accuracy
 from scenarios.runner.study import Case, Figure, Options, Paper, Published, Study
+from scenarios.runner.tff import tff_shakespeare
 
 QUESTION = "Do five server optimizers reach the published accuracy on Shakespeare?"
 TABLE = (LAST, "accuracy", "bits_per_char")
@@ -31,30 +31,14 @@ CHECKED = {"FedAvg": "the benchmark of FedML, which cites 56.9 as this paper's"}
 
 def study(options: Options) -> Study:
     """Returns the grid: server optimizer."""
-    if not (options.corpus and options.test):
-        raise ConfigError(
-            "The study published/reddi2021 needs the files of TensorFlow Federated: --corpus shakespeare_train.h5 --test "
-            "shakespeare_test.h5."
-        )
+    settings = tff_shakespeare("published/reddi2021", options)
     rounds, last, every = (20, 10, 5) if options.quick else (1200, 100, 20)
     return Study(
         name="published/reddi2021",
         question=QUESTION,
         corpus=options.corpus,
         test=options.test,
-        settings={
-            "scrub": "none",
-            "vocabulary": "chars(placeholders=0)",
-            "validation_fraction": 0.0,  # the paper's accuracy is on the test file
-            "min_documents": 1,
-            "holdout_fraction": 0.0,
-            "model": "lstm(units=32, layers=1)" if options.quick else "lstm",
-            "batch_size": 4,
-            "client_optimizer": "sgd(learning_rate=1.0)",
-            "cohort_size": 10,
-            "rounds": rounds,
-            "eval_every": every,
-        },
+        settings={**settings, "batch_size": 4, "cohort_size": 10, "rounds": rounds, "eval_every": every},
         cases=tuple(Case(name, {"strategy": spec}, name) for name, spec in STRATEGIES.items()),
         control="FedAvg",
         table=TABLE,
