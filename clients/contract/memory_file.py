@@ -94,8 +94,9 @@ def open_memory(path: Path, key: bytes) -> tuple[sqlite3.Connection, int]:
       sqlite3.DatabaseError: it is damaged, or of another memory.
       StorageError: the machine does not read or write it.
     """
-    with storing(path):
-        lock = open_lock(path.with_name(f"{path.name}.lock"))
+    name = path.with_name(f"{path.name}.lock")
+    with storing(name):
+        lock = open_lock(name)
     try:
         if try_lock(lock):  # nobody else has the file open
             if not os.path.lexists(path):
